@@ -1,0 +1,89 @@
+#include "crypto/cipher.h"
+
+#include <openssl/evp.h>
+
+#include <array>
+
+namespace satsuma::crypto {
+
+namespace {
+
+const EVP_CIPHER* fetch(AeadAlgorithm algorithm) {
+  static const std::array<const EVP_CIPHER*, 3> table = {EVP_CIPHER_fetch(nullptr, "AES-128-GCM", nullptr),
+                                                         EVP_CIPHER_fetch(nullptr, "AES-256-GCM", nullptr),
+                                                         EVP_CIPHER_fetch(nullptr, "ChaCha20-Poly1305", nullptr)};
+  return table[static_cast<std::size_t>(algorithm)];
+}
+
+internal::CipherContext new_context() {
+  internal::CipherContext context(EVP_CIPHER_CTX_new());
+  SATSUMA_CHECK(context != nullptr);
+  return context;
+}
+
+} // namespace
+
+void internal::CipherContextFree::operator()(evp_cipher_ctx_st* context) const { EVP_CIPHER_CTX_free(context); }
+
+std::size_t aead_key_size(AeadAlgorithm algorithm) { return algorithm == AeadAlgorithm::aes_128_gcm ? 16 : 32; }
+
+AeadKey::AeadKey(AeadAlgorithm algorithm, ByteView key) : algorithm_(algorithm), seal_(new_context()), open_(new_context()) {
+  SATSUMA_CHECK(key.size() == aead_key_size(algorithm));
+  SATSUMA_CHECK(EVP_EncryptInit_ex(seal_.get(), fetch(algorithm), nullptr, key.data(), nullptr) == 1);
+  SATSUMA_CHECK(EVP_DecryptInit_ex(open_.get(), fetch(algorithm), nullptr, key.data(), nullptr) == 1);
+}
+
+MutableByteView AeadKey::seal(ByteView nonce, ByteView associated_data, ByteView plaintext, MutableByteView out) {
+  SATSUMA_CHECK(nonce.size() == aead_nonce_size && out.size() >= plaintext.size() + aead_tag_size);
+  EVP_CIPHER_CTX* context = seal_.get();
+  int written = 0;
+  SATSUMA_CHECK(EVP_EncryptInit_ex(context, nullptr, nullptr, nullptr, nonce.data()) == 1);
+  if (!associated_data.empty()) {
+    SATSUMA_CHECK(EVP_EncryptUpdate(context, nullptr, &written, associated_data.data(), static_cast<int>(associated_data.size())) == 1);
+  }
+  if (!plaintext.empty()) {
+    SATSUMA_CHECK(EVP_EncryptUpdate(context, out.data(), &written, plaintext.data(), static_cast<int>(plaintext.size())) == 1);
+  }
+  SATSUMA_CHECK(EVP_EncryptFinal_ex(context, out.data() + plaintext.size(), &written) == 1);
+  SATSUMA_CHECK(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, aead_tag_size, out.data() + plaintext.size()) == 1);
+  return out.first(plaintext.size() + aead_tag_size);
+}
+
+Result<MutableByteView> AeadKey::open(ByteView nonce, ByteView associated_data, ByteView ciphertext, MutableByteView out) {
+  if (ciphertext.size() < aead_tag_size) return aead_open_failed;
+  const std::size_t size = ciphertext.size() - aead_tag_size;
+  SATSUMA_CHECK(nonce.size() == aead_nonce_size && out.size() >= size);
+  std::array<std::uint8_t, aead_tag_size> tag;
+  for (std::size_t i = 0; i < tag.size(); ++i) tag[i] = ciphertext[size + i];
+  EVP_CIPHER_CTX* context = open_.get();
+  int written = 0;
+  std::uint8_t nothing[16];
+  bool good = EVP_DecryptInit_ex(context, nullptr, nullptr, nullptr, nonce.data()) == 1 &&
+              EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, aead_tag_size, tag.data()) == 1;
+  if (good && !associated_data.empty()) {
+    good = EVP_DecryptUpdate(context, nullptr, &written, associated_data.data(), static_cast<int>(associated_data.size())) == 1;
+  }
+  if (good && size != 0) good = EVP_DecryptUpdate(context, out.data(), &written, ciphertext.data(), static_cast<int>(size)) == 1;
+  good = good && EVP_DecryptFinal_ex(context, nothing, &written) == 1;
+  if (!good) {
+    for (std::uint8_t& byte : out.first(size)) byte = 0;
+    return aead_open_failed;
+  }
+  return out.first(size);
+}
+
+AesCtrKey::AesCtrKey(ByteView key) : context_(new_context()) {
+  static const EVP_CIPHER* const aes_128 = EVP_CIPHER_fetch(nullptr, "AES-128-CTR", nullptr);
+  static const EVP_CIPHER* const aes_256 = EVP_CIPHER_fetch(nullptr, "AES-256-CTR", nullptr);
+  SATSUMA_CHECK(key.size() == 16 || key.size() == 32);
+  SATSUMA_CHECK(EVP_EncryptInit_ex(context_.get(), key.size() == 16 ? aes_128 : aes_256, nullptr, key.data(), nullptr) == 1);
+}
+
+void AesCtrKey::crypt(ByteView initial_counter, ByteView in, MutableByteView out) {
+  SATSUMA_CHECK(initial_counter.size() == 16 && out.size() >= in.size());
+  int written = 0;
+  SATSUMA_CHECK(EVP_EncryptInit_ex(context_.get(), nullptr, nullptr, nullptr, initial_counter.data()) == 1);
+  if (!in.empty()) SATSUMA_CHECK(EVP_EncryptUpdate(context_.get(), out.data(), &written, in.data(), static_cast<int>(in.size())) == 1);
+}
+
+} // namespace satsuma::crypto

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include "base/bytes.h"
+
+struct evp_cipher_ctx_st;
+
+namespace satsuma::crypto {
+
+inline constexpr ErrorCode aead_open_failed{"aead_open_failed", ErrorKind::peer};
+
+namespace internal {
+struct CipherContextFree {
+  void operator()(evp_cipher_ctx_st* context) const;
+};
+using CipherContext = std::unique_ptr<evp_cipher_ctx_st, CipherContextFree>;
+} // namespace internal
+
+enum class AeadAlgorithm : std::uint8_t { aes_128_gcm, aes_256_gcm, chacha20_poly1305 };
+
+inline constexpr std::size_t aead_nonce_size = 12;
+inline constexpr std::size_t aead_tag_size = 16;
+std::size_t aead_key_size(AeadAlgorithm algorithm);
+
+/// An AEAD key with its schedule computed once (RFC 5116). Not for use by two threads at once.
+class AeadKey {
+ public:
+  AeadKey(AeadAlgorithm algorithm, ByteView key);
+
+  /// Writes plaintext.size() + 16 bytes to `out`; `out` may begin where `plaintext` does. Returns what was written.
+  MutableByteView seal(ByteView nonce, ByteView associated_data, ByteView plaintext, MutableByteView out);
+  /// Writes ciphertext.size() - 16 bytes to `out`, which may begin where `ciphertext` does; aead_open_failed when
+  /// the tag is wrong, and then `out` holds zeros.
+  Result<MutableByteView> open(ByteView nonce, ByteView associated_data, ByteView ciphertext, MutableByteView out);
+
+ private:
+  AeadAlgorithm algorithm_;
+  internal::CipherContext seal_;
+  internal::CipherContext open_;
+};
+
+/// AES in counter mode with the schedule computed once; encrypting and decrypting are the same.
+class AesCtrKey {
+ public:
+  /// 16 bytes of key for AES-128, 32 for AES-256.
+  explicit AesCtrKey(ByteView key);
+  /// `initial_counter` is the whole 16-byte first counter block. `out` has in.size() bytes and may be `in` itself.
+  void crypt(ByteView initial_counter, ByteView in, MutableByteView out);
+
+ private:
+  internal::CipherContext context_;
+};
+
+} // namespace satsuma::crypto
