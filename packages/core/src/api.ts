@@ -1,0 +1,302 @@
+/**
+ * What a user interface may know about a meeting. It renders `MeetingState`, an immutable value, and calls the
+ * actions of `Meeting`; everything else (keys, frames, connections) stays behind this file.
+ *
+ *   const meeting = createMeeting({ serverUrl, room, secret, displayName, local: preview.take() });
+ *   meeting.subscribe((state) => render(state), signal);
+ *   await meeting.join();
+ */
+
+declare const brand: unique symbol;
+type Branded<Value, Name extends string> = Value & { readonly [brand]: Name };
+
+/** A participant from one entry to its departure: 32 lower-case hex digits (docs/protocol.md s.1). */
+export type ParticipantId = Branded<string, "ParticipantId">;
+/** The room's name: 1 to 64 characters of a-z, 0-9 and '-'. */
+export type RoomName = Branded<string, "RoomName">;
+/** 16 random bytes as 22 characters of base64url; stands after '#' in a link and is never sent. */
+export type RoomSecret = Branded<string, "RoomSecret">;
+
+export type Source = "microphone" | "camera" | "screen";
+export type DeviceKind = "microphone" | "camera" | "speaker";
+
+/** A problem in words for a person: what happened, and what to do about it. */
+export interface Problem<Code extends string> {
+  readonly code: Code;
+  readonly message: string;
+  readonly advice: string;
+}
+
+export type MeetingErrorCode =
+  | "missing-features" // this browser cannot encrypt media; `message` names what is missing
+  | "server-unreachable" // could not reach the server at the first attempt, and again and again
+  | "server-refused" // the server said no, in its own words
+  | "rejoin-needed" // we were away too long and are no longer a member: join again
+  | "opened-elsewhere" // the same incarnation connected from another page
+  | "engine-failed"; // the encryption engine stopped: a fault of ours
+export type MeetingError = Problem<MeetingErrorCode>;
+
+export type DeviceErrorCode =
+  | "no-device" // nothing of that kind is attached
+  | "permission-denied" // by the person or the system
+  | "in-use" // another program holds it
+  | "cancelled" // the picker of screen share was closed
+  | "insecure-context" // the page is not served over HTTPS or from this machine
+  | "unsupported" // this browser has no such function (screen share on phones)
+  | "failed"; // anything else
+export type DeviceError = Problem<DeviceErrorCode>;
+
+export type NoticeCode =
+  | "media-stopped-unencrypted" // the watchdog saw frames leave that the worker did not encrypt: sending stopped
+  | "media-connection-failed" // media does not get through (UDP blocked?)
+  | "screen-share-ended" // by the browser's own button
+  | "device-lost" // a device was unplugged
+  | "server-message"; // something the server said about a request of ours
+/** Something to tell the person that does not end the meeting. */
+export type Notice = Problem<NoticeCode> & { readonly id: number };
+
+export type Connection =
+  | { readonly status: "idle" } // join() was not called yet
+  | { readonly status: "connecting" }
+  /** The server knows us; no member has admitted us to the group yet. `since` is performance.now() in ms. */
+  | { readonly status: "waiting"; readonly since: number }
+  | { readonly status: "in-room" }
+  /** The connection is gone and we try again by ourselves; `since` as above. */
+  | { readonly status: "reconnecting"; readonly attempt: number; readonly since: number }
+  | { readonly status: "left" }
+  | { readonly status: "failed"; readonly error: MeetingError };
+
+/**
+ * Media of one source of one participant. `proof` says what the worker saw: "encrypted" means that frames which arrive
+ * on this stream were decrypted with that participant's own key. A remote stream exists only with proof.
+ */
+export interface SourceState {
+  /** What the participant says about itself (end-to-end encrypted message); false until it said so. */
+  readonly on: boolean;
+  /** Ready for `srcObject`; the identity of the object is stable as long as the media is the same. */
+  readonly stream: MediaStream | null;
+  /** "encrypted": frames decrypt (or, for oneself, are encrypted); "none": nothing received (or sent) yet. */
+  readonly proof: "encrypted" | "none";
+}
+
+export interface Participant {
+  readonly id: ParticipantId;
+  /** The place in the MLS tree; may be used again by somebody else after this one left. */
+  readonly leaf: number;
+  /** From the MLS credential, decrypted with the room secret; never from the server. */
+  readonly name: string;
+  readonly isSelf: boolean;
+  /** Fingerprint of the device's long-term identity key, in hex; the same device keeps it over meetings. */
+  readonly device: string;
+  /** The server's word: false while the participant's connection is interrupted. */
+  readonly connected: boolean;
+  readonly microphone: SourceState;
+  readonly camera: SourceState;
+  readonly screen: SourceState;
+}
+
+export type SafetyNumberReason =
+  | { readonly kind: "created" }
+  | { readonly kind: "joined"; readonly names: readonly string[] }
+  | { readonly kind: "left"; readonly names: readonly string[] }
+  | { readonly kind: "joined-and-left"; readonly joined: readonly string[]; readonly left: readonly string[] }
+  | { readonly kind: "entered" } // oneself came in
+  | { readonly kind: "keys-updated"; readonly names: readonly string[] };
+
+export interface SafetyNumberValue {
+  /** Six groups of five digits. */
+  readonly groups: readonly string[];
+  /** All bits, for the QR code. */
+  readonly qrBits: Uint8Array;
+}
+
+export interface SafetyNumber extends SafetyNumberValue {
+  readonly previous: SafetyNumberValue | null;
+  readonly reason: SafetyNumberReason;
+  /** Date.now() of the change. */
+  readonly changedAt: number;
+}
+
+export type LocalSource =
+  | { readonly status: "off" }
+  | { readonly status: "starting" }
+  | { readonly status: "on" }
+  | { readonly status: "failed"; readonly error: DeviceError };
+
+export interface LocalMedia {
+  readonly microphone: LocalSource;
+  readonly camera: LocalSource;
+  readonly screen: LocalSource;
+}
+
+export interface Device {
+  readonly id: string;
+  readonly kind: DeviceKind;
+  /** Empty until permission was given once. */
+  readonly label: string;
+}
+
+export interface Devices {
+  readonly available: readonly Device[];
+  /** null: the browser's default. */
+  readonly chosen: Readonly<Record<DeviceKind, string | null>>;
+}
+
+export interface MeetingState {
+  readonly room: RoomName;
+  readonly connection: Connection;
+  /** In the order of the MLS tree, oneself included. Empty before "in-room". */
+  readonly participants: readonly Participant[];
+  readonly self: ParticipantId | null;
+  /** Null until in the room. */
+  readonly safetyNumber: SafetyNumber | null;
+  readonly local: LocalMedia;
+  readonly devices: Devices;
+  /** The media connections; "none" before there is one. Trouble here is shown, and mended without the person. */
+  readonly media: { readonly publish: MediaConnection; readonly subscribe: MediaConnection };
+  readonly notices: readonly Notice[];
+}
+
+export type MediaConnection = "none" | "connecting" | "connected" | "interrupted" | "failed";
+
+export interface MeetingOptions {
+  /** Where the server is: its origin, `https://host[:port]`; the WebSocket is at `/ws` of it. */
+  readonly serverUrl: string;
+  readonly room: RoomName;
+  readonly secret: RoomSecret;
+  /** 1 to 64 bytes of UTF-8; longer ones are cut at a character's end. */
+  readonly displayName: string;
+  /**
+   * Where the long-term identity of this device lives. "persistent": in this browser's storage for this origin, read
+   * and written by the worker alone; "temporary": a new identity for this meeting.
+   */
+  readonly deviceIdentity?: "persistent" | "temporary";
+  /** Tracks from the lobby's preview (`LocalPreview.take()`), so that the camera does not blink. */
+  readonly local?: LocalTracks;
+  /** Devices chosen in the lobby. */
+  readonly devices?: Partial<Readonly<Record<DeviceKind, string | null>>>;
+}
+
+export interface LocalTracks {
+  readonly microphone: MediaStreamTrack | null;
+  readonly camera: MediaStreamTrack | null;
+}
+
+export interface Meeting {
+  getState(): MeetingState;
+  /** Called after each change, until the signal is aborted; not called for the present state. */
+  subscribe(listener: (state: MeetingState) => void, signal: AbortSignal): void;
+
+  /** Resolves when the engine runs and the first connection attempt began; failures show in the state. */
+  join(): Promise<void>;
+  /** Says goodbye, stops all tracks and connections. Final. */
+  leave(): Promise<void>;
+
+  /** These never reject: what went wrong is in `local`. */
+  setMicrophone(on: boolean): Promise<void>;
+  setCamera(on: boolean): Promise<void>;
+  startScreenShare(): Promise<void>;
+  stopScreenShare(): Promise<void>;
+  chooseDevice(kind: DeviceKind, id: string | null): Promise<void>;
+
+  /** The link to send to others, with the secret after '#'. */
+  invitationLink(): string;
+  /** The level of the own microphone, 0 to 1, about 20 times a second until the signal is aborted. */
+  watchMicrophoneLevel(listener: (level: number) => void, signal: AbortSignal): void;
+  dismissNotice(id: number): void;
+  stats(): Promise<MeetingStats>;
+}
+
+export interface SlotStats {
+  readonly mid: string;
+  readonly kind: "audio" | "video";
+  readonly participant: ParticipantId | null;
+  readonly source: Source | null;
+  readonly framesDecrypted: number;
+  readonly framesHeld: number;
+  readonly framesDropped: number;
+  readonly duplicates: number;
+  readonly framesDecoded: number;
+  readonly keyFramesDecoded: number;
+  readonly framesPerSecond: number;
+  readonly width: number;
+  readonly height: number;
+  readonly freezeCount: number;
+  readonly packetsReceived: number;
+  readonly packetsLost: number;
+  readonly nackCount: number;
+  readonly pliCount: number;
+  readonly totalSamplesReceived: number;
+  readonly concealedSamples: number;
+  readonly silentConcealedSamples: number;
+  readonly jitterBufferDelay: number;
+}
+
+export interface SenderStats {
+  readonly source: Source;
+  readonly framesProtected: number;
+  readonly framesDropped: number;
+  readonly framesEncoded: number;
+  readonly framesSent: number;
+  readonly packetsSent: number;
+  readonly bytesSent: number;
+  readonly width: number;
+  readonly height: number;
+  readonly keyFramesEncoded: number;
+}
+
+export interface MeetingStats {
+  readonly at: number;
+  /** Milliseconds from join() to each step; null while it did not happen. */
+  readonly times: {
+    readonly socketOpen: number | null;
+    readonly inRoom: number | null;
+    readonly firstFrameProtected: number | null;
+    readonly firstRemoteFrameDecrypted: number | null;
+  };
+  readonly senders: readonly SenderStats[];
+  readonly slots: readonly SlotStats[];
+  readonly epoch: { readonly era: number; readonly epoch: number } | null;
+}
+
+// ---- The lobby ----
+
+export interface PreviewState {
+  readonly microphone: LocalSource;
+  readonly camera: LocalSource;
+  /** For the own picture; null while the camera is off. */
+  readonly cameraStream: MediaStream | null;
+  readonly devices: Devices;
+}
+
+/** Camera and microphone before a meeting. */
+export interface LocalPreview {
+  getState(): PreviewState;
+  subscribe(listener: (state: PreviewState) => void, signal: AbortSignal): void;
+  /** Never reject: what went wrong is in the state. */
+  setMicrophone(on: boolean): Promise<void>;
+  setCamera(on: boolean): Promise<void>;
+  chooseDevice(kind: DeviceKind, id: string | null): Promise<void>;
+  watchMicrophoneLevel(listener: (level: number) => void, signal: AbortSignal): void;
+  /** Hands the live tracks over to a meeting; the preview is empty afterwards. */
+  take(): LocalTracks;
+  stop(): void;
+}
+
+// ---- Features ----
+
+export type Feature =
+  | "secure-context"
+  | "webassembly"
+  | "webrtc"
+  | "encoded-transform" // RTCRtpScriptTransform
+  | "camera-and-microphone"
+  | "workers";
+
+// ---- Links ----
+
+export type RoomLink =
+  | { readonly kind: "complete"; readonly room: RoomName; readonly secret: RoomSecret }
+  | { readonly kind: "without-secret"; readonly room: RoomName }
+  | { readonly kind: "damaged-secret"; readonly room: RoomName }
+  | { readonly kind: "not-a-room" };

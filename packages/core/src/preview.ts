@@ -1,0 +1,5 @@
+import type { LocalPreview } from "./api.ts";
+
+export function createPreview(): LocalPreview {
+  throw new Error("being written");
+}
