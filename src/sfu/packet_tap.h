@@ -1,0 +1,15 @@
+#pragma once
+
+#include "base/bytes.h"
+
+namespace satsuma::sfu {
+
+/// Sees what the server holds once its own SRTP is undone: the proof that it cannot read the media. Exists in builds with
+/// SATSUMA_TEST_HOOKS only (the tests'), and is called on the media thread with each RTP packet that was received and verified.
+class PacketTap {
+ public:
+  virtual ~PacketTap() = default;
+  virtual void on_packet(ByteView rtp) = 0;
+};
+
+} // namespace satsuma::sfu
