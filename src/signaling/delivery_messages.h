@@ -1,0 +1,194 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "base/secret.h"
+
+/// The binary frames between a client and the delivery service: docs/protocol.md, section 2, both directions.
+/// Structs own their bytes. What is parsed has the right form and sizes; what stands inside the MLS messages, and
+/// whether the moment allows the message, is for others to judge.
+namespace satsuma::signaling {
+
+inline constexpr ErrorCode message_unknown_type{"message_unknown_type", ErrorKind::peer};
+inline constexpr ErrorCode message_bad_field{"message_bad_field", ErrorKind::peer};
+inline constexpr ErrorCode message_too_large{"message_too_large", ErrorKind::peer};
+
+inline constexpr std::uint16_t protocol_version = 1;
+
+// Bounds. A snapshot and every entry fit one frame whatever the rooms' members do.
+inline constexpr std::size_t max_hello_frame_size = 4 * 1024;  ///< any frame before `ready`
+inline constexpr std::size_t max_frame_size = 64 * 1024;       ///< any frame after it, either direction
+inline constexpr std::size_t max_room_name_size = 64;
+inline constexpr std::size_t max_key_package_size = 3 * 1024;  ///< room for post-quantum keys
+inline constexpr std::size_t max_handshake_size = max_frame_size - 256; ///< group_info; commit and welcome together
+inline constexpr std::size_t max_application_size = 20 * 1024; ///< 16 KiB of text (section 5) inside a PrivateMessage
+inline constexpr std::size_t max_error_text_size = 256;
+inline constexpr std::size_t max_snapshot_members = 256;       ///< of members, and of gone, each
+inline constexpr std::size_t max_snapshot_waiting_bytes = 48 * 1024;
+
+/// 1 to 64 characters of a-z, 0-9 and -.
+bool is_room_name(std::string_view name);
+
+// ---- client to server
+
+/// The first frame of every connection, the first time and at each return.
+struct Hello {
+  std::uint16_t version = protocol_version;
+  std::string room;
+  Bytes key_package;          ///< an MLSMessage; its signature key is the incarnation
+  SecretArray<16> resume_key; ///< random, the same for all connections of the incarnation
+  std::uint64_t cursor = 0;   ///< entries from here on are wanted; 0 the first time
+};
+/// The MLS engine has processed every entry below `cursor`.
+struct Ack {
+  std::uint64_t cursor = 0;
+};
+struct Genesis {
+  Bytes group_info;
+};
+struct Commit {
+  std::uint64_t era = 0;
+  std::uint64_t epoch = 0; ///< the epoch it is made in; it leads to epoch + 1
+  Bytes commit;
+  Bytes welcome; ///< empty exactly when nobody is added
+};
+struct Application {
+  Bytes message;
+};
+struct Goodbye {};
+
+using ClientMessage = std::variant<Hello, Ack, Genesis, Commit, Application, Goodbye>;
+
+// ---- the room's log
+
+enum class GoneCause : std::uint8_t { goodbye = 1, connection_lost = 2, engine_stalled = 3 };
+
+struct JoinEntry {
+  IncarnationId who;
+  Bytes key_package;
+  friend bool operator==(const JoinEntry&, const JoinEntry&) = default;
+};
+struct GoneEntry {
+  IncarnationId who;
+  GoneCause cause = GoneCause::goodbye;
+  friend bool operator==(const GoneEntry&, const GoneEntry&) = default;
+};
+struct GenesisEntry {
+  IncarnationId who;
+  Bytes group_info;
+  friend bool operator==(const GenesisEntry&, const GenesisEntry&) = default;
+};
+struct CommitEntry {
+  std::uint64_t era = 0;
+  std::uint64_t epoch = 0;
+  IncarnationId who;
+  Bytes commit;
+  Bytes welcome;
+  friend bool operator==(const CommitEntry&, const CommitEntry&) = default;
+};
+
+using EntryBody = std::variant<JoinEntry, GoneEntry, GenesisEntry, CommitEntry>;
+
+struct Entry {
+  std::uint64_t index = 0;
+  EntryBody body;
+  friend bool operator==(const Entry&, const Entry&) = default;
+};
+
+// ---- server to client
+
+struct Waiting {
+  IncarnationId who;
+  Bytes key_package;
+  friend bool operator==(const Waiting&, const Waiting&) = default;
+};
+
+/// The room as it stands before some entry of its log.
+struct Snapshot {
+  bool has_group = false;
+  std::uint64_t era = 0;   ///< 0 without a group
+  std::uint64_t epoch = 0; ///< 0 without a group
+  std::vector<IncarnationId> members; ///< the MLS roster, oldest admission first; includes those that are gone
+  std::vector<IncarnationId> gone;    ///< members that are gone and not yet removed by a commit
+  std::vector<Waiting> waiting;       ///< joined, neither member nor gone, oldest first
+  friend bool operator==(const Snapshot&, const Snapshot&) = default;
+};
+
+struct Ready {
+  bool resumed = false;
+  std::uint64_t head = 0; ///< the index that the next entry of the log will get
+  std::uint32_t grace_ms = 0;
+  Snapshot snapshot; ///< before the client's own join; empty when resumed
+};
+struct Rejected {
+  std::uint64_t era = 0;   ///< those that the refused commit named; 0 for a genesis
+  std::uint64_t epoch = 0;
+  enum class Reason : std::uint8_t {
+    not_present_epoch = 1, ///< for a genesis: a live member exists
+    not_member = 2,        ///< for a genesis: the sender is not waiting
+    invalid = 3,
+    unasked_add = 4,
+    unlogged_remove = 5,
+  } reason = Reason::invalid;
+};
+/// An application message of another member.
+struct Relayed {
+  IncarnationId sender;
+  Bytes message;
+};
+
+/// Codes of `error`, after which the server closes the connection; close_code() says with what.
+enum class ErrorReason : std::uint16_t {
+  malformed = 1,
+  too_large = 2,
+  too_fast = 3,
+  gone = 4,                ///< this incarnation is over, or unknown; begin a new one
+  not_yours = 5,           ///< the resume key is wrong
+  full = 6,                ///< the room or the server is; come again later
+  unavailable = 7,         ///< the server cannot reach its store; reconnect
+  unsupported_version = 8,
+  replaced = 9,            ///< a newer connection of the same incarnation
+  silent = 10,             ///< no hello in time
+};
+inline constexpr std::uint16_t first_error_reason = 1;
+inline constexpr std::uint16_t last_error_reason = 10;
+
+/// The WebSocket close code that goes with an error.
+std::uint16_t close_code(ErrorReason reason);
+
+struct ErrorMessage {
+  ErrorReason code = ErrorReason::malformed;
+  std::string text; ///< for a person, English
+};
+/// A member's connection went away or came back; advisory, not in the log.
+struct Present {
+  IncarnationId who;
+  bool connected = false;
+};
+
+using ServerMessage = std::variant<Ready, Entry, Rejected, Relayed, ErrorMessage, Present>;
+
+// ---- codec. Parsing fails with bytes_truncated, bytes_trailing, message_unknown_type, message_bad_field
+// (a value out of its range) or message_too_large (a bound above).
+
+Result<ClientMessage> parse_client_message(ByteView frame);
+Result<ServerMessage> parse_server_message(ByteView frame);
+
+/// A whole frame. A field beyond its bound is the caller's mistake and CHECKed: what we write, the other side parses.
+Bytes write_client_message(const ClientMessage& message);
+Bytes write_server_message(const ServerMessage& message);
+
+/// An entry alone, without the message type: what a store keeps.
+Result<Entry> parse_entry(ByteView bytes);
+Bytes write_entry(const Entry& entry);
+Result<Snapshot> parse_snapshot(ByteView bytes);
+Bytes write_snapshot(const Snapshot& snapshot);
+
+} // namespace satsuma::signaling
