@@ -175,8 +175,8 @@ struct Present {
 
 using ServerMessage = std::variant<Ready, Entry, Rejected, Relayed, ErrorMessage, Present>;
 
-// ---- codec. Parsing fails with bytes_truncated, bytes_trailing, message_unknown_type, message_bad_field
-// (a value out of its range) or message_too_large (a bound above).
+// ---- codec. Parsing fails with bytes_truncated, bytes_trailing, codec_varint_invalid, message_unknown_type,
+// message_bad_field (a value out of its range) or message_too_large (a bound above).
 
 Result<ClientMessage> parse_client_message(ByteView frame);
 Result<ServerMessage> parse_server_message(ByteView frame);
