@@ -27,7 +27,7 @@ void internal::CipherContextFree::operator()(evp_cipher_ctx_st* context) const {
 
 std::size_t aead_key_size(AeadAlgorithm algorithm) { return algorithm == AeadAlgorithm::aes_128_gcm ? 16 : 32; }
 
-AeadKey::AeadKey(AeadAlgorithm algorithm, ByteView key) : algorithm_(algorithm), seal_(new_context()), open_(new_context()) {
+AeadKey::AeadKey(AeadAlgorithm algorithm, ByteView key) : seal_(new_context()), open_(new_context()) {
   SATSUMA_CHECK(key.size() == aead_key_size(algorithm));
   SATSUMA_CHECK(EVP_EncryptInit_ex(seal_.get(), fetch(algorithm), nullptr, key.data(), nullptr) == 1);
   SATSUMA_CHECK(EVP_DecryptInit_ex(open_.get(), fetch(algorithm), nullptr, key.data(), nullptr) == 1);

@@ -36,7 +36,6 @@ class AeadKey {
   Result<MutableByteView> open(ByteView nonce, ByteView associated_data, ByteView ciphertext, MutableByteView out);
 
  private:
-  AeadAlgorithm algorithm_;
   internal::CipherContext seal_;
   internal::CipherContext open_;
 };
