@@ -1,0 +1,177 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "base/random.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "base/transport_address.h"
+#include "signaling/source.h"
+
+namespace satsuma::dtls {
+class Certificate;
+}
+
+/// The forwarding of media: docs/protocol.md, section 6.
+namespace satsuma::sfu {
+
+class PacketTap;
+
+using signaling::Source;
+using signaling::SourceSet;
+
+inline constexpr ErrorCode sfu_unknown_participant{"sfu_unknown_participant", ErrorKind::caller};
+inline constexpr ErrorCode sfu_participant_exists{"sfu_participant_exists", ErrorKind::caller};
+inline constexpr ErrorCode sfu_room_full{"sfu_room_full", ErrorKind::peer};
+inline constexpr ErrorCode sfu_too_many_rooms{"sfu_too_many_rooms", ErrorKind::environment};
+inline constexpr ErrorCode sfu_no_publication{"sfu_no_publication", ErrorKind::peer};
+inline constexpr ErrorCode sfu_unknown_slot{"sfu_unknown_slot", ErrorKind::peer};
+inline constexpr ErrorCode sfu_unknown_revision{"sfu_unknown_revision", ErrorKind::peer};
+
+/// What a shard will hold at most. Each is a promise about memory or work that a peer can cause.
+struct Limits {
+  std::size_t rooms = 1024;
+  std::size_t participants_per_room = 200;
+  std::size_t ssrcs_per_publisher = 16;      ///< streams and their retransmissions, with a margin for changes
+  std::size_t audio_slots = 6;               ///< of the first offer
+  std::size_t video_slots = 8;
+  std::size_t max_audio_slots = 48;          ///< the pool grows up to these; publications beyond them are not shown
+  std::size_t max_video_slots = 48;
+  std::size_t video_history_packets = 512;   ///< kept for each publication; power of two. 1500 bytes each
+  std::size_t nack_list = 512;               ///< packets waited for at once, for each publication
+  std::size_t send_arena_bytes = 16U << 20;  ///< waiting datagrams; what does not fit is dropped and counted
+  Duration key_frame_interval = std::chrono::milliseconds(500); ///< between two PLIs to one publication
+};
+
+struct Config {
+  /// What clients are told to connect to, best first; at least one. All lead to this shard.
+  std::vector<TransportAddress> candidates;
+  Limits limits;
+};
+
+/// Which of a participant's two connections.
+enum class Leg : std::uint8_t { publish, subscribe };
+
+// ---- what poll_output() returns
+
+/// To be sent to the client as `offer`.
+struct SubscribeOffer {
+  IncarnationId id;
+  std::uint32_t revision = 0;
+  std::string sdp;
+};
+struct SlotUse {
+  std::string mid;
+  IncarnationId incarnation;
+  Source source = Source::microphone;
+  friend bool operator==(const SlotUse&, const SlotUse&) = default;
+};
+/// To be sent to the client as `slots`: the whole mapping.
+struct Slots {
+  IncarnationId id;
+  std::uint64_t sequence = 0;
+  std::vector<SlotUse> slots;
+};
+struct Connected {
+  IncarnationId id;
+  Leg which = Leg::publish;
+};
+/// The peer closed it, its handshake failed, or it has been silent for too long. A new offer brings it back.
+struct Disconnected {
+  IncarnationId id;
+  Leg which = Leg::publish;
+};
+using Output = std::variant<SubscribeOffer, Slots, Connected, Disconnected>;
+
+/// To be sent from the given socket. The bytes live until clear_datagrams().
+struct OutgoingDatagram {
+  std::uint32_t socket = 0;
+  TransportAddress destination;
+  ByteView bytes;
+};
+
+/// Counters for operators; all rise only.
+struct Counters {
+  std::uint64_t packets_in = 0;
+  std::uint64_t packets_out = 0;
+  std::uint64_t dropped_unknown_address = 0;
+  std::uint64_t dropped_invalid = 0;         ///< did not authenticate or did not parse
+  std::uint64_t dropped_unknown_stream = 0;  ///< no publication takes this SSRC, mid or payload type
+  std::uint64_t dropped_inactive = 0;        ///< the source is not active or the sender is not a member
+  std::uint64_t dropped_arena_full = 0;
+  std::uint64_t key_frames_requested = 0;
+  std::uint64_t nacks_sent = 0;
+  std::uint64_t retransmissions_sent = 0;
+  std::uint64_t retransmissions_missed = 0;  ///< asked for, no longer held
+  std::uint64_t slots_refused = 0;           ///< a publication found the pool at its limit
+};
+
+/// One shard: whole rooms with their participants' connections and the media between them. Sans-I/O; one thread.
+///
+/// Calls for a participant that this shard does not hold fail with sfu_unknown_participant. Everything that comes from
+/// a client (SDP, packets) may be hostile: a failure leaves the state as it was.
+class Sfu {
+ public:
+  /// `certificate` and `random` must outlive the object.
+  Sfu(Config config, const dtls::Certificate& certificate, RandomSource& random);
+  ~Sfu();
+  Sfu(Sfu&&) noexcept;
+  Sfu& operator=(Sfu&&) noexcept;
+
+  /// The room begins with its first participant and ends with its last. A new participant is not a member.
+  Result<void> add_participant(TimePoint now, std::string_view room, const IncarnationId& id);
+  Result<void> remove_participant(TimePoint now, const IncarnationId& id);
+  /// Media flows between members only: those in the room's MLS roster.
+  Result<void> set_member(TimePoint now, const IncarnationId& id, bool member);
+
+  /// `publish` and `restart`: returns the answer. A later offer with the same DTLS fingerprint keeps the connection, and with
+  /// new ICE credentials restarts ICE; one with another fingerprint replaces the connection.
+  Result<std::string> handle_publish_offer(TimePoint now, const IncarnationId& id, std::string_view sdp);
+  /// `sources`: the set of what is being sent. None is active before the first call.
+  Result<void> handle_sources(TimePoint now, const IncarnationId& id, SourceSet active);
+
+  /// `subscribe`: the offer comes out as SubscribeOffer. Asked again, it offers a connection anew (new ICE credentials); the
+  /// answer's DTLS fingerprint decides whether the old one goes on.
+  Result<void> request_subscribe(TimePoint now, const IncarnationId& id);
+  /// `answer`. sfu_unknown_revision unless it answers the latest offer.
+  Result<void> handle_subscribe_answer(TimePoint now, const IncarnationId& id, std::uint32_t revision, std::string_view sdp);
+  /// `key_frame`: passed on to the publisher behind the slot, throttled. A slot without a publication is no error.
+  Result<void> handle_key_frame_request(TimePoint now, const IncarnationId& id, std::string_view mid);
+
+  /// A datagram that arrived; `packet` is decrypted in place. Bad ones are counted, never an error.
+  void handle_packet(TimePoint now, std::uint32_t socket, const TransportAddress& source, MutableByteView packet);
+  void handle_timeout(TimePoint now);
+  /// Empty while nobody is there.
+  std::optional<TimePoint> next_deadline() const;
+
+  std::optional<Output> poll_output();
+  /// What is to be sent now, datagrams to one destination side by side (for UDP_SEGMENT), in their order. Valid until the
+  /// next call of anything else.
+  std::span<const OutgoingDatagram> pending_datagrams();
+  void clear_datagrams();
+
+  const Counters& counters() const;
+  std::size_t participant_count() const;
+  std::size_t room_count() const;
+
+#ifdef SATSUMA_TEST_HOOKS
+  /// `tap` sees each received RTP packet after SRTP was undone; null ends it.
+  void set_packet_tap(PacketTap* tap);
+#endif
+
+ private:
+  class Shard;
+  std::unique_ptr<Shard> shard_;
+};
+
+} // namespace satsuma::sfu
