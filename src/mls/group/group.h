@@ -1,0 +1,190 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "base/random.h"
+#include "base/secret.h"
+#include "mls/group/key_package_bundle.h"
+#include "mls/tree/public_group.h"
+#include "mls/wire/message.h"
+
+namespace satsuma::mls {
+
+inline constexpr ErrorCode mls_confirmation_tag_mismatch{"mls_confirmation_tag_mismatch", ErrorKind::peer};
+inline constexpr ErrorCode mls_membership_tag_mismatch{"mls_membership_tag_mismatch", ErrorKind::peer};
+inline constexpr ErrorCode mls_welcome_not_for_us{"mls_welcome_not_for_us", ErrorKind::peer};
+inline constexpr ErrorCode mls_welcome_invalid{"mls_welcome_invalid", ErrorKind::peer};
+inline constexpr ErrorCode mls_path_secret_invalid{"mls_path_secret_invalid", ErrorKind::peer};
+inline constexpr ErrorCode mls_psk_unknown{"mls_psk_unknown", ErrorKind::caller};
+inline constexpr ErrorCode mls_own_message{"mls_own_message", ErrorKind::caller};
+inline constexpr ErrorCode mls_removed_from_group{"mls_removed_from_group", ErrorKind::peer};
+inline constexpr ErrorCode mls_cannot_remove_self{"mls_cannot_remove_self", ErrorKind::caller};
+inline constexpr ErrorCode mls_generation_consumed{"mls_generation_consumed", ErrorKind::peer};
+inline constexpr ErrorCode mls_generation_too_far{"mls_generation_too_far", ErrorKind::peer};
+inline constexpr ErrorCode mls_padding_invalid{"mls_padding_invalid", ErrorKind::peer};
+inline constexpr ErrorCode mls_private_message_invalid{"mls_private_message_invalid", ErrorKind::peer};
+inline constexpr ErrorCode mls_content_unexpected{"mls_content_unexpected", ErrorKind::peer};
+inline constexpr ErrorCode mls_group_inactive{"mls_group_inactive", ErrorKind::caller};
+inline constexpr ErrorCode mls_too_many_proposals{"mls_too_many_proposals", ErrorKind::peer};
+
+/// The values of pre-shared keys that the application knows (RFC 9420 s.8.4).
+class PskStore {
+ public:
+  void add_external(ByteView id, ByteView secret);
+  /// A resumption PSK of another group, or of a past epoch that the group has forgotten.
+  void add_resumption(ByteView group_id, Epoch epoch, ByteView secret);
+  const SecretBytes* find(const PreSharedKeyId& id) const;
+
+ private:
+  std::map<Bytes, SecretBytes> external_;
+  std::map<std::pair<Bytes, Epoch>, SecretBytes> resumption_;
+};
+
+struct GroupParams {
+  GroupId group_id;
+  Extensions extensions;      ///< of the GroupContext
+  std::size_t padding = 0;    ///< private messages' plaintexts are padded to a multiple of this
+};
+
+struct JoinParams {
+  std::optional<Bytes> ratchet_tree; ///< the extension's data, where the Welcome has none
+  const PskStore* psks = nullptr;
+  std::size_t padding = 0;
+};
+
+/// What a member wants to commit, all of it by value.
+struct CommitParams {
+  std::vector<KeyPackage> add;       ///< verified here (verify_key_package, lifetime not); an invalid one fails the whole commit
+  std::vector<LeafIndex> remove;
+  std::vector<PreSharedKeyId> psks;  ///< values from psk_store; the nonces are made here
+  std::optional<Extensions> group_context_extensions;
+  bool include_cached_proposals = false; ///< refers to every proposal that was received in this epoch
+  bool force_path = true;            ///< without it a path comes only where the RFC demands one
+  Bytes authenticated_data;
+  bool private_message = false;      ///< the commit as a PrivateMessage
+  bool ratchet_tree_in_welcome = true;
+  const PskStore* psk_store = nullptr;
+};
+
+class Group;
+namespace internal {
+struct GroupState;
+struct GroupStateDelete {
+  void operator()(GroupState* state) const;
+};
+using GroupStatePointer = std::unique_ptr<GroupState, GroupStateDelete>;
+} // namespace internal
+
+/// A commit that was checked completely, and the epoch it leads to. Look at `effects` for policy, then merge
+/// it, or drop it: the group has not changed.
+class StagedCommit {
+ public:
+  StagedCommit(StagedCommit&&) noexcept;
+  StagedCommit& operator=(StagedCommit&&) noexcept;
+  ~StagedCommit();
+
+  const CommitEffects& effects() const { return effects_; }
+  Epoch next_epoch() const { return next_epoch_; }
+  /// The commit removes us. Merging then makes the group inactive in its old epoch.
+  bool removes_self() const { return next_ == nullptr; }
+  std::vector<Member> next_members() const;
+
+ private:
+  friend class Group;
+  StagedCommit() = default;
+  CommitEffects effects_;
+  Epoch next_epoch_ = 0;
+  Bytes base_; ///< confirmation tag of the epoch it was made on
+  internal::GroupStatePointer next_;
+};
+
+/// Our own commit. The state it leads to waits in `staged` until the commit comes back ordered.
+struct PendingCommit {
+  Bytes commit;                 ///< MLSMessage
+  std::optional<Bytes> welcome; ///< MLSMessage, when someone is added
+  StagedCommit staged;
+};
+
+struct ReceivedApplication {
+  LeafIndex sender;
+  SecretBytes plaintext;
+  Bytes authenticated_data;
+};
+
+/// A message of the present epoch whose protection was taken off and whose signature was checked.
+class VerifiedMessage {
+ public:
+  const FramedContent& content() const { return content_.content; }
+  WireFormat wire_format() const { return content_.wire_format; }
+
+ private:
+  friend class Group;
+  explicit VerifiedMessage(AuthenticatedContent content) : content_(std::move(content)) {}
+  AuthenticatedContent content_;
+};
+
+/// A member's view of an MLS group (RFC 9420). Not for two threads at once.
+///
+/// Commits go through stages: bytes → MLSMessage::decode → `verify` → `stage` → `merge`. Whatever fails leaves the
+/// group as it was (a PrivateMessage that opened has used up its key all the same).
+class Group {
+ public:
+  /// A group of one, in epoch 0. Takes suite, leaf and keys from `creator`; its init key is not used.
+  static Result<Group> create(const GroupParams& params, const KeyPackageBundle& creator, RandomSource& random);
+  static Result<Group> join(const Welcome& welcome, const KeyPackageBundle& key_package, const JoinParams& params = {});
+
+  Group(Group&&) noexcept;
+  Group& operator=(Group&&) noexcept;
+  ~Group();
+
+  // What it is
+  CipherSuite suite() const;
+  ByteView group_id() const;
+  Epoch epoch() const;
+  LeafIndex own_leaf() const;
+  bool active() const; ///< false once removed or reinitialised
+  const GroupContext& context() const;
+  const RatchetTree& tree() const;
+  std::vector<Member> members() const;
+  /// RFC 9420 s.8.7
+  ByteView epoch_authenticator() const;
+  ByteView confirmation_tag() const;
+  /// MLS-Exporter, s.8.5
+  SecretBytes export_secret(std::string_view label, ByteView context, std::size_t size) const;
+  /// The present epoch's resumption PSK, s.8.6
+  ByteView resumption_psk() const;
+  /// The MLSMessage with a signed GroupInfo (s.12.4.3). `with_external_pub` allows external commits.
+  Result<Bytes> group_info(bool with_tree = true, bool with_external_pub = false) const;
+
+  // Commits
+  Result<PendingCommit> commit(const CommitParams& params, RandomSource& random) const;
+  /// Verifies and stages a commit that came as a PublicMessage's MLSMessage. mls_own_message for one of our own: merge the pending one instead.
+  Result<StagedCommit> stage(ByteView message, const PskStore* psks = nullptr) const;
+  Result<StagedCommit> stage(const VerifiedMessage& message, const PskStore* psks = nullptr) const;
+  /// mls_stale_stage when the group has moved on since.
+  Result<void> merge(StagedCommit&& staged);
+
+  // Messages of all kinds
+  Result<VerifiedMessage> verify(const PublicMessage& message) const;
+  /// Uses up the message's key.
+  Result<VerifiedMessage> unprotect(const PrivateMessage& message);
+  /// Remembers a proposal, so that a commit may refer to it.
+  Result<void> cache_proposal(const VerifiedMessage& message);
+  /// A proposal of our own as an MLSMessage; it is cached at once. Updates are not made here (commit with a path instead).
+  Result<Bytes> propose(const Proposal& proposal, bool private_message, ByteView authenticated_data, RandomSource& random);
+
+  Result<Bytes> protect_application(ByteView plaintext, ByteView authenticated_data, RandomSource& random);
+  /// From an MLSMessage with a PrivateMessage of the present epoch. mls_own_message for our own.
+  Result<ReceivedApplication> unprotect_application(ByteView message);
+
+  static constexpr std::size_t max_cached_proposals = 1024;
+
+ private:
+  explicit Group(internal::GroupStatePointer state);
+  internal::GroupStatePointer state_;
+};
+
+} // namespace satsuma::mls

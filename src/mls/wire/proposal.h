@@ -1,0 +1,124 @@
+#pragma once
+
+#include <variant>
+
+#include "mls/wire/key_package.h"
+
+namespace satsuma::mls {
+
+inline constexpr ErrorCode mls_proposal_unknown{"mls_proposal_unknown", ErrorKind::peer};
+
+enum class ResumptionUsage : std::uint8_t { application = 1, reinit = 2, branch = 3 };
+
+/// RFC 9420 s.8.4.
+struct PreSharedKeyId {
+  enum class Type : std::uint8_t { external = 1, resumption = 2 };
+  Type type = Type::external;
+  Bytes external_id;                                     ///< external
+  ResumptionUsage usage = ResumptionUsage::application;  ///< resumption
+  GroupId group_id;                                      ///< resumption
+  Epoch epoch = 0;                                       ///< resumption
+  Bytes nonce;
+
+  static Result<PreSharedKeyId> parse(ByteReader& reader);
+  void write(ByteWriter& writer) const;
+  friend bool operator==(const PreSharedKeyId&, const PreSharedKeyId&) = default;
+};
+
+/// RFC 9420 s.12.1.
+struct Add {
+  KeyPackage key_package;
+  friend bool operator==(const Add&, const Add&) = default;
+};
+struct Update {
+  LeafNode leaf_node;
+  friend bool operator==(const Update&, const Update&) = default;
+};
+struct Remove {
+  LeafIndex removed;
+  friend bool operator==(const Remove&, const Remove&) = default;
+};
+struct PreSharedKey {
+  PreSharedKeyId id;
+  friend bool operator==(const PreSharedKey&, const PreSharedKey&) = default;
+};
+struct ReInit {
+  GroupId group_id;
+  std::uint16_t version = protocol_version_mls10;
+  CipherSuite cipher_suite{};
+  Extensions extensions;
+  friend bool operator==(const ReInit&, const ReInit&) = default;
+};
+struct ExternalInit {
+  Bytes kem_output;
+  friend bool operator==(const ExternalInit&, const ExternalInit&) = default;
+};
+struct GroupContextExtensions {
+  Extensions extensions;
+  friend bool operator==(const GroupContextExtensions&, const GroupContextExtensions&) = default;
+};
+
+/// A proposal type that is not known here cannot be skipped on the wire (it has no length): mls_proposal_unknown.
+struct Proposal {
+  std::variant<Add, Update, Remove, PreSharedKey, ReInit, ExternalInit, GroupContextExtensions> value;
+
+  std::uint16_t type() const { return static_cast<std::uint16_t>(value.index() + 1); }
+  template <class T>
+  const T* as() const { return std::get_if<T>(&value); }
+
+  static Result<Proposal> parse(ByteReader& reader);
+  void write(ByteWriter& writer) const;
+  friend bool operator==(const Proposal&, const Proposal&) = default;
+};
+
+/// HPKECiphertext, RFC 9420 s.7.6.
+struct HpkeCiphertext {
+  Bytes kem_output;
+  Bytes ciphertext;
+
+  static Result<HpkeCiphertext> parse(ByteReader& reader);
+  void write(ByteWriter& writer) const;
+  friend bool operator==(const HpkeCiphertext&, const HpkeCiphertext&) = default;
+};
+
+struct UpdatePathNode {
+  Bytes encryption_key;
+  std::vector<HpkeCiphertext> encrypted_path_secret;
+
+  static Result<UpdatePathNode> parse(ByteReader& reader);
+  void write(ByteWriter& writer) const;
+  friend bool operator==(const UpdatePathNode&, const UpdatePathNode&) = default;
+};
+
+struct UpdatePath {
+  LeafNode leaf_node;
+  std::vector<UpdatePathNode> nodes;
+
+  static Result<UpdatePath> parse(ByteReader& reader);
+  void write(ByteWriter& writer) const;
+  friend bool operator==(const UpdatePath&, const UpdatePath&) = default;
+};
+
+/// RFC 9420 s.12.4.
+struct ProposalOrRef {
+  struct Reference {
+    Bytes hash;
+    friend bool operator==(const Reference&, const Reference&) = default;
+  };
+  std::variant<Proposal, Reference> value;
+
+  static Result<ProposalOrRef> parse(ByteReader& reader);
+  void write(ByteWriter& writer) const;
+  friend bool operator==(const ProposalOrRef&, const ProposalOrRef&) = default;
+};
+
+struct Commit {
+  std::vector<ProposalOrRef> proposals;
+  std::optional<UpdatePath> path;
+
+  static Result<Commit> parse(ByteReader& reader);
+  void write(ByteWriter& writer) const;
+  friend bool operator==(const Commit&, const Commit&) = default;
+};
+
+} // namespace satsuma::mls
