@@ -1,0 +1,1 @@
+#include "dtls/connection.h"

@@ -1,0 +1,1 @@
+#include "ice/ice_lite.h"

@@ -1,0 +1,123 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/transport_address.h"
+#include "base/random.h"
+#include "base/time.h"
+#include "stun/message.h"
+
+namespace satsuma::ice {
+
+inline constexpr ErrorCode ice_wrong_username{"ice_wrong_username", ErrorKind::peer};
+inline constexpr ErrorCode ice_not_a_check{"ice_not_a_check", ErrorKind::peer};
+inline constexpr ErrorCode ice_no_remote_yet{"ice_no_remote_yet", ErrorKind::peer};
+inline constexpr ErrorCode ice_bad_credentials{"ice_bad_credentials", ErrorKind::peer};
+inline constexpr ErrorCode ice_output_full{"ice_output_full", ErrorKind::peer};
+
+/// RFC 7675 s.5.1: consent to send ends after 30 seconds.
+inline constexpr Duration consent_timeout = std::chrono::seconds(30);
+/// Of several pairs that the peer nominates at once, a lower priority wins only after the present pair's last
+/// nomination is this old: a peer with aggressive nomination (RFC 5245 s.8.1.1.2) would make it change with every check.
+inline constexpr Duration nomination_hold = std::chrono::seconds(1);
+/// Pairs remembered as valid. A peer with more interfaces than this loses the one heard of longest ago.
+inline constexpr std::size_t max_pairs = 16;
+/// Answers waiting for poll_output().
+inline constexpr std::size_t max_pending_answers = 8;
+
+/// RFC 8445 s.5.3, RFC 8839 s.5.4: 4 to 256 characters for the fragment, 22 to 256 for the password.
+struct Credentials {
+  std::string ufrag;
+  std::string password;
+
+  /// 48 and 144 random bits. The fragment also says which of a server's transports a check is for.
+  static Credentials generate(RandomSource& random);
+};
+
+/// Of a STUN datagram, not verified, the username fragment of its receiver: the part of USERNAME before the colon. With it
+/// a server finds the transport a check from a new address belongs to.
+std::optional<std::string_view> receiver_ufrag(ByteView datagram);
+
+/// The lite agent (RFC 8445 s.2.5) of one component: it never sends a check, it answers those that are authenticated,
+/// and lets the controlling peer choose the pair.
+///
+///   no remote ── set_remote_ufrag ──▶ checking ── check with USE-CANDIDATE ──▶ selected
+///                                        ▲                                        │
+///                                        └──────── no check for 30 s ─────────────┘
+///
+/// restart() accepts the new credentials from then on, and the old ones until a pair is selected with the new.
+class IceLite {
+ public:
+  struct Send {
+    NetworkPath path;
+    ByteView datagram; ///< valid until the next call of handle_stun()
+  };
+  /// The first pair, or another than before.
+  struct Selected {
+    NetworkPath path;
+  };
+  /// Nothing may be sent any more, until a pair is selected again.
+  struct ConsentExpired {};
+  using Output = std::variant<Send, Selected, ConsentExpired>;
+
+  explicit IceLite(Credentials local);
+
+  /// Checks are not answered before this: without it they could not be told from somebody else's, and the peer repeats them soon.
+  /// ice_bad_credentials when it does not have 4 to 256 ICE characters.
+  Result<void> set_remote_ufrag(std::string_view ufrag);
+  /// RFC 8445 s.9, after which the peer's new fragment is to be set as well; the selected pair stays in use meanwhile.
+  Result<void> restart(Credentials local, std::string_view remote_ufrag);
+
+  /// One STUN datagram. Requests that are authenticated are answered through poll_output(); everything else is an error,
+  /// gets no answer and changes nothing, so that the agent is no reflector.
+  Result<void> handle_stun(TimePoint now, const NetworkPath& path, ByteView datagram);
+  void handle_timeout(TimePoint now);
+  std::optional<Output> poll_output();
+  std::optional<TimePoint> next_deadline() const;
+
+  const Credentials& local() const { return local_.credentials; }
+  /// An authenticated check came this way within the consent time. Only then may DTLS be looked at.
+  bool validated(const NetworkPath& path) const;
+  /// Where to send. Empty before nomination and after consent expired.
+  const std::optional<NetworkPath>& selected() const { return selected_; }
+
+ private:
+  struct Pair {
+    NetworkPath path;
+    std::uint32_t priority = 0;
+    TimePoint last_check{};
+    std::optional<TimePoint> last_nomination;
+  };
+  struct Generation {
+    Credentials credentials;
+    std::string remote_ufrag; ///< empty: not known yet
+  };
+  struct Answer {
+    NetworkPath path;
+    std::size_t size = 0;
+    std::array<std::uint8_t, 192> bytes{};
+  };
+
+  const Generation* generation_of(std::string_view username) const;
+  Pair& pair_of(const NetworkPath& path);
+  const Pair* find(const NetworkPath& path) const;
+  void nominate(TimePoint now, Pair& pair);
+
+  Generation local_;
+  std::optional<Generation> previous_;
+  std::vector<Pair> pairs_;
+  std::optional<NetworkPath> selected_;
+  bool announce_selected_ = false;
+  bool announce_expired_ = false;
+  std::array<Answer, max_pending_answers> answers_;
+  std::size_t answers_begin_ = 0;
+  std::size_t answers_end_ = 0;
+};
+
+} // namespace satsuma::ice

@@ -1,0 +1,1 @@
+#include "sfu/transport.h"

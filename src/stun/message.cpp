@@ -1,0 +1,1 @@
+#include "stun/message.h"
