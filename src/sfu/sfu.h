@@ -10,12 +10,12 @@
 #include <variant>
 #include <vector>
 
+#include "base/address.h"
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "base/random.h"
 #include "base/result.h"
 #include "base/time.h"
-#include "base/transport_address.h"
 #include "signaling/source.h"
 
 namespace satsuma::dtls {
@@ -93,10 +93,9 @@ struct Disconnected {
 };
 using Output = std::variant<SubscribeOffer, Slots, Connected, Disconnected>;
 
-/// To be sent from the given socket. The bytes live until clear_datagrams().
+/// To be sent from the path's socket. The bytes live until clear_datagrams().
 struct OutgoingDatagram {
-  std::uint32_t socket = 0;
-  TransportAddress destination;
+  NetworkPath path;
   ByteView bytes;
 };
 
@@ -149,7 +148,7 @@ class Sfu {
   Result<void> handle_key_frame_request(TimePoint now, const IncarnationId& id, std::string_view mid);
 
   /// A datagram that arrived; `packet` is decrypted in place. Bad ones are counted, never an error.
-  void handle_packet(TimePoint now, std::uint32_t socket, const TransportAddress& source, MutableByteView packet);
+  void handle_packet(TimePoint now, const NetworkPath& path, MutableByteView packet);
   void handle_timeout(TimePoint now);
   /// Empty while nobody is there.
   std::optional<TimePoint> next_deadline() const;
