@@ -10,12 +10,12 @@
 #include <variant>
 #include <vector>
 
-#include "base/address.h"
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "base/random.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "base/transport_address.h"
 #include "signaling/source.h"
 
 namespace satsuma::dtls {
