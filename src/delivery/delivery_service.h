@@ -1,0 +1,170 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "base/time.h"
+#include "delivery/group_gate.h"
+#include "delivery/room_sequencer.h"
+#include "delivery/store.h"
+#include "signaling/delivery_messages.h"
+
+namespace satsuma::delivery {
+
+using ConnectionId = std::uint64_t;
+
+struct DeliveryOptions {
+  Duration grace = std::chrono::seconds(10);         ///< from a lost connection to gone
+  Duration restart_grace = std::chrono::seconds(30); ///< the same for those found in the store at the start
+  Duration stall = std::chrono::seconds(15);         ///< from the last acknowledgement to gone, while connected
+  Duration hello_timeout = std::chrono::seconds(10); ///< from connected to the first frame
+  Duration forget_after = std::chrono::seconds(60);  ///< from the last live incarnation's end to the room's
+
+  // What strangers can make the server hold.
+  std::size_t max_connections = 10'000;
+  std::size_t max_rooms = 4'096;
+  RoomLimits room;
+  std::size_t window = 128 * 1024; ///< bytes of entries sent beyond the acknowledged cursor; half the send queue
+};
+
+struct DeliveryStatistics {
+  std::uint64_t entries = 0;           ///< appended
+  std::uint64_t resumed = 0;           ///< connections that went on at a cursor
+  std::uint64_t rejected[6] = {};      ///< by Rejected::Reason
+  std::uint64_t errors[signaling::last_error_reason + 1] = {}; ///< connections closed, by ErrorReason
+  std::uint64_t gone[4] = {};          ///< by GoneCause
+  std::uint64_t store_failures = 0;    ///< writes that were not `ok`; each costs the room a reload
+};
+
+// ---- what the service wants done, in order
+
+struct Send {
+  ConnectionId connection = 0;
+  Bytes bytes; ///< one binary frame
+};
+/// The connection is forgotten already; what its peer sends from now on is ignored. Everything sent before goes out first.
+struct Close {
+  ConnectionId connection = 0;
+  std::uint16_t code = 1000;
+  std::string reason;
+};
+/// `ready` was sent: larger frames are allowed and media control may begin. An older connection of the same incarnation
+/// was closed before.
+struct Joined {
+  ConnectionId connection = 0;
+  std::string room;
+  IncarnationId incarnation;
+};
+/// The MLS roster changed. At a genesis the former group's members are removed first. May repeat after a reload of the room.
+struct MemberAdded {
+  std::string room;
+  IncarnationId incarnation;
+};
+struct MemberRemoved {
+  std::string room;
+  IncarnationId incarnation;
+};
+/// Gone for ever; a member stays in the roster until a commit removes it, but must get no more media.
+struct Departed {
+  std::string room;
+  IncarnationId incarnation;
+};
+using Output = std::variant<Send, Close, Joined, MemberAdded, MemberRemoved, Departed>;
+
+/// The delivery service (RFC 9750 s.5) of docs/protocol.md, section 2: many rooms and their connections. Binary frames
+/// come in, outputs come out; it holds no socket and no clock. Nothing is told to anybody before the store has it.
+///
+/// A caller: load() once; then handle_connected / handle_frame / handle_disconnected as they happen and handle_timeout at
+/// next_deadline(); after each of them poll_output() until it is empty.
+class DeliveryService {
+ public:
+  /// `store` and `gates` outlive the service.
+  DeliveryService(DeliveryOptions options, Store& store, GroupGateFactory& gates);
+  ~DeliveryService();
+  DeliveryService(const DeliveryService&) = delete;
+  DeliveryService& operator=(const DeliveryService&) = delete;
+
+  /// Takes up the rooms that the store holds. Everyone alive in them counts as disconnected since `now`, with restart_grace.
+  /// A room that the store cannot give is left out and counted; store_unreachable when it gives none at all.
+  Result<void> load(TimePoint now);
+
+  void handle_connected(TimePoint now, ConnectionId connection);
+  /// A binary frame. Frames of unknown connections are ignored.
+  void handle_frame(TimePoint now, ConnectionId connection, ByteView frame);
+  /// A frame beyond the bound arrived and was not read.
+  void handle_oversized(TimePoint now, ConnectionId connection);
+  void handle_disconnected(TimePoint now, ConnectionId connection);
+  void handle_timeout(TimePoint now);
+  /// May be early, never late.
+  std::optional<TimePoint> next_deadline() const;
+  std::optional<Output> poll_output();
+
+  // Views for the program and its tests.
+  std::size_t room_count() const { return rooms_.size(); }
+  std::size_t connection_count() const { return connections_.size(); }
+  const DeliveryStatistics& statistics() const { return statistics_; }
+  /// Null when there is no such room.
+  const RoomSequencer* room(std::string_view name) const;
+
+ private:
+  struct Room;
+  struct Participant;
+  struct Connection;
+  struct Timer {
+    enum class Kind : std::uint8_t { hello, participant, room } kind = Kind::hello;
+    ConnectionId connection = 0;
+    std::string room;
+    IncarnationId who;
+    friend auto operator<=>(const Timer&, const Timer&) = default;
+  };
+
+  // Frames
+  void handle_hello(TimePoint now, ConnectionId id, Connection& connection, const signaling::Hello& hello);
+  void join_room(TimePoint now, ConnectionId id, Connection& connection, Room& room, IncarnationId who, const signaling::Hello& hello);
+  void resume(TimePoint now, ConnectionId id, Connection& connection, Room& room, IncarnationId who, const signaling::Hello& hello);
+  void handle_ack(TimePoint now, ConnectionId id, Connection& connection, const signaling::Ack& ack);
+  void handle_genesis(TimePoint now, ConnectionId id, Connection& connection, const signaling::Genesis& genesis);
+  void handle_commit(TimePoint now, ConnectionId id, Connection& connection, const signaling::Commit& commit);
+  void handle_application(Connection& connection, const signaling::Application& application);
+  void handle_goodbye(TimePoint now, ConnectionId id, Connection& connection);
+
+  // Rooms
+  Room* find_room(std::string_view name);
+  Result<Room*> load_room(TimePoint now, std::string_view name, Duration grace);
+  bool persist(Room& room, const Record& record, std::optional<StoreAppend::Incarnation> joined, std::optional<Bytes> group);
+  void append(TimePoint now, Room& room, Record record);
+  bool make_gone(TimePoint now, Room& room, IncarnationId who, signaling::GoneCause cause);
+  void unload_room(Room& room);
+  void trim(Room& room);
+  void relieve_log(TimePoint now, Room& room);
+  void send_entries(Participant& participant, Room& room);
+  void tell_presence(Room& room, IncarnationId who, bool connected);
+  void reject(ConnectionId id, std::uint64_t era, std::uint64_t epoch, signaling::Rejected::Reason reason);
+
+  // Connections and timers
+  void send(ConnectionId id, const signaling::ServerMessage& message);
+  void fail(ConnectionId id, signaling::ErrorReason reason, std::string_view text);
+  void detach(TimePoint now, ConnectionId id);
+  TimePoint deadline_of(const Participant& participant) const;
+  void arm_participant(Room& room, IncarnationId who, Participant& participant);
+  void arm_room(TimePoint now, Room& room);
+
+  DeliveryOptions options_;
+  Store& store_;
+  GroupGateFactory& gates_;
+  std::map<std::string, std::unique_ptr<Room>, std::less<>> rooms_;
+  std::unordered_map<ConnectionId, std::unique_ptr<Connection>> connections_;
+  std::set<std::pair<TimePoint, Timer>> timers_;
+  std::deque<Output> outputs_;
+  DeliveryStatistics statistics_;
+};
+
+} // namespace satsuma::delivery

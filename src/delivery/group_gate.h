@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+
+namespace satsuma::delivery {
+
+/// What an MLS commit does to the roster.
+struct CommitEffect {
+  IncarnationId committer;
+  struct Added {
+    IncarnationId who;
+    Bytes key_package; ///< the MLSMessage, as the joiner sent it if it is the same
+  };
+  std::vector<Added> added;
+  std::vector<IncarnationId> removed;
+};
+
+/// What the sequencer must know of MLS: the public side of one room's group. `check_*` verifies and sets the successor
+/// aside without changing the present state; then `accept` makes it the present one, or `discard` drops it. An explorer
+/// puts a symbolic MLS here, the server MlsGroupGate.
+class GroupGate {
+ public:
+  virtual ~GroupGate() = default;
+
+  /// Whose key package this is; the error says why it is not a valid one.
+  virtual Result<IncarnationId> identify(ByteView key_package) const = 0;
+  /// A new group of one, in epoch 0: returns its founder.
+  virtual Result<IncarnationId> check_genesis(ByteView group_info) = 0;
+  /// A commit made in `epoch` of the present group, and the welcome for whom it adds.
+  virtual Result<CommitEffect> check_commit(std::uint64_t epoch, ByteView commit, ByteView welcome) = 0;
+  virtual void accept() = 0;
+  virtual void discard() = 0;
+
+  /// The successor that was set aside, for the store; restore() takes it. After check_* only.
+  virtual Bytes successor_state() const = 0;
+  virtual Result<void> restore(ByteView state) = 0;
+};
+
+class GroupGateFactory {
+ public:
+  virtual ~GroupGateFactory() = default;
+  virtual std::unique_ptr<GroupGate> create() = 0;
+};
+
+} // namespace satsuma::delivery
