@@ -31,7 +31,6 @@ export type MeetingErrorCode =
   | "missing-features" // this browser cannot encrypt media; `message` names what is missing
   | "server-unreachable" // could not reach the server at the first attempt, and again and again
   | "server-refused" // the server said no, in its own words
-  | "rejoin-needed" // we were away too long and are no longer a member: join again
   | "opened-elsewhere" // the same incarnation connected from another page
   | "engine-failed"; // the encryption engine stopped: a fault of ours
 export type MeetingError = Problem<MeetingErrorCode>;
@@ -55,11 +54,17 @@ export type NoticeCode =
 /** Something to tell the person that does not end the meeting. */
 export type Notice = Problem<NoticeCode> & { readonly id: number };
 
+export type WaitingReason = "no-secret" | "not-admitted" | "empty";
+
 export type Connection =
   | { readonly status: "idle" } // join() was not called yet
   | { readonly status: "connecting" }
-  /** The server knows us; no member has admitted us to the group yet. `since` is performance.now() in ms. */
-  | { readonly status: "waiting"; readonly since: number }
+  /**
+   * The server knows us; no member has admitted us to the group yet. `since` is performance.now() in ms. `reason` comes
+   * after 3 s: "no-secret": the link lacks its part after '#'; "not-admitted": there are members and none let us in (a
+   * wrong secret, or they are all gone and not yet declared so); "empty": nobody is there, and we start the room next.
+   */
+  | { readonly status: "waiting"; readonly since: number; readonly reason: WaitingReason | null }
   | { readonly status: "in-room" }
   /** The connection is gone and we try again by ourselves; `since` as above. */
   | { readonly status: "reconnecting"; readonly attempt: number; readonly since: number }
@@ -95,23 +100,21 @@ export interface Participant {
   readonly screen: SourceState;
 }
 
-export type SafetyNumberReason =
-  | { readonly kind: "created" }
-  | { readonly kind: "joined"; readonly names: readonly string[] }
-  | { readonly kind: "left"; readonly names: readonly string[] }
-  | { readonly kind: "joined-and-left"; readonly joined: readonly string[]; readonly left: readonly string[] }
-  | { readonly kind: "entered" } // oneself came in
-  | { readonly kind: "keys-updated"; readonly names: readonly string[] };
+/** Why the number changed, with the display names of those concerned. */
+export interface SafetyNumberReason {
+  /** "entered": oneself came in; "refreshed": only keys were renewed; "new-era": the group was started anew. */
+  readonly kind: "entered" | "changed" | "refreshed" | "new-era";
+  readonly joined: readonly string[];
+  readonly left: readonly string[];
+}
 
-export interface SafetyNumberValue {
+export interface SafetyNumber {
   /** Six groups of five digits. */
   readonly groups: readonly string[];
   /** All bits, for the QR code. */
   readonly qrBits: Uint8Array;
-}
-
-export interface SafetyNumber extends SafetyNumberValue {
-  readonly previous: SafetyNumberValue | null;
+  /** The groups of the number before this one. */
+  readonly previous: readonly string[] | null;
   readonly reason: SafetyNumberReason;
   /** Date.now() of the change. */
   readonly changedAt: number;
@@ -163,7 +166,8 @@ export interface MeetingOptions {
   /** Where the server is: its origin, `https://host[:port]`; the WebSocket is at `/ws` of it. */
   readonly serverUrl: string;
   readonly room: RoomName;
-  readonly secret: RoomSecret;
+  /** null: the link had none. Nobody will admit us; the state says so after 3 s ("waiting", "no-secret"). */
+  readonly secret: RoomSecret | null;
   /** 1 to 64 bytes of UTF-8; longer ones are cut at a character's end. */
   readonly displayName: string;
   /**
@@ -199,8 +203,8 @@ export interface Meeting {
   stopScreenShare(): Promise<void>;
   chooseDevice(kind: DeviceKind, id: string | null): Promise<void>;
 
-  /** The link to send to others, with the secret after '#'. */
-  invitationLink(): string;
+  /** The link to send to others, with the secret after '#'; null when we have no secret ourselves. */
+  invitationLink(): string | null;
   /** The level of the own microphone, 0 to 1, about 20 times a second until the signal is aborted. */
   watchMicrophoneLevel(listener: (level: number) => void, signal: AbortSignal): void;
   dismissNotice(id: number): void;

@@ -1,0 +1,118 @@
+/** What the WASM session tells, as checked values (apps/wasm/README.md, "Events"). */
+import type { ParticipantId } from "./api.ts";
+import { arrayOf, attempt, boolean, CheckError, integer, matching, nullable, object, oneOf, record, text } from "./check.ts";
+import { isParticipantId } from "./ids.ts";
+
+const maxMembers = 4096;
+const maxName = 256; // UTF-16 units; 64 bytes of UTF-8 on the wire
+const leafIndex = integer(0, 2 ** 32 - 1);
+const counter = integer(0, Number.MAX_SAFE_INTEGER);
+
+export interface RosterEntry {
+  readonly leaf: number;
+  readonly incarnation: ParticipantId;
+  readonly name: string;
+  readonly device: string;
+  readonly self: boolean;
+}
+
+/** What a member says about its own sources (docs/protocol.md s.5). */
+export interface Announcement {
+  readonly microphone: boolean;
+  readonly camera: boolean;
+  readonly screen: boolean;
+}
+
+const rosterEntry = object({
+  leaf: leafIndex,
+  incarnation: matching(isParticipantId),
+  name: text(maxName),
+  device: text(128),
+  self: boolean,
+});
+const ready = object({ incarnation: matching(isParticipantId), resumed: boolean });
+const waiting = object({ reason: oneOf("no_secret", "not_admitted", "empty") });
+const epoch = object({
+  era: counter,
+  epoch: counter,
+  self: leafIndex,
+  roster: arrayOf(rosterEntry, maxMembers),
+  safety_number: text(64),
+  authenticator: text(256),
+  previous: nullable(text(64)),
+  reason: object({
+    kind: oneOf("entered", "changed", "refreshed", "new_era"),
+    joined: arrayOf(text(maxName), maxMembers),
+    left: arrayOf(text(maxName), maxMembers),
+  }),
+  designated: nullable(leafIndex),
+});
+const departed = object({ incarnation: matching(isParticipantId), cause: oneOf("goodbye", "lost", "stalled") });
+const present = object({ incarnation: matching(isParticipantId), connected: boolean });
+const application = object({ incarnation: matching(isParticipantId), text: text(16 * 1024) });
+const keys = object({ sending: nullable(object({ era: counter, epoch: counter })) });
+const rejoining = object({ reason: text(64) });
+const failure = object({ code: integer(-(2 ** 31), 2 ** 31), text: text(1024), fatal: boolean });
+const announcement = object({ type: oneOf("state"), microphone: boolean, camera: boolean, screen: boolean });
+
+export type SessionEvent =
+  | ({ readonly type: "ready" } & ReturnType<typeof ready>)
+  | ({ readonly type: "waiting" } & ReturnType<typeof waiting>)
+  | ({ readonly type: "epoch" } & ReturnType<typeof epoch>)
+  | ({ readonly type: "departed" } & ReturnType<typeof departed>)
+  | ({ readonly type: "present" } & ReturnType<typeof present>)
+  | { readonly type: "announcement"; readonly incarnation: ParticipantId; readonly announcement: Announcement }
+  | ({ readonly type: "keys" } & ReturnType<typeof keys>)
+  | ({ readonly type: "rejoining" } & ReturnType<typeof rejoining>)
+  | ({ readonly type: "error" } & ReturnType<typeof failure>)
+  | { readonly type: "left" };
+
+/** Null for what this version does not know; throws CheckError for a known type that is not as written down. */
+export function parseSessionEvent(json: string): SessionEvent | null {
+  const value: unknown = JSON.parse(json);
+  const type = record(value)["type"];
+  switch (type) {
+    case "ready":
+      return { type, ...ready(value) };
+    case "waiting":
+      return { type, ...waiting(value) };
+    case "epoch":
+      return { type, ...epoch(value) };
+    case "departed":
+      return { type, ...departed(value) };
+    case "present":
+      return { type, ...present(value) };
+    case "application": {
+      const message = application(value);
+      const content = parseAnnouncement(message.text);
+      return content === null ? null : { type: "announcement", incarnation: message.incarnation, announcement: content };
+    }
+    case "keys":
+      return { type, ...keys(value) };
+    case "rejoining":
+      return { type, ...rejoining(value) };
+    case "error":
+      return { type, ...failure(value) };
+    case "left":
+      return { type };
+    default:
+      if (typeof type !== "string") throw new CheckError("an event without type");
+      return null;
+  }
+}
+
+/** Another member wrote this: anything may stand in it. */
+function parseAnnouncement(json: string): Announcement | null {
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch {
+    return null;
+  }
+  const content = attempt(announcement, value);
+  return content === null ? null : { microphone: content.microphone, camera: content.camera, screen: content.screen };
+}
+
+export function writeAnnouncement(state: Announcement): string {
+  return JSON.stringify({ type: "state", microphone: state.microphone, camera: state.camera, screen: state.screen });
+}
