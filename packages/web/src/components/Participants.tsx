@@ -1,0 +1,48 @@
+import type { Participant } from "@satsuma/core";
+import { Mic, MicOff, MonitorUp, Video as VideoIcon, VideoOff, X } from "lucide-react";
+import type { JSX } from "react";
+import { Button } from "react-aria-components";
+
+import { displayedName } from "../words.ts";
+
+interface Props {
+  readonly participants: readonly Participant[];
+  readonly onClose: () => void;
+}
+
+export function Participants({ participants, onClose }: Props): JSX.Element {
+  return (
+    <aside className="panel" aria-label="Participants">
+      <header className="dialog-header">
+        <h2>Participants ({participants.length})</h2>
+        <Button className="icon-button quiet" aria-label="Close the list of participants" onPress={onClose} autoFocus>
+          <X size={18} aria-hidden="true" />
+        </Button>
+      </header>
+      <ul className="participants">
+        {participants.map((participant) => (
+          <li key={participant.id}>
+            <div>
+              <span className="participant-name">
+                {displayedName(participant.name)}
+                {participant.isSelf && " (you)"}
+              </span>
+              <span className="hint">
+                {participant.connected ? "Connected" : "Connection lost, waiting for the return"} · device{" "}
+                <code title="Fingerprint of this device's identity key: the same device shows the same one in each meeting">
+                  {participant.device.slice(0, 8)}
+                </code>
+              </span>
+            </div>
+            <span className="participant-state">
+              {participant.screen.on && <MonitorUp size={16} role="img" aria-label="Shares a screen" />}
+              {participant.camera.on ? <VideoIcon size={16} role="img" aria-label="Camera on" /> : <VideoOff size={16} role="img" aria-label="Camera off" />}
+              {participant.microphone.on ? <Mic size={16} role="img" aria-label="Microphone on" /> : <MicOff size={16} role="img" aria-label="Microphone off" />}
+            </span>
+          </li>
+        ))}
+      </ul>
+      <p className="hint">This list comes from the encrypted group itself, not from the server.</p>
+    </aside>
+  );
+}

@@ -1,0 +1,52 @@
+import type { Device, DeviceKind, Devices } from "@satsuma/core";
+import { Settings, X } from "lucide-react";
+import type { JSX } from "react";
+import { Button, Dialog, DialogTrigger, Heading, Modal, ModalOverlay } from "react-aria-components";
+
+import { DeviceSelect } from "./DeviceSelect.tsx";
+import { LevelMeter } from "./LevelMeter.tsx";
+import { ThemeButton } from "./ThemeButton.tsx";
+
+interface Props {
+  readonly devices: Devices;
+  readonly microphoneOn: boolean;
+  readonly watchLevel: (listener: (level: number) => void, signal: AbortSignal) => void;
+  readonly onChoose: (kind: DeviceKind, id: Device["id"] | null) => void;
+}
+
+export function SettingsDialog({ devices, microphoneOn, watchLevel, onChoose }: Props): JSX.Element {
+  return (
+    <DialogTrigger>
+      <Button className="round-button" aria-label="Settings">
+        <Settings aria-hidden="true" />
+      </Button>
+      <ModalOverlay className="overlay" isDismissable>
+        <Modal className="modal">
+          <Dialog className="dialog">
+            {({ close }) => (
+              <>
+                <header className="dialog-header">
+                  <Heading slot="title">Settings</Heading>
+                  <Button className="icon-button quiet" aria-label="Close" onPress={close}>
+                    <X size={18} aria-hidden="true" />
+                  </Button>
+                </header>
+                <div className="device-list">
+                  <DeviceSelect kind="microphone" devices={devices} onChoose={onChoose} />
+                  <LevelMeter watch={watchLevel} active={microphoneOn} />
+                  <DeviceSelect kind="camera" devices={devices} onChoose={onChoose} />
+                  <DeviceSelect kind="speaker" devices={devices} onChoose={onChoose} />
+                </div>
+                <div className="row">
+                  <span>Colours</span>
+                  <ThemeButton />
+                </div>
+                <p className="hint">Keys: Ctrl+D microphone, Ctrl+E camera.</p>
+              </>
+            )}
+          </Dialog>
+        </Modal>
+      </ModalOverlay>
+    </DialogTrigger>
+  );
+}

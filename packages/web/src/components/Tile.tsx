@@ -1,0 +1,55 @@
+import type { Participant } from "@satsuma/core";
+import { LockKeyhole, MicOff, WifiOff } from "lucide-react";
+import type { CSSProperties, JSX } from "react";
+
+import { displayedName } from "../words.ts";
+import { Video } from "./Video.tsx";
+
+interface TileProps {
+  readonly participant: Participant;
+  readonly source: "camera" | "screen";
+}
+
+export function Tile({ participant, source }: TileProps): JSX.Element {
+  const name = displayedName(participant.name);
+  const { stream, on, proof } = participant[source];
+  const shown = on && stream !== null ? stream : null;
+  const title = source === "screen" ? `${name}: screen` : participant.isSelf ? `${name} (you)` : name;
+  return (
+    <figure className={`tile ${source}`} aria-label={title} data-participant={participant.id} data-source={source} data-proof={proof}>
+      {shown !== null ? (
+        <Video stream={shown} mirrored={participant.isSelf && source === "camera"} contain={source === "screen"} label={`Picture of ${title}`} />
+      ) : (
+        <div className="tile-avatar" style={hueOf(participant.device)}>
+          <span aria-hidden="true">{initials(name)}</span>
+        </div>
+      )}
+      {!participant.connected && (
+        <div className="tile-veil">
+          <WifiOff size={20} aria-hidden="true" /> Connection lost
+        </div>
+      )}
+      <figcaption>
+        {source === "camera" && !participant.microphone.on && <MicOff size={15} aria-label="Microphone off" role="img" />}
+        <span className="tile-name">{title}</span>
+        {proof === "encrypted" && shown !== null && (
+          <LockKeyhole size={14} role="img" aria-label={participant.isSelf ? "Encrypted before it leaves" : `Decrypted with ${name}'s own key`} />
+        )}
+      </figcaption>
+    </figure>
+  );
+}
+
+function initials(name: string): string {
+  const words = name.split(/\s+/).filter((word) => word !== "");
+  return words
+    .slice(0, 2)
+    .map((word) => [...word][0]?.toUpperCase() ?? "")
+    .join("");
+}
+
+// The device's fingerprint picks the colour: the same person looks the same in the next meeting.
+function hueOf(device: string): CSSProperties {
+  const hue = (Number.parseInt(device.slice(0, 4), 16) || 0) % 360;
+  return { "--hue": String(hue) } as CSSProperties;
+}

@@ -1,0 +1,317 @@
+import type { LocalSource, Meeting, MeetingState, Participant, WaitingReason } from "@satsuma/core";
+import { Check, Link2, MonitorUp, MonitorX, PhoneOff, Users, X } from "lucide-react";
+import { useCallback, useEffect, useRef, useState, type JSX } from "react";
+import { Button, Tooltip, TooltipTrigger } from "react-aria-components";
+
+import { Brand } from "../components/Brand.tsx";
+import { isOn, MediaButtons } from "../components/MediaButtons.tsx";
+import { Participants } from "../components/Participants.tsx";
+import { SafetyNumberButton } from "../components/SafetyNumber.tsx";
+import { SettingsDialog } from "../components/SettingsDialog.tsx";
+import { Tile } from "../components/Tile.tsx";
+import { Audio } from "../components/Video.tsx";
+import { useShortcuts, useStore } from "../hooks.ts";
+import { displayedName, reasonText } from "../words.ts";
+
+interface Props {
+  readonly meeting: Meeting;
+  readonly onLeft: () => void;
+  readonly onRetry: () => void;
+}
+
+export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
+  const state = useStore(meeting);
+  const [listOpen, setListOpen] = useState(false);
+  const watchLevel = useCallback(meeting.watchMicrophoneLevel.bind(meeting), [meeting]);
+  const { local, participants, connection } = state;
+  const sharing = isOn(local.screen);
+
+  useEffect(() => {
+    document.title = `${state.room} – Satsuma`;
+    const goodbye = (): void => void meeting.leave();
+    window.addEventListener("pagehide", goodbye);
+    return () => window.removeEventListener("pagehide", goodbye);
+  }, [meeting, state.room]);
+  useShortcuts({
+    d: () => void meeting.setMicrophone(!isOn(local.microphone)),
+    e: () => void meeting.setCamera(!isOn(local.camera)),
+  });
+
+  if (connection.status === "failed") {
+    return (
+      <div className="page">
+        <header className="page-header">
+          <Brand />
+        </header>
+        <main className="message-page" role="alert">
+          <h1>{connection.error.message}</h1>
+          <p>{connection.error.advice}</p>
+          <Button className="primary-button" onPress={onRetry} autoFocus>
+            Try again
+          </Button>
+        </main>
+      </div>
+    );
+  }
+
+  return (
+    <div className="room">
+      <header className="room-header">
+        <Brand size={24} />
+        <span className="room-name">{state.room}</span>
+        <span className="spacer" />
+        {state.safetyNumber !== null && <SafetyNumberButton safetyNumber={state.safetyNumber} people={participants.length} />}
+      </header>
+      <Announcement state={state} />
+      <Banner state={state} />
+      <div className="room-body">
+        <main className="stage-area">
+          <Stage participants={participants} />
+        </main>
+        {listOpen && <Participants participants={participants} onClose={() => setListOpen(false)} />}
+      </div>
+      <Notices meeting={meeting} state={state} />
+      <nav className="toolbar" aria-label="Call controls">
+        <MediaButtons
+          microphone={local.microphone}
+          camera={local.camera}
+          onMicrophone={(on) => void meeting.setMicrophone(on)}
+          onCamera={(on) => void meeting.setCamera(on)}
+        />
+        <IconButton
+          label={sharing ? "Stop sharing screen" : "Share screen"}
+          active={sharing}
+          onPress={() => void (sharing ? meeting.stopScreenShare() : meeting.startScreenShare())}
+        >
+          {sharing ? <MonitorX aria-hidden="true" /> : <MonitorUp aria-hidden="true" />}
+        </IconButton>
+        <IconButton label="Participants" active={listOpen} expanded={listOpen} onPress={() => setListOpen(!listOpen)}>
+          <Users aria-hidden="true" />
+          <span className="count" aria-hidden="true">
+            {participants.length}
+          </span>
+        </IconButton>
+        <CopyLinkButton meeting={meeting} />
+        <SettingsDialog
+          devices={state.devices}
+          microphoneOn={local.microphone.status === "on"}
+          watchLevel={watchLevel}
+          onChoose={(kind, id) => void meeting.chooseDevice(kind, id)}
+        />
+        <TooltipTrigger delay={500}>
+          <Button
+            className="leave-button"
+            aria-label="Leave"
+            onPress={() => {
+              void meeting.leave();
+              onLeft();
+            }}
+          >
+            <PhoneOff aria-hidden="true" /> <span className="leave-word">Leave</span>
+          </Button>
+          <Tooltip className="tooltip">Leave the call</Tooltip>
+        </TooltipTrigger>
+      </nav>
+      {participants.map((participant) =>
+        participant.isSelf || participant.microphone.stream === null ? null : (
+          <Audio key={participant.id} stream={participant.microphone.stream} speaker={state.devices.chosen.speaker} />
+        ),
+      )}
+    </div>
+  );
+}
+
+interface IconButtonProps {
+  readonly label: string;
+  readonly active?: boolean;
+  readonly expanded?: boolean;
+  readonly onPress: () => void;
+  readonly children: React.ReactNode;
+}
+
+function IconButton({ label, active = false, expanded, onPress, children }: IconButtonProps): JSX.Element {
+  return (
+    <TooltipTrigger delay={500}>
+      <Button
+        className={`round-button${active ? " active" : ""}`}
+        aria-label={label}
+        onPress={onPress}
+        {...(expanded === undefined ? {} : { "aria-expanded": expanded })}
+      >
+        {children}
+      </Button>
+      <Tooltip className="tooltip">{label}</Tooltip>
+    </TooltipTrigger>
+  );
+}
+
+function CopyLinkButton({ meeting }: { readonly meeting: Meeting }): JSX.Element {
+  const [result, setResult] = useState<"idle" | "copied" | "refused">("idle");
+  useEffect(() => {
+    if (result === "idle") return;
+    const timer = setTimeout(() => setResult("idle"), 3000);
+    return () => clearTimeout(timer);
+  }, [result]);
+  return (
+    <>
+      <IconButton
+        label="Copy invitation link"
+        active={result === "copied"}
+        onPress={() => {
+          navigator.clipboard.writeText(meeting.invitationLink() ?? location.href).then(
+            () => setResult("copied"),
+            () => setResult("refused"),
+          );
+        }}
+      >
+        {result === "copied" ? <Check aria-hidden="true" /> : <Link2 aria-hidden="true" />}
+      </IconButton>
+      <span className={result === "idle" ? "visually-hidden" : "toast"} role="status">
+        {result === "copied" && "Link copied. Send it to those you want here: whoever has it can enter."}
+        {result === "refused" && "The browser did not allow copying. Copy the address from the address bar instead."}
+      </span>
+    </>
+  );
+}
+
+/** Screens first and large, people around; a grid of people otherwise. */
+function Stage({ participants }: { readonly participants: readonly Participant[] }): JSX.Element {
+  const screens = participants.filter((participant) => participant.screen.on && participant.screen.stream !== null);
+  const tiles = participants.map((participant) => <Tile key={participant.id} participant={participant} source="camera" />);
+  if (screens.length === 0) {
+    return (
+      <div className="grid" data-count={Math.min(participants.length, 12)}>
+        {tiles}
+      </div>
+    );
+  }
+  return (
+    <div className="presentation">
+      <div className="screens">
+        {screens.map((participant) => (
+          <Tile key={participant.id} participant={participant} source="screen" />
+        ))}
+      </div>
+      <div className="strip">{tiles}</div>
+    </div>
+  );
+}
+
+/** What is going on with the connection, as long as it is. */
+function Banner({ state }: { readonly state: MeetingState }): JSX.Element | null {
+  const { connection, participants, media } = state;
+  switch (connection.status) {
+    case "idle":
+    case "connecting":
+      return (
+        <div className="banner" role="status">
+          <Spinner /> Connecting…
+        </div>
+      );
+    case "waiting":
+      return <WaitingBanner reason={connection.reason} />;
+    case "reconnecting":
+      return (
+        <div className="banner warning" role="status">
+          <Spinner /> The connection to the server is gone. Returning by itself{connection.attempt > 1 ? `, attempt ${String(connection.attempt)}` : ""}…
+        </div>
+      );
+    case "in-room":
+      if (media.publish === "failed" || media.subscribe === "failed") {
+        return (
+          <div className="banner warning" role="status">
+            Picture and sound do not get through. A network that blocks UDP does that: try another one.
+          </div>
+        );
+      }
+      if (participants.length === 1) {
+        return (
+          <div className="banner" role="status">
+            You are the only one here. Copy the invitation link and send it to those you want to meet.
+          </div>
+        );
+      }
+      return null;
+    case "left":
+    case "failed":
+      return null;
+  }
+}
+
+function WaitingBanner({ reason }: { readonly reason: WaitingReason | null }): JSX.Element {
+  const refused = reason === "not-admitted" || reason === "no-secret";
+  return (
+    <div className={refused ? "banner warning" : "banner"} role="status">
+      <Spinner />{" "}
+      {refused
+        ? "Nobody has let you in. The key in your link may not be the one of this room: ask for the link again."
+        : reason === "empty"
+          ? "Opening the room…"
+          : "The others let you in…"}
+    </div>
+  );
+}
+
+function Spinner(): JSX.Element {
+  return <span className="spinner" aria-hidden="true" />;
+}
+
+/** Says who came and went, to eyes and to assistive technology. */
+function Announcement({ state }: { readonly state: MeetingState }): JSX.Element {
+  const number = state.safetyNumber;
+  const changedAt = number?.changedAt ?? 0;
+  const [shownFor, setShownFor] = useState(0);
+  const first = useRef(true);
+  useEffect(() => {
+    if (changedAt === 0) return;
+    if (first.current) {
+      first.current = false;
+      return;
+    }
+    setShownFor(changedAt);
+    const timer = setTimeout(() => setShownFor(0), 5000);
+    return () => clearTimeout(timer);
+  }, [changedAt]);
+  const visible = number !== null && shownFor === changedAt && changedAt !== 0;
+  return (
+    <div className={visible ? "announcement" : "visually-hidden"} role="status">
+      {visible && `${reasonText(number.reason)}. New safety number.`}
+    </div>
+  );
+}
+
+function Notices({ meeting, state }: { readonly meeting: Meeting; readonly state: MeetingState }): JSX.Element {
+  const failures: readonly (readonly [string, LocalSource])[] = [
+    ["Microphone", state.local.microphone],
+    ["Camera", state.local.camera],
+    ["Screen", state.local.screen],
+  ];
+  const self = state.participants.find((participant) => participant.isSelf);
+  return (
+    <div className="notices" aria-live="polite">
+      {failures.map(([what, source]) =>
+        source.status === "failed" && source.error.code !== "cancelled" ? (
+          <p key={what} className="notice">
+            <span>
+              <strong>
+                {what}: {source.error.message}
+              </strong>{" "}
+              {source.error.advice}
+            </span>
+          </p>
+        ) : null,
+      )}
+      {state.notices.map((notice) => (
+        <p key={notice.id} className="notice">
+          <span>
+            <strong>{notice.message}</strong> {notice.advice}
+          </span>
+          <Button className="icon-button quiet" aria-label={`Dismiss: ${notice.message}`} onPress={() => meeting.dismissNotice(notice.id)}>
+            <X size={16} aria-hidden="true" />
+          </Button>
+        </p>
+      ))}
+      <span className="visually-hidden">{self === undefined ? "" : `You are ${displayedName(self.name)}`}</span>
+    </div>
+  );
+}
