@@ -1,0 +1,150 @@
+#include "mls/wire/leaf_node.h"
+
+namespace satsuma::mls {
+
+Result<LeafIndex> read_leaf_index(ByteReader& reader) {
+  SATSUMA_TRY(const std::uint32_t value, reader.u32());
+  return LeafIndex{value};
+}
+
+Result<std::vector<std::uint16_t>> read_u16_vector(ByteReader& reader) {
+  return codec::read_vector_with<std::uint16_t>(reader, [](ByteReader& r) { return r.u16(); });
+}
+
+void write_u16_vector(ByteWriter& writer, const std::vector<std::uint16_t>& values) {
+  codec::write_varint(writer, 2 * values.size());
+  for (const std::uint16_t value : values) writer.u16(value);
+}
+
+Result<Credential> Credential::parse(ByteReader& reader) {
+  Credential credential;
+  SATSUMA_TRY(credential.type, reader.u16());
+  switch (credential.type) {
+    case credential_type::basic: {
+      SATSUMA_TRY(credential.identity, codec::read_bytes(reader));
+      return credential;
+    }
+    case credential_type::x509: {
+      SATSUMA_TRY(credential.certificates, codec::read_vector_with<Bytes>(reader, [](ByteReader& r) { return codec::read_bytes(r); }));
+      return credential;
+    }
+    default: return mls_enum_invalid; // its length is not known
+  }
+}
+
+void Credential::write(ByteWriter& writer) const {
+  writer.u16(type);
+  if (type == credential_type::x509) {
+    codec::write_vector_with(writer, certificates, [](ByteWriter& w, const Bytes& certificate) { codec::write_opaque(w, certificate); });
+  } else {
+    codec::write_opaque(writer, identity);
+  }
+}
+
+Capabilities Capabilities::ours() {
+  return {{protocol_version_mls10}, {1, 2, 3, 4, 5, 6, 7}, {}, {}, {credential_type::basic}};
+}
+
+Result<Capabilities> Capabilities::parse(ByteReader& reader) {
+  Capabilities c;
+  SATSUMA_TRY(c.versions, read_u16_vector(reader));
+  SATSUMA_TRY(c.cipher_suites, read_u16_vector(reader));
+  SATSUMA_TRY(c.extensions, read_u16_vector(reader));
+  SATSUMA_TRY(c.proposals, read_u16_vector(reader));
+  SATSUMA_TRY(c.credentials, read_u16_vector(reader));
+  return c;
+}
+
+void Capabilities::write(ByteWriter& writer) const {
+  write_u16_vector(writer, versions);
+  write_u16_vector(writer, cipher_suites);
+  write_u16_vector(writer, extensions);
+  write_u16_vector(writer, proposals);
+  write_u16_vector(writer, credentials);
+}
+
+Result<LeafNode> LeafNode::parse(ByteReader& reader) {
+  LeafNode leaf;
+  SATSUMA_TRY(leaf.encryption_key, codec::read_bytes(reader));
+  SATSUMA_TRY(leaf.signature_key, codec::read_bytes(reader));
+  SATSUMA_TRY(leaf.credential, Credential::parse(reader));
+  SATSUMA_TRY(leaf.capabilities, Capabilities::parse(reader));
+  SATSUMA_TRY(const std::uint8_t source, reader.u8());
+  leaf.source = static_cast<LeafNodeSource>(source);
+  switch (leaf.source) {
+    case LeafNodeSource::key_package: {
+      SATSUMA_TRY(leaf.lifetime.not_before, reader.u64());
+      SATSUMA_TRY(leaf.lifetime.not_after, reader.u64());
+      break;
+    }
+    case LeafNodeSource::update: break;
+    case LeafNodeSource::commit: {
+      SATSUMA_TRY(leaf.parent_hash, codec::read_bytes(reader));
+      break;
+    }
+    default: return mls_enum_invalid;
+  }
+  SATSUMA_TRY(leaf.extensions, read_extensions(reader));
+  SATSUMA_TRY(leaf.signature, codec::read_bytes(reader));
+  return leaf;
+}
+
+namespace {
+
+void write_unsigned(ByteWriter& writer, const LeafNode& leaf) {
+  codec::write_opaque(writer, leaf.encryption_key);
+  codec::write_opaque(writer, leaf.signature_key);
+  leaf.credential.write(writer);
+  leaf.capabilities.write(writer);
+  writer.u8(static_cast<std::uint8_t>(leaf.source));
+  if (leaf.source == LeafNodeSource::key_package) {
+    writer.u64(leaf.lifetime.not_before);
+    writer.u64(leaf.lifetime.not_after);
+  } else if (leaf.source == LeafNodeSource::commit) {
+    codec::write_opaque(writer, leaf.parent_hash);
+  }
+  write_extensions(writer, leaf.extensions);
+}
+
+} // namespace
+
+void LeafNode::write(ByteWriter& writer) const {
+  write_unsigned(writer, *this);
+  codec::write_opaque(writer, signature);
+}
+
+Bytes LeafNode::to_be_signed(ByteView group_id, LeafIndex index) const {
+  ByteWriter writer;
+  write_unsigned(writer, *this);
+  if (source != LeafNodeSource::key_package) {
+    codec::write_opaque(writer, group_id);
+    writer.u32(index.value);
+  }
+  return std::move(writer).take();
+}
+
+Result<void> LeafNode::sign(const SuiteParameters& suite, ByteView private_key, ByteView group_id, LeafIndex index) {
+  SATSUMA_TRY(signature, sign_with_label(suite, private_key, "LeafNodeTBS", to_be_signed(group_id, index)));
+  return {};
+}
+
+Result<void> LeafNode::verify_signature(const SuiteParameters& suite, ByteView group_id, LeafIndex index) const {
+  return verify_with_label(suite, signature_key, "LeafNodeTBS", to_be_signed(group_id, index), signature);
+}
+
+Result<ParentNode> ParentNode::parse(ByteReader& reader) {
+  ParentNode node;
+  SATSUMA_TRY(node.encryption_key, codec::read_bytes(reader));
+  SATSUMA_TRY(node.parent_hash, codec::read_bytes(reader));
+  SATSUMA_TRY(node.unmerged_leaves, codec::read_vector_with<LeafIndex>(reader, read_leaf_index));
+  return node;
+}
+
+void ParentNode::write(ByteWriter& writer) const {
+  codec::write_opaque(writer, encryption_key);
+  codec::write_opaque(writer, parent_hash);
+  codec::write_varint(writer, 4 * unmerged_leaves.size());
+  for (const LeafIndex leaf : unmerged_leaves) writer.u32(leaf.value);
+}
+
+} // namespace satsuma::mls
