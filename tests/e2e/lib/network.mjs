@@ -1,0 +1,58 @@
+// A server's host and participants' hosts on one bridge, each in a network namespace. Runs inside tests/e2e/run's namespaces.
+import { execFileSync } from 'node:child_process';
+
+export const serverAddress = '10.90.0.1';
+
+const ip = (...args) => execFileSync('ip', args, { stdio: ['ignore', 'pipe', 'inherit'] }).toString();
+
+let count = 0;
+let bridged = false;
+
+function bridge() {
+  if (bridged) return;
+  ip('link', 'add', 'br0', 'type', 'bridge');
+  ip('addr', 'add', `${serverAddress}/24`, 'dev', 'br0');
+  ip('link', 'set', 'br0', 'up');
+  bridged = true;
+}
+
+export class Host {
+  constructor() {
+    bridge();
+    count += 1;
+    this.name = `host${count}`;
+    this.port = `veth${count}`; // the bridge's end of its cable
+    this.address = `10.90.0.${10 + (count % 240)}`;
+    ip('netns', 'add', this.name);
+    ip('link', 'add', this.port, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', this.name);
+    ip('link', 'set', this.port, 'master', 'br0', 'up');
+    ip('-n', this.name, 'addr', 'add', `${this.address}/24`, 'dev', 'eth0');
+    ip('-n', this.name, 'link', 'set', 'eth0', 'up');
+    ip('-n', this.name, 'link', 'set', 'lo', 'up');
+    // Browsers ask the routing table which address is theirs. Nobody forwards what they would send there.
+    ip('-n', this.name, 'route', 'add', 'default', 'via', serverAddress);
+  }
+
+  /** The command that runs `command` on this host. */
+  command(command, ...args) {
+    return ['ip', ['netns', 'exec', this.name, command, ...args]];
+  }
+
+  /** Packets go nowhere, and nobody is told: the cable stays plugged in. */
+  cut() {
+    ip('link', 'set', this.port, 'nomaster');
+  }
+
+  mend() {
+    ip('link', 'set', this.port, 'master', 'br0');
+  }
+
+  remove() {
+    try {
+      ip('link', 'del', this.port);
+      ip('netns', 'del', this.name);
+    } catch {
+      // the whole network goes away at the end
+    }
+  }
+}

@@ -1,0 +1,52 @@
+// A server and the people of one scenario; everything ends with it, and what they saw is kept if it failed.
+import fs from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { Person } from './person.mjs';
+import { Server } from './server.mjs';
+
+const root = path.resolve(path.dirname(new URL(import.meta.url).pathname), '../../..');
+const results = path.join(root, 'build/e2e');
+
+class World {
+  people = [];
+  constructor(folder) {
+    this.folder = folder;
+  }
+
+  async server(options) {
+    this.theServer = new Server(path.join(this.folder, 'server'), options);
+    await this.theServer.start();
+    return this.theServer;
+  }
+
+  async person(name, kind, hooks) {
+    const person = new Person(name, kind, hooks);
+    this.people.push(person);
+    await person.launch();
+    return person;
+  }
+
+  async end(failed) {
+    if (failed) for (const person of this.people) await person.report(this.folder);
+    await Promise.all(this.people.map((person) => person.dispose()));
+    await this.theServer?.stop();
+  }
+}
+
+/** scenario('two people meet', async (world) => ...) */
+export function scenario(title, body, { timeout = 240_000 } = {}) {
+  const folder = path.join(results, title.replace(/[^a-z0-9]+/gi, '-').slice(0, 60));
+  test(title, { timeout }, async () => {
+    fs.rmSync(folder, { recursive: true, force: true });
+    fs.mkdirSync(folder, { recursive: true });
+    const world = new World(folder);
+    let failed = true;
+    try {
+      await body(world);
+      failed = false;
+    } finally {
+      await world.end(failed);
+    }
+  });
+}

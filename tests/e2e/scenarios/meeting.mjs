@@ -1,0 +1,81 @@
+// People come, see, hear, leave.
+import assert from 'node:assert/strict';
+import { scenario } from '../lib/world.mjs';
+import { eventually } from '../lib/person.mjs';
+
+/** The safety number, once it is the same on all screens and none of `before`. */
+export async function commonSafetyNumber(people, before = []) {
+  return eventually('one safety number on all screens, and a new one', async () => {
+    const numbers = await Promise.all(people.map((person) => person.safetyNumber()));
+    const [first] = numbers;
+    if (first !== null && numbers.every((number) => number === first) && !before.includes(first)) return first;
+    throw new Error(JSON.stringify(numbers));
+  }, 20_000);
+}
+
+async function meeting(world, kinds) {
+  const server = await world.server();
+  const link = server.link();
+  const names = ['Ada', 'Bo', 'Cy', 'Di', 'Ed', 'Fay'];
+  const present = [];
+  const numbers = [];
+  for (const [index, kind] of kinds.entries()) {
+    const person = await world.person(names[index], kind);
+    await person.enter(link.url);
+    present.push(person);
+    numbers.push(await commonSafetyNumber(present, numbers));
+  }
+  for (const person of present) await person.seesAndHears(present.length - 1);
+  return { server, link, present, numbers };
+}
+
+scenario('two people in Chromium see and hear each other', async (world) => {
+  const { present: [ada, bo], numbers } = await meeting(world, ['chrome', 'chrome']);
+  await bo.leave();
+  await commonSafetyNumber([ada], numbers);
+  await eventually('nobody else is in the picture', async () => (await ada.movingPictures()) === 0);
+});
+
+scenario('two people in Firefox see and hear each other', async (world) => {
+  await meeting(world, ['firefox', 'firefox']);
+});
+
+scenario('three people in Chromium and Firefox see and hear each other, and each coming and going changes the safety number', async (world) => {
+  const { present: [ada, bo, cy], numbers } = await meeting(world, ['chrome', 'firefox', 'chrome']);
+  assert.equal(new Set(numbers).size, 3);
+  await bo.leave();
+  const after = await commonSafetyNumber([ada, cy], numbers);
+  assert.ok(!numbers.includes(after));
+  await ada.seesAndHears(1);
+  await cy.seesAndHears(1);
+});
+
+scenario('two enter an empty room at the same moment and find themselves in one group', async (world) => {
+  const server = await world.server();
+  const link = server.link();
+  const people = await Promise.all([world.person('Ada', 'chrome'), world.person('Bo', 'chrome')]);
+  for (const person of people) await person.open(link.url);
+  await Promise.all(people.map((person) => person.join()));
+  await commonSafetyNumber(people);
+  for (const person of people) await person.seesAndHears(1);
+});
+
+scenario('muting is seen by the others and silences, turning the camera off takes the picture away', async (world) => {
+  const { present: [ada, bo] } = await meeting(world, ['chrome', 'chrome']);
+  await ada.click('Mute microphone');
+  assert.ok(await ada.has('Unmute microphone', 'button', 3000));
+  await ada.click('Turn off camera');
+  assert.ok(await ada.has('Turn on camera', 'button', 3000));
+  await eventually('no moving picture of Ada', async () => (await bo.movingPictures()) === 0);
+  await ada.click('Turn on camera');
+  await ada.click('Unmute microphone');
+  await bo.seesAndHears(1);
+});
+
+scenario('a shared screen arrives', async (world) => {
+  const { present: [ada, bo] } = await meeting(world, ['chrome', 'chrome']);
+  const before = await bo.stats('inbound-rtp', 'video');
+  const active = (entries) => entries.filter((entry) => (entry.framesDecoded ?? 0) > 0).length;
+  await ada.click('Share screen');
+  await eventually('a second picture arrives from Ada', async () => active(await bo.stats('inbound-rtp', 'video')) > active(before));
+});

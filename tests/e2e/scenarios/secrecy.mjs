@@ -1,0 +1,168 @@
+// Who does not know the room's secret, the server above all, sees and hears nothing.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { scenario } from '../lib/world.mjs';
+import { page } from '../lib/server.mjs';
+import { eventually, sleep } from '../lib/person.mjs';
+import { encoderHook } from '../lib/encoder-hook.mjs';
+import { commonSafetyNumber } from './meeting.mjs';
+
+/** A copy of the built page whose engine worker remembers what the encoder made. */
+function pageWithEncoderHook(folder) {
+  fs.cpSync(page, folder, { recursive: true });
+  const scripts = fs.readdirSync(folder, { recursive: true }).map(String).filter((name) => name.endsWith('.js'));
+  const workers = scripts.filter((name) => /\brtctransform\b/.test(fs.readFileSync(path.join(folder, name), 'utf8')));
+  assert.equal(workers.length, 1, `one script handles transforms, found ${workers.join(', ')}`);
+  const file = path.join(folder, workers[0]);
+  fs.writeFileSync(file, encoderHook + fs.readFileSync(file, 'utf8'));
+  // Ready-made compressed copies would be served instead.
+  for (const suffix of ['.br', '.gz']) fs.rmSync(file + suffix, { force: true });
+  return folder;
+}
+
+const encoderFrames = (person) => person.evaluate(() => new Promise((resolve) => {
+  const channel = new BroadcastChannel('e2e-encoder');
+  channel.onmessage = ({ data }) => {
+    if (data.frames === undefined) return;
+    channel.close();
+    resolve(data.frames.map(({ kind, mime, size, bytes }) => {
+      let text = '';
+      for (const byte of bytes) text += String.fromCharCode(byte);
+      return { kind, mime, size, base64: btoa(text) };
+    }));
+  };
+  channel.postMessage('give');
+}));
+
+/** The packets that the server wrote down: each a length of four bytes, big endian, and the packet. */
+function packets(file) {
+  const dump = fs.readFileSync(file);
+  const result = [];
+  for (let at = 0; at + 4 <= dump.length;) {
+    const size = dump.readUInt32BE(at);
+    if (at + 4 + size > dump.length) break;
+    result.push(dump.subarray(at + 4, at + 4 + size));
+    at += 4 + size;
+  }
+  return result;
+}
+
+/** Pieces of a frame that do not repeat and are long enough not to occur by chance. */
+function pieces(frame) {
+  const length = 12;
+  const result = [];
+  for (const share of [0.1, 0.3, 0.5, 0.7, 0.9]) {
+    const at = Math.floor((frame.length - length) * share);
+    if (at < 0) continue;
+    const piece = frame.subarray(at, at + length);
+    if (new Set(piece).size >= 8) result.push(piece);
+  }
+  return result;
+}
+
+async function lookForPlaintext(world, hooks) {
+  const dump = path.join(world.folder, 'rtp.dump');
+  const server = await world.server({ web: pageWithEncoderHook(path.join(world.folder, 'web')), environment: { SATSUMA_DUMP_RTP: dump } });
+  const link = server.link();
+  const ada = await world.person('Ada', 'chrome', hooks);
+  const bo = await world.person('Bo', 'firefox');
+  await ada.enter(link.url);
+  await bo.enter(link.url);
+  await commonSafetyNumber([ada, bo]);
+  return { server, ada, bo, dump };
+}
+
+function leaks(frames, dumpFile) {
+  const held = packets(dumpFile);
+  const all = Buffer.concat(held);
+  let looked = 0;
+  const found = [];
+  for (const { base64, kind, mime, size } of frames) {
+    for (const piece of pieces(Buffer.from(base64, 'base64'))) {
+      looked += 1;
+      if (all.includes(piece)) found.push(`${mime} ${kind} of ${size} bytes: ${piece.toString('hex')}`);
+    }
+  }
+  return { held: held.length, bytes: all.length, looked, found };
+}
+
+scenario('what the server holds contains no plaintext of any frame', async (world) => {
+  const { ada, bo, dump } = await lookForPlaintext(world);
+  await ada.seesAndHears(1);
+  await bo.seesAndHears(1);
+  await sleep(3000);
+  const frames = [...await encoderFrames(ada), ...await encoderFrames(bo)];
+  assert.ok(frames.some(({ mime }) => /vp8/i.test(mime)) && frames.some(({ mime }) => /opus/i.test(mime)), 'both kinds of media were recorded');
+  const { held, looked, found } = leaks(frames, dump);
+  assert.ok(held > 200 && looked > 500, `${held} packets, ${looked} pieces: enough to mean something`);
+  assert.deepEqual(found, []);
+});
+
+scenario('a transform attached too late lets nothing out either', async (world) => {
+  const { ada, bo, dump } = await lookForPlaintext(world, { attachLateMs: 3000 });
+  await sleep(6000);
+  const frames = [...await encoderFrames(ada), ...await encoderFrames(bo)];
+  const { held, looked, found } = leaks(frames, dump);
+  assert.ok(held > 50 && looked > 50, `${held} packets, ${looked} pieces: enough to mean something`);
+  assert.deepEqual(found, []);
+  // Whatever left Ada's browser before the transform would show as VP8 that decodes without keys: in the clear, a key frame's
+  // start code stands at a fixed place behind the payload descriptor.
+  const startCode = Buffer.from([0x9d, 0x01, 0x2a]);
+  assert.ok(!Buffer.concat(packets(dump)).includes(startCode), 'a VP8 key frame in the clear');
+});
+
+scenario('a browser that comes without the secret is not admitted and sees nothing', async (world) => {
+  const server = await world.server();
+  const link = server.link();
+  const ada = await world.person('Ada', 'chrome');
+  const bo = await world.person('Bo', 'chrome');
+  await ada.enter(link.url);
+  await bo.enter(link.url);
+  const number = await commonSafetyNumber([ada, bo]);
+  const eve = await world.person('Eve', 'chrome');
+  await eve.open(link.withoutSecret);
+  if (await eve.has('Join', 'button', 5000)) {
+    await eve.call('fill', 'Your name', 'Eve', 3000).catch(() => {});
+    await eve.click('Join').catch(() => {});
+  }
+  await sleep(6000);
+  assert.equal(await eve.movingPictures(), 0);
+  assert.equal(await eve.framesDecoded(), 0);
+  assert.equal(await eve.safetyNumber(), null);
+  assert.equal(await commonSafetyNumber([ada, bo]), number, 'nobody was added');
+  // The same with a wrong one.
+  await eve.open(`${link.withoutSecret}#AAAAAAAAAAAAAAAAAAAAAA`);
+  if (await eve.has('Join', 'button', 5000)) {
+    await eve.call('fill', 'Your name', 'Eve', 3000).catch(() => {});
+    await eve.click('Join').catch(() => {});
+  }
+  await sleep(6000);
+  assert.equal(await eve.movingPictures(), 0);
+  assert.equal(await eve.framesDecoded(), 0);
+  assert.equal(await commonSafetyNumber([ada, bo]), number, 'nobody was added');
+});
+
+scenario("the server's log holds no key, no payload, no name, no address of a member", async (world) => {
+  const server = await world.server();
+  const link = server.link();
+  const ada = await world.person('Ada-Wilhelmine', 'chrome');
+  const bo = await world.person('Bodhisattva', 'chrome');
+  await ada.enter(link.url);
+  await bo.enter(link.url);
+  await ada.seesAndHears(1);
+  const number = await ada.safetyNumber();
+  await bo.leave();
+  await eventually('Bo is gone', async () => (await ada.safetyNumber()) !== number);
+  await ada.leave();
+  await server.stop();
+  const log = server.log();
+  assert.ok(log.length > 0);
+  const secret = Buffer.from(link.secret, 'base64url');
+  for (const forbidden of ['Wilhelmine', 'Bodhisattva', link.secret, secret.toString('hex'), number, number.replaceAll(' ', ''), ada.host.address, bo.host.address]) {
+    assert.ok(!log.includes(forbidden), `the log holds ${forbidden}`);
+  }
+  // Nothing long enough to be a key or a payload in hex or base64.
+  const long = log.match(/[0-9a-fA-F]{40,}|[A-Za-z0-9+/_-]{60,}/g)?.filter((word) => !word.includes('/build/') && !word.startsWith('/')) ?? [];
+  assert.deepEqual(long, []);
+});

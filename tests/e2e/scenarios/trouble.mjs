@@ -1,0 +1,97 @@
+// Crashes, cuts and restarts.
+import assert from 'node:assert/strict';
+import { scenario } from '../lib/world.mjs';
+import { eventually, sleep } from '../lib/person.mjs';
+import { commonSafetyNumber } from './meeting.mjs';
+
+async function together(world, kinds) {
+  const server = await world.server();
+  const link = server.link();
+  const people = [];
+  for (const [index, kind] of kinds.entries()) {
+    const person = await world.person(['Ada', 'Bo', 'Cy'][index], kind);
+    await person.enter(link.url);
+    people.push(person);
+    await commonSafetyNumber(people);
+  }
+  for (const person of people) await person.seesAndHears(people.length - 1);
+  return { server, link, people };
+}
+
+/** Longest time without a newly decoded frame while `during` runs, in ms, on the streams of whoever still sends. */
+async function longestFreeze(person, during) {
+  await person.evaluate(() => {
+    const watch = { last: performance.now(), longest: 0, running: true, frames: -1 };
+    window.e2e.freeze = watch;
+    const loop = async () => {
+      while (watch.running) {
+        const entries = (await window.e2e.stats()).filter((entry) => entry.type === 'inbound-rtp' && entry.kind === 'video');
+        // the stream that has most: the one of the member who stays
+        const frames = entries.reduce((sum, entry) => sum + (entry.framesDecoded ?? 0), 0);
+        const now = performance.now();
+        if (frames !== watch.frames) {
+          watch.frames = frames;
+          watch.last = now;
+        }
+        watch.longest = Math.max(watch.longest, now - watch.last);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    };
+    void loop();
+  });
+  await during();
+  return person.evaluate(() => {
+    window.e2e.freeze.running = false;
+    return window.e2e.freeze.longest;
+  });
+}
+
+scenario("the committer's browser is killed: the others go on, it is removed, a newcomer gets in", async (world) => {
+  const { link, people: [ada, bo, cy] } = await together(world, ['chrome', 'chrome', 'firefox']);
+  const before = await bo.safetyNumber();
+  // The oldest member is the designated committer.
+  const freeze = await longestFreeze(bo, async () => {
+    ada.kill();
+    await commonSafetyNumber([bo, cy], [before]);
+  });
+  assert.ok(freeze < 1000, `Bo's picture of Cy stood still for ${Math.round(freeze)} ms`);
+  const di = await world.person('Di', 'chrome');
+  await di.enter(link.url);
+  await commonSafetyNumber([bo, cy, di], [before]);
+  for (const person of [bo, cy, di]) await person.seesAndHears(2);
+});
+
+scenario('someone reloads the page and is back', async (world) => {
+  const { people: [ada, bo] } = await together(world, ['chrome', 'firefox']);
+  const before = await ada.safetyNumber();
+  await bo.call('reload');
+  if (await bo.has('Join', 'button', 5000)) await bo.join();
+  await commonSafetyNumber([ada, bo], [before]);
+  await ada.seesAndHears(1);
+  await bo.seesAndHears(1);
+});
+
+scenario("someone's network is cut for 5 seconds and comes back", async (world) => {
+  const { people: [ada, bo] } = await together(world, ['chrome', 'chrome']);
+  const before = await ada.safetyNumber();
+  bo.host.cut();
+  await eventually("Bo's picture stands still", async () => (await ada.movingPictures()) === 0, 5000);
+  await sleep(5000);
+  bo.host.mend();
+  await ada.seesAndHears(1);
+  await bo.seesAndHears(1);
+  assert.equal(await commonSafetyNumber([ada, bo]), before, 'within the grace time nobody is removed');
+});
+
+scenario('the server is killed and started again: everyone returns by themselves', async (world) => {
+  const { server, link, people } = await together(world, ['chrome', 'firefox']);
+  await server.kill();
+  await sleep(2000);
+  await server.start();
+  for (const person of people) await person.seesAndHears(1, 60_000);
+  const number = await commonSafetyNumber(people);
+  const cy = await world.person('Cy', 'chrome');
+  await cy.enter(link.url);
+  await commonSafetyNumber([...people, cy], [number]);
+  for (const person of [...people, cy]) await person.seesAndHears(2);
+});
