@@ -126,35 +126,46 @@ class DeliveryService {
     friend auto operator<=>(const Timer&, const Timer&) = default;
   };
 
-  // Frames
-  void handle_hello(TimePoint now, ConnectionId id, Connection& connection, const signaling::Hello& hello);
-  void join_room(TimePoint now, ConnectionId id, Connection& connection, Room& room, IncarnationId who, const signaling::Hello& hello);
-  void resume(TimePoint now, ConnectionId id, Connection& connection, Room& room, IncarnationId who, const signaling::Hello& hello);
-  void handle_ack(TimePoint now, ConnectionId id, Connection& connection, const signaling::Ack& ack);
-  void handle_genesis(TimePoint now, ConnectionId id, Connection& connection, const signaling::Genesis& genesis);
-  void handle_commit(TimePoint now, ConnectionId id, Connection& connection, const signaling::Commit& commit);
-  void handle_application(Connection& connection, const signaling::Application& application);
-  void handle_goodbye(TimePoint now, ConnectionId id, Connection& connection);
+  using Rejection = signaling::Rejected::Reason;
+
+  // Frames. After a call that may close the connection or unload the room, its references are dead; such calls come last.
+  void handle_hello(TimePoint now, ConnectionId id, const signaling::Hello& hello);
+  void begin(TimePoint now, ConnectionId id, Room& room, IncarnationId who, const signaling::Hello& hello);
+  void resume(TimePoint now, ConnectionId id, Room& room, IncarnationId who, const signaling::Hello& hello);
+  void attach(TimePoint now, ConnectionId id, Room& room, Participant& participant, signaling::Ready ready);
+  void handle_message(TimePoint now, ConnectionId id, Connection& connection, const signaling::ClientMessage& message);
+  void handle_ack(TimePoint now, ConnectionId id, Room& room, Participant& participant, const signaling::Ack& ack);
+  void handle_genesis(TimePoint now, ConnectionId id, Room& room, IncarnationId who, const signaling::Genesis& genesis);
+  void handle_commit(TimePoint now, ConnectionId id, Room& room, IncarnationId who, const signaling::Commit& commit);
+  void handle_application(Room& room, IncarnationId who, const signaling::Application& application);
+  void reject(ConnectionId id, std::uint64_t era, std::uint64_t epoch, Rejection reason);
 
   // Rooms
   Room* find_room(std::string_view name);
-  Result<Room*> load_room(TimePoint now, std::string_view name, Duration grace);
+  /// Null when the store has no such room.
+  Result<Room*> load_room(TimePoint now, std::string_view name);
+  /// False: the store did not take the record, and the room is unloaded.
   bool persist(Room& room, const Record& record, std::optional<StoreAppend::Incarnation> joined, std::optional<Bytes> group);
-  void append(TimePoint now, Room& room, Record record);
+  void append(Room& room, Record record);
   bool make_gone(TimePoint now, Room& room, IncarnationId who, signaling::GoneCause cause);
   void unload_room(Room& room);
+  void forget_room(Room& room);
   void trim(Room& room);
   void relieve_log(TimePoint now, Room& room);
-  void send_entries(Participant& participant, Room& room);
+  void send_entries(Room& room, Participant& participant);
   void tell_presence(Room& room, IncarnationId who, bool connected);
-  void reject(ConnectionId id, std::uint64_t era, std::uint64_t epoch, signaling::Rejected::Reason reason);
 
   // Connections and timers
   void send(ConnectionId id, const signaling::ServerMessage& message);
-  void fail(ConnectionId id, signaling::ErrorReason reason, std::string_view text);
-  void detach(TimePoint now, ConnectionId id);
+  void fail(TimePoint now, ConnectionId id, signaling::ErrorReason reason, std::string_view text);
+  /// Error and Close, and the connection is unknown from then on; its participant is the caller's business.
+  void dismiss(ConnectionId id, signaling::ErrorReason reason, std::string_view text);
+  void drop_connection(ConnectionId id);
+  void lose_connection(TimePoint now, Room& room, Participant& participant);
   TimePoint deadline_of(const Participant& participant) const;
-  void arm_participant(Room& room, IncarnationId who, Participant& participant);
+  void arm(const Timer& timer, std::optional<TimePoint>& armed, TimePoint at);
+  void disarm(const Timer& timer, std::optional<TimePoint>& armed);
+  void arm_participant(const Room& room, Participant& participant);
   void arm_room(TimePoint now, Room& room);
 
   DeliveryOptions options_;
