@@ -1,0 +1,302 @@
+#include "signaling/control_messages.h"
+
+#include <algorithm>
+#include <initializer_list>
+#include <utility>
+
+// Built without exceptions, the library would abort where it throws: only what cannot throw is called, that is parse with
+// allow_exceptions = false, find, is_*, and get_ptr after the type was looked at.
+#include <nlohmann/json.hpp>
+
+namespace satsuma::signaling {
+namespace {
+
+using nlohmann::json;
+
+template <class... F>
+struct Overloaded : F... {
+  using F::operator()...;
+};
+
+constexpr std::uint64_t max_sequence = (std::uint64_t{1} << 53) - 1; // what a JavaScript number holds exactly
+
+/// Before the parser builds anything: how deep arrays and objects are nested, strings aside.
+bool is_shallow(std::string_view text) {
+  std::size_t depth = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') {
+        ++i;
+      } else if (c == '"') {
+        in_string = false;
+      }
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      if (++depth > max_control_depth) return false;
+    } else if ((c == '}' || c == ']') && depth > 0) {
+      --depth;
+    }
+  }
+  return true;
+}
+
+Result<json> parse_object(std::string_view text) {
+  if (text.size() > max_control_size) return control_too_large;
+  if (!is_shallow(text)) return control_not_json;
+  json value = json::parse(text, nullptr, false);
+  if (!value.is_object()) return control_not_json;
+  return value;
+}
+
+Result<std::string> read_string(const json& object, const char* name, std::size_t min, std::size_t max) {
+  const auto found = object.find(name);
+  if (found == object.end() || !found->is_string()) return control_bad_field;
+  const auto& value = *found->get_ptr<const json::string_t*>();
+  if (value.size() < min || value.size() > max) return control_bad_field;
+  return value;
+}
+
+/// Whole numbers only: 1.0 and 1e3 are not.
+Result<std::uint64_t> read_number(const json& object, const char* name, std::uint64_t min, std::uint64_t max) {
+  const auto found = object.find(name);
+  if (found == object.end() || !found->is_number_unsigned()) return control_bad_field;
+  const std::uint64_t value = *found->get_ptr<const json::number_unsigned_t*>();
+  if (value < min || value > max) return control_bad_field;
+  return value;
+}
+
+Result<std::uint32_t> read_id(const json& object, const char* name) {
+  SATSUMA_TRY(const std::uint64_t value, read_number(object, name, 1, max_request_id));
+  return static_cast<std::uint32_t>(value);
+}
+
+Result<Source> read_source(const json& value) {
+  if (!value.is_string()) return control_bad_field;
+  const auto source = source_from_name(*value.get_ptr<const json::string_t*>());
+  if (!source) return control_bad_field;
+  return *source;
+}
+
+bool is_mid(std::string_view mid) {
+  return !mid.empty() && mid.size() <= max_mid_size && std::ranges::all_of(mid, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+  });
+}
+
+bool is_error_code(std::string_view code) {
+  return !code.empty() && code.size() <= 64 &&
+         std::ranges::all_of(code, [](char c) { return (c >= 'a' && c <= 'z') || c == '_'; });
+}
+
+Result<std::string> read_mid(const json& object) {
+  SATSUMA_TRY(std::string mid, read_string(object, "mid", 1, max_mid_size));
+  if (!is_mid(mid)) return control_bad_field;
+  return mid;
+}
+
+Result<std::string> read_sdp(const json& object) { return read_string(object, "sdp", 1, max_sdp_size); }
+
+Result<SourceSet> read_sources(const json& object) {
+  const auto found = object.find("active");
+  if (found == object.end() || !found->is_array() || found->size() > source_count) return control_bad_field;
+  SourceSet sources;
+  for (const auto& element : *found) {
+    SATSUMA_TRY(const Source source, read_source(element));
+    if (sources.contains(source)) return control_bad_field;
+    sources.insert(source);
+  }
+  return sources;
+}
+
+Result<IncarnationId> read_incarnation(const json& object) {
+  SATSUMA_TRY(const std::string text, read_string(object, "incarnation", 2 * IncarnationId::size, 2 * IncarnationId::size));
+  const auto bytes = from_hex(text);
+  if (!bytes || to_hex(*bytes) != text) return control_bad_field; // lower case only: one form
+  IncarnationId id;
+  std::ranges::copy(*bytes, id.bytes.begin());
+  return id;
+}
+
+Result<Slot> read_slot(const json& element) {
+  if (!element.is_object()) return control_bad_field;
+  Slot slot;
+  SATSUMA_TRY(slot.mid, read_mid(element));
+  SATSUMA_TRY(slot.incarnation, read_incarnation(element));
+  const auto source = element.find("source");
+  if (source == element.end()) return control_bad_field;
+  SATSUMA_TRY(slot.source, read_source(*source));
+  return slot;
+}
+
+std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
+
+void check_id(std::uint32_t id) { SATSUMA_CHECK(id >= 1 && id <= max_request_id); }
+
+} // namespace
+
+std::optional<std::uint32_t> request_id(const ClientControl& message) {
+  if (const auto* publish = std::get_if<Publish>(&message)) return publish->id;
+  if (const auto* subscribe = std::get_if<Subscribe>(&message)) return subscribe->id;
+  if (const auto* restart = std::get_if<Restart>(&message)) return restart->id;
+  return std::nullopt;
+}
+
+Result<ClientControl> parse_client_control(std::string_view text) {
+  SATSUMA_TRY(const json object, parse_object(text));
+  SATSUMA_TRY(const std::string type, read_string(object, "type", 1, 32));
+  if (type == "publish" || type == "restart") {
+    SATSUMA_TRY(const std::uint32_t id, read_id(object, "id"));
+    SATSUMA_TRY(std::string sdp, read_sdp(object));
+    if (type == "publish") return ClientControl(Publish{id, std::move(sdp)});
+    return ClientControl(Restart{id, std::move(sdp)});
+  }
+  if (type == "sources") {
+    SATSUMA_TRY(const SourceSet active, read_sources(object));
+    return ClientControl(Sources{active});
+  }
+  if (type == "subscribe") {
+    SATSUMA_TRY(const std::uint32_t id, read_id(object, "id"));
+    return ClientControl(Subscribe{id});
+  }
+  if (type == "answer") {
+    SATSUMA_TRY(const std::uint32_t revision, read_id(object, "revision"));
+    SATSUMA_TRY(std::string sdp, read_sdp(object));
+    return ClientControl(Answer{revision, std::move(sdp)});
+  }
+  if (type == "key_frame") {
+    SATSUMA_TRY(std::string mid, read_mid(object));
+    return ClientControl(KeyFrame{std::move(mid)});
+  }
+  return control_unknown_type;
+}
+
+Result<ServerControl> parse_server_control(std::string_view text) {
+  SATSUMA_TRY(const json object, parse_object(text));
+  SATSUMA_TRY(const std::string type, read_string(object, "type", 1, 32));
+  if (type == "published") {
+    SATSUMA_TRY(const std::uint32_t id, read_id(object, "id"));
+    SATSUMA_TRY(std::string sdp, read_sdp(object));
+    return ServerControl(Published{id, std::move(sdp)});
+  }
+  if (type == "offer") {
+    SATSUMA_TRY(const std::uint32_t revision, read_id(object, "revision"));
+    SATSUMA_TRY(std::string sdp, read_sdp(object));
+    return ServerControl(Offer{revision, std::move(sdp)});
+  }
+  if (type == "slots") {
+    Slots slots;
+    SATSUMA_TRY(slots.sequence, read_number(object, "sequence", 0, max_sequence));
+    const auto found = object.find("slots");
+    if (found == object.end() || !found->is_array() || found->size() > max_slots) return control_bad_field;
+    for (const auto& element : *found) {
+      SATSUMA_TRY(Slot slot, read_slot(element));
+      slots.slots.push_back(std::move(slot));
+    }
+    return ServerControl(std::move(slots));
+  }
+  if (type == "error") {
+    ControlError error;
+    if (object.contains("id")) {
+      SATSUMA_TRY(error.id, read_id(object, "id"));
+    }
+    SATSUMA_TRY(error.code, read_string(object, "code", 1, 64));
+    if (!is_error_code(error.code)) return control_bad_field;
+    SATSUMA_TRY(error.message, read_string(object, "message", 0, max_control_error_size));
+    return ServerControl(std::move(error));
+  }
+  return control_unknown_type;
+}
+
+std::string write_client_control(const ClientControl& message) {
+  json object = json::object();
+  const auto sdp_request = [&](const char* type, std::uint32_t id, const std::string& sdp) {
+    check_id(id);
+    SATSUMA_CHECK(!sdp.empty() && sdp.size() <= max_sdp_size);
+    object["type"] = type;
+    object["id"] = id;
+    object["sdp"] = sdp;
+  };
+  std::visit(Overloaded{
+                 [&](const Publish& publish) { sdp_request("publish", publish.id, publish.sdp); },
+                 [&](const Sources& sources) {
+                   object["type"] = "sources";
+                   object["active"] = json::array();
+                   for (std::size_t i = 0; i < source_count; ++i) {
+                     const auto source = static_cast<Source>(i);
+                     if (sources.active.contains(source)) object["active"].push_back(source_name(source));
+                   }
+                 },
+                 [&](const Subscribe& subscribe) {
+                   check_id(subscribe.id);
+                   object["type"] = "subscribe";
+                   object["id"] = subscribe.id;
+                 },
+                 [&](const Answer& answer) {
+                   check_id(answer.revision);
+                   SATSUMA_CHECK(!answer.sdp.empty() && answer.sdp.size() <= max_sdp_size);
+                   object["type"] = "answer";
+                   object["revision"] = answer.revision;
+                   object["sdp"] = answer.sdp;
+                 },
+                 [&](const KeyFrame& key_frame) {
+                   SATSUMA_CHECK(is_mid(key_frame.mid));
+                   object["type"] = "key_frame";
+                   object["mid"] = key_frame.mid;
+                 },
+                 [&](const Restart& restart) { sdp_request("restart", restart.id, restart.sdp); },
+             },
+             message);
+  return dump(object);
+}
+
+std::string write_server_control(const ServerControl& message) {
+  json object = json::object();
+  std::visit(Overloaded{
+                 [&](const Published& published) {
+                   check_id(published.id);
+                   SATSUMA_CHECK(!published.sdp.empty() && published.sdp.size() <= max_sdp_size);
+                   object["type"] = "published";
+                   object["id"] = published.id;
+                   object["sdp"] = published.sdp;
+                 },
+                 [&](const Offer& offer) {
+                   check_id(offer.revision);
+                   SATSUMA_CHECK(!offer.sdp.empty() && offer.sdp.size() <= max_sdp_size);
+                   object["type"] = "offer";
+                   object["revision"] = offer.revision;
+                   object["sdp"] = offer.sdp;
+                 },
+                 [&](const Slots& slots) {
+                   SATSUMA_CHECK(slots.slots.size() <= max_slots && slots.sequence <= max_sequence);
+                   object["type"] = "slots";
+                   object["sequence"] = slots.sequence;
+                   json array = json::array();
+                   for (const auto& slot : slots.slots) {
+                     SATSUMA_CHECK(is_mid(slot.mid));
+                     json element = json::object();
+                     element["mid"] = slot.mid;
+                     element["incarnation"] = slot.incarnation.hex();
+                     element["source"] = source_name(slot.source);
+                     array.push_back(std::move(element));
+                   }
+                   object["slots"] = std::move(array);
+                 },
+                 [&](const ControlError& error) {
+                   SATSUMA_CHECK(is_error_code(error.code) && error.message.size() <= max_control_error_size);
+                   object["type"] = "error";
+                   if (error.id) {
+                     check_id(*error.id);
+                     object["id"] = *error.id;
+                   }
+                   object["code"] = error.code;
+                   object["message"] = error.message;
+                 },
+             },
+             message);
+  return dump(object);
+}
+
+} // namespace satsuma::signaling

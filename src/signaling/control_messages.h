@@ -1,0 +1,94 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "signaling/source.h"
+
+/// The text frames between a client and the server, media control in JSON: docs/protocol.md, section 6, both directions.
+/// Native only. Fields that are not known are ignored, known ones must have their type and range.
+namespace satsuma::signaling {
+
+inline constexpr ErrorCode control_too_large{"control_too_large", ErrorKind::peer};
+inline constexpr ErrorCode control_not_json{"control_not_json", ErrorKind::peer};
+inline constexpr ErrorCode control_unknown_type{"control_unknown_type", ErrorKind::peer};
+inline constexpr ErrorCode control_bad_field{"control_bad_field", ErrorKind::peer};
+
+inline constexpr std::size_t max_control_size = 64 * 1024;
+inline constexpr std::size_t max_control_depth = 4; ///< the deepest message, `slots`, has 3
+inline constexpr std::size_t max_sdp_size = 48 * 1024;
+inline constexpr std::size_t max_mid_size = 16;
+inline constexpr std::size_t max_slots = 512;
+inline constexpr std::size_t max_control_error_size = 256;
+inline constexpr std::uint32_t max_request_id = 1U << 31;
+
+// ---- client to server
+
+struct Publish {
+  std::uint32_t id = 0; ///< 1 to max_request_id, as in all requests
+  std::string sdp;
+};
+struct Sources {
+  SourceSet active;
+};
+struct Subscribe {
+  std::uint32_t id = 0;
+};
+struct Answer {
+  std::uint32_t revision = 0;
+  std::string sdp;
+};
+struct KeyFrame {
+  std::string mid; ///< 1 to 16 of A-Z a-z 0-9
+};
+struct Restart {
+  std::uint32_t id = 0;
+  std::string sdp;
+};
+using ClientControl = std::variant<Publish, Sources, Subscribe, Answer, KeyFrame, Restart>;
+
+/// The id to answer an error to; nothing for a message that is no request.
+std::optional<std::uint32_t> request_id(const ClientControl& message);
+
+// ---- server to client
+
+struct Published {
+  std::uint32_t id = 0; ///< of the publish or restart
+  std::string sdp;
+};
+struct Offer {
+  std::uint32_t revision = 0; ///< rises with each offer, from 1
+  std::string sdp;
+};
+struct Slot {
+  std::string mid;
+  IncarnationId incarnation;
+  Source source = Source::microphone;
+  friend bool operator==(const Slot&, const Slot&) = default;
+};
+struct Slots {
+  std::uint64_t sequence = 0; ///< rises, below 2^53
+  std::vector<Slot> slots;    ///< all that are in use; at most max_slots
+};
+struct ControlError {
+  std::optional<std::uint32_t> id; ///< without it the connection closes
+  std::string code;                ///< 1 to 64 of a-z and _
+  std::string message;             ///< a sentence for a person
+};
+using ServerControl = std::variant<Published, Offer, Slots, ControlError>;
+
+Result<ClientControl> parse_client_control(std::string_view text);
+Result<ServerControl> parse_server_control(std::string_view text);
+
+/// One text frame. Values out of their range are the caller's mistake and CHECKed; text that is not UTF-8 is written with
+/// replacement characters.
+std::string write_client_control(const ClientControl& message);
+std::string write_server_control(const ServerControl& message);
+
+} // namespace satsuma::signaling
