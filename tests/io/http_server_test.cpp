@@ -1,0 +1,498 @@
+#include "io/http_server.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <mutex>
+#include <thread>
+
+#include "io/certificate.h"
+#include "io/clock.h"
+#include "socket_client.h"
+
+namespace satsuma::io {
+namespace {
+
+using test::SocketClient;
+using namespace std::chrono_literals;
+
+/// Answers with what it gets; "ready", "flood" and "close" do what they say.
+class EchoHandler final : public HttpServer::Handler {
+ public:
+  HttpServer* server = nullptr;
+  std::atomic<int> opened{0}, closed{0}, oversized{0}, stops{0}, deadlines{0};
+
+  void on_open(ConnectionId) override { ++opened; }
+  void on_text(ConnectionId id, std::string_view text) override {
+    if (text == "ready") server->set_ready(id);
+    if (text == "close") return server->close(id, CloseCode::gone, "as you wish");
+    if (text == "flood") {
+      for (int i = 0; i < 200; ++i) server->send_binary(id, Bytes(60'000));
+      return;
+    }
+    server->send_text(id, std::string(text));
+  }
+  void on_binary(ConnectionId id, ByteView bytes) override { server->send_binary(id, to_bytes(bytes)); }
+  void on_oversized(ConnectionId id) override {
+    ++oversized;
+    server->send_text(id, "too large");
+  }
+  void on_close(ConnectionId) override { ++closed; }
+  void on_deadline(TimePoint) override { ++deadlines; }
+  void on_stop() override { ++stops; }
+  std::string metrics() override { return "satsuma_test_metric 7\n"; }
+};
+
+void write_file(const std::string& path, std::string_view content) {
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path());
+  std::ofstream(path, std::ios::binary) << content;
+}
+
+class HttpServerTest : public testing::Test {
+ protected:
+  HttpServerTest() {
+    char name[] = "/tmp/satsuma-http-XXXXXX";
+    folder_ = mkdtemp(name);
+    const std::string web = folder_ + "/web";
+    write_file(folder_ + "/secret.txt", "not for you");
+    write_file(web + "/index.html", "<!doctype html><title>Satsuma</title>");
+    write_file(web + "/assets/app-1a2b.js", std::string(5000, 'x'));
+    write_file(web + "/assets/app-1a2b.js.br", "compressed");
+    write_file(web + "/engine.wasm", std::string("\0asm", 4));
+    write_file(web + "/.hidden", "hidden");
+    write_file(web + "/large.bin", std::string(300'000, 'L'));
+    std::filesystem::create_symlink(folder_ + "/secret.txt", web + "/link.txt");
+    options_.port = 0;
+    options_.web_folder = web;
+  }
+  ~HttpServerTest() override {
+    stop();
+    std::filesystem::remove_all(folder_);
+  }
+
+  void start() {
+    auto created = HttpServer::create(options_, handler_);
+    ASSERT_TRUE(created) << created.error();
+    server_ = std::move(*created);
+    handler_.server = server_.get();
+    thread_ = std::thread([this] { server_->run(); });
+  }
+  void stop() {
+    if (thread_.joinable()) {
+      server_->stop();
+      thread_.join();
+    }
+  }
+  std::uint16_t port() const { return server_->port(); }
+  HttpStatistics statistics() {
+    std::promise<HttpStatistics> promise;
+    server_->post([&] { promise.set_value(server_->statistics()); });
+    return promise.get_future().get();
+  }
+  template <class Condition>
+  bool eventually(Condition condition) {
+    for (int i = 0; i < 500; ++i) {
+      if (condition()) return true;
+      std::this_thread::sleep_for(10ms);
+    }
+    return false;
+  }
+  void use_tls() {
+    const auto certificate = own_certificate(folder_ + "/tls", {"localhost", "127.0.0.1"}, unix_now());
+    ASSERT_TRUE(certificate);
+    options_.certificate_pem = certificate->chain_pem;
+    options_.key_pem = certificate->key_pem;
+  }
+
+  std::string folder_;
+  HttpOptions options_;
+  EchoHandler handler_;
+  std::unique_ptr<HttpServer> server_;
+  std::thread thread_;
+};
+
+TEST_F(HttpServerTest, ThePageIsServedForTheRootAndForRooms) {
+  start();
+  SocketClient client(port());
+  for (const char* path : {"/", "/r/my-room", "/r/my-room?x=1", "/index.html"}) {
+    const auto reply = client.get(path);
+    ASSERT_TRUE(reply) << path;
+    EXPECT_EQ(reply->status, 200) << path;
+    EXPECT_EQ(reply->body, "<!doctype html><title>Satsuma</title>");
+    EXPECT_EQ(reply->fields.at("content-type"), "text/html; charset=utf-8");
+    EXPECT_EQ(reply->fields.at("cache-control"), "no-cache");
+  }
+}
+
+TEST_F(HttpServerTest, EveryAnswerCarriesTheSecurityFields) {
+  start();
+  SocketClient client(port());
+  for (const char* path : {"/", "/missing", "/healthz", "/assets/app-1a2b.js"}) {
+    const auto reply = client.get(path);
+    ASSERT_TRUE(reply);
+    const auto& fields = reply->fields;
+    const std::string& policy = fields.at("content-security-policy");
+    EXPECT_NE(policy.find("default-src 'none'"), std::string::npos);
+    EXPECT_NE(policy.find("script-src 'self' 'wasm-unsafe-eval';"), std::string::npos);
+    EXPECT_NE(policy.find("worker-src 'self'"), std::string::npos);
+    EXPECT_NE(policy.find("connect-src 'self' ws://127.0.0.1;"), std::string::npos);
+    EXPECT_EQ(policy.find("script-src 'self' 'unsafe"), std::string::npos);
+    EXPECT_EQ(fields.at("cross-origin-opener-policy"), "same-origin");
+    EXPECT_EQ(fields.at("cross-origin-embedder-policy"), "require-corp");
+    EXPECT_EQ(fields.at("cross-origin-resource-policy"), "same-origin");
+    EXPECT_EQ(fields.at("x-content-type-options"), "nosniff");
+    EXPECT_EQ(fields.at("referrer-policy"), "no-referrer");
+    EXPECT_NE(fields.at("permissions-policy").find("camera=(self)"), std::string::npos);
+    EXPECT_FALSE(fields.contains("strict-transport-security")) << "there is no TLS";
+  }
+}
+
+TEST_F(HttpServerTest, CompressedFilesGoToThoseWhoTakeThem) {
+  start();
+  SocketClient client(port());
+  const auto compressed = client.get("/assets/app-1a2b.js", "Accept-Encoding: gzip, br\r\n");
+  ASSERT_TRUE(compressed);
+  EXPECT_EQ(compressed->body, "compressed");
+  EXPECT_EQ(compressed->fields.at("content-encoding"), "br");
+  EXPECT_EQ(compressed->fields.at("vary"), "Accept-Encoding");
+  EXPECT_EQ(compressed->fields.at("content-type"), "text/javascript; charset=utf-8");
+  EXPECT_NE(compressed->fields.at("cache-control").find("immutable"), std::string::npos);
+  const auto whole = client.get("/assets/app-1a2b.js");
+  ASSERT_TRUE(whole);
+  EXPECT_EQ(whole->body.size(), 5000U);
+  EXPECT_FALSE(whole->fields.contains("content-encoding"));
+  EXPECT_NE(whole->fields.at("etag"), compressed->fields.at("etag"));
+}
+
+TEST_F(HttpServerTest, WhatTheClientHasIsNotSentAgain) {
+  start();
+  SocketClient client(port());
+  const auto first = client.get("/engine.wasm");
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->fields.at("content-type"), "application/wasm");
+  const auto second = client.get("/engine.wasm", "If-None-Match: \"other\", " + first->fields.at("etag") + "\r\n");
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->status, 304);
+  const auto head = client.get("/engine.wasm", "", "HEAD");
+  ASSERT_TRUE(head);
+  EXPECT_EQ(head->status, 200);
+  EXPECT_EQ(head->fields.at("content-length"), "4");
+  EXPECT_EQ(client.get("/healthz")->body, "ok\n") << "nothing of a body came before";
+}
+
+TEST_F(HttpServerTest, NothingOutsideTheFolderCanBeReached) {
+  start();
+  for (const char* path : {"/../secret.txt", "/assets/../../secret.txt", "/..%2fsecret.txt", "/%2e%2e/secret.txt", "//../secret.txt", "/r/../../secret.txt", "/link.txt", "/.hidden",
+                           "/assets", "/assets/", "/r/a/b", "/\\..\\secret.txt", "/etc/passwd"}) {
+    SocketClient client(port());
+    const auto reply = client.get(path);
+    ASSERT_TRUE(reply) << path;
+    EXPECT_EQ(reply->status, 404) << path;
+    EXPECT_EQ(reply->body.find("not for you"), std::string::npos);
+  }
+}
+
+TEST_F(HttpServerTest, OtherMethodsBodiesAndNonsenseAreRefused) {
+  start();
+  EXPECT_EQ(SocketClient(port()).get("/", "", "DELETE")->status, 405);
+  EXPECT_EQ(SocketClient(port()).get("/", "Content-Length: 5\r\n", "POST")->status, 413);
+  EXPECT_EQ(SocketClient(port()).get("/", "Transfer-Encoding: chunked\r\n", "POST")->status, 413);
+  SocketClient nonsense(port());
+  nonsense.send("\x01\x02 what is this\r\n\r\n");
+  EXPECT_EQ(nonsense.read_reply()->status, 400);
+  EXPECT_TRUE(nonsense.ends());
+  SocketClient endless(port());
+  endless.send("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + std::string(20'000, 'x'));
+  EXPECT_EQ(endless.read_reply()->status, 431);
+  SocketClient hostless(port());
+  hostless.send("GET / HTTP/1.1\r\n\r\n");
+  EXPECT_EQ(hostless.read_reply()->status, 400);
+  SocketClient injected(port());
+  injected.send("GET / HTTP/1.1\r\nHost: a; script-src *\r\n\r\n");
+  const auto reply = injected.read_reply();
+  EXPECT_EQ(reply->status, 400);
+  EXPECT_EQ(reply->fields.at("content-security-policy").find("script-src *"), std::string::npos);
+}
+
+TEST_F(HttpServerTest, MetricsAnswerLoopbackWithoutAProxyOnly) {
+  start();
+  SocketClient client(port());
+  const auto reply = client.get("/metrics");
+  ASSERT_TRUE(reply);
+  EXPECT_EQ(reply->status, 200);
+  EXPECT_NE(reply->body.find("satsuma_http_connections 1"), std::string::npos);
+  EXPECT_NE(reply->body.find("satsuma_test_metric 7"), std::string::npos);
+  EXPECT_EQ(client.get("/metrics", "X-Forwarded-For: 192.0.2.9\r\n")->status, 404);
+}
+
+TEST_F(HttpServerTest, AServerWithoutThePageSaysHowToGetIt) {
+  options_.web_folder.clear();
+  start();
+  const auto reply = SocketClient(port()).get("/");
+  ASSERT_TRUE(reply);
+  EXPECT_EQ(reply->status, 503);
+  EXPECT_NE(reply->body.find("--web"), std::string::npos);
+}
+
+TEST_F(HttpServerTest, APortInUseIsNamedWithTheWayOut) {
+  start();
+  HttpOptions second = options_;
+  second.port = port();
+  EchoHandler other;
+  const auto failed = HttpServer::create(second, other);
+  ASSERT_FALSE(failed);
+  EXPECT_NE(failed.error().find("127.0.0.1:" + std::to_string(port())), std::string::npos);
+  EXPECT_NE(failed.error().find("--listen"), std::string::npos);
+  second.address = "meet.example.org";
+  EXPECT_FALSE(HttpServer::create(second, other));
+}
+
+TEST_F(HttpServerTest, ASlowRequestIsCutOff) {
+  options_.limits.request_head = 300ms;
+  start();
+  SocketClient client(port());
+  client.send("GET / HTTP/1.1\r\nHost: ");
+  EXPECT_TRUE(client.ends(3000));
+}
+
+TEST_F(HttpServerTest, ConnectionsBeyondTheLimitAreRefusedAndRoomComesBack) {
+  options_.limits.connections_per_address = 2;
+  start();
+  auto first = std::make_unique<SocketClient>(port());
+  ASSERT_EQ(first->get("/healthz")->status, 200);
+  SocketClient second(port());
+  ASSERT_EQ(second.get("/healthz")->status, 200);
+  SocketClient third(port());
+  const auto refused = third.read_reply();
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(refused->status, 503);
+  first.reset();
+  EXPECT_TRUE(eventually([&] { return statistics().connections == 1; }));
+  EXPECT_EQ(SocketClient(port()).get("/healthz")->status, 200);
+}
+
+TEST_F(HttpServerTest, AWebSocketNeedsItsPlaceItsSubprotocolAndItsOrigin) {
+  start();
+  const std::string protocol = "Sec-WebSocket-Protocol: satsuma.1\r\n";
+  EXPECT_EQ(SocketClient(port()).upgrade(protocol, "/other")->status, 404);
+  EXPECT_EQ(SocketClient(port()).upgrade("")->status, 400);
+  EXPECT_EQ(SocketClient(port()).upgrade("Sec-WebSocket-Protocol: satsuma.2\r\n")->status, 400);
+  EXPECT_EQ(SocketClient(port()).upgrade(protocol + "Origin: http://evil.example\r\n")->status, 403);
+  EXPECT_EQ(SocketClient(port()).upgrade(protocol + "Origin: https://127.0.0.1\r\n")->status, 403);
+  EXPECT_EQ(SocketClient(port()).upgrade(protocol + "Origin: null\r\n")->status, 403);
+  EXPECT_EQ(SocketClient(port()).get("/ws")->status, 426);
+  EXPECT_EQ(handler_.opened, 0);
+  const auto accepted = SocketClient(port()).upgrade("Sec-WebSocket-Protocol: other, satsuma.1\r\nOrigin: http://127.0.0.1\r\n");
+  ASSERT_TRUE(accepted);
+  EXPECT_EQ(accepted->status, 101);
+  EXPECT_EQ(accepted->fields.at("sec-websocket-protocol"), "satsuma.1");
+}
+
+TEST_F(HttpServerTest, MessagesPassInOrderWhateverTheirFragments) {
+  start();
+  SocketClient client(port());
+  ASSERT_EQ(client.upgrade()->status, 101);
+  client.send_text("one");
+  client.send_binary(Bytes{1, 2, 3});
+  client.send(SocketClient::frame(1, "fo", false) + SocketClient::frame(9, "ping") + SocketClient::frame(0, "ur", true));
+  EXPECT_EQ(client.read_message()->payload, "one");
+  const auto binary = client.read_message();
+  EXPECT_EQ(binary->opcode, 2);
+  EXPECT_EQ(binary->payload, "\x01\x02\x03");
+  EXPECT_EQ(client.read_message()->payload, "four");
+}
+
+TEST_F(HttpServerTest, AMessageBeyondItsBoundClosesWith4413) {
+  start();
+  SocketClient client(port());
+  ASSERT_EQ(client.upgrade()->status, 101);
+  client.send_text(std::string(4096, 'a'));
+  EXPECT_EQ(client.read_message()->payload.size(), 4096U);
+  client.send_text(std::string(4097, 'a'));
+  EXPECT_EQ(client.read_message()->payload, "too large");
+  const auto close = client.read_message();
+  ASSERT_TRUE(close);
+  EXPECT_EQ(close->opcode, 8);
+  EXPECT_EQ(close->close_code(), 4413);
+  EXPECT_TRUE(eventually([&] { return handler_.closed == 1; }));
+  EXPECT_EQ(handler_.oversized, 1);
+}
+
+TEST_F(HttpServerTest, ABoundedMessageCannotBeEvadedByFragmentsOrByItsStatedSize) {
+  start();
+  SocketClient fragments(port());
+  ASSERT_EQ(fragments.upgrade()->status, 101);
+  fragments.send(SocketClient::frame(2, std::string(3000, 'a'), false) + SocketClient::frame(0, std::string(3000, 'a'), false));
+  EXPECT_EQ(fragments.read_message()->payload, "too large");
+  EXPECT_EQ(fragments.read_message()->close_code(), 4413);
+  SocketClient huge(port());
+  ASSERT_EQ(huge.upgrade()->status, 101);
+  huge.send(std::string("\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0", 14) + std::string(5000, 'a')); // 2^63 - 1 bytes are announced
+  EXPECT_EQ(huge.read_message()->payload, "too large");
+  EXPECT_EQ(huge.read_message()->close_code(), 4413);
+}
+
+TEST_F(HttpServerTest, OnceReadyTheLargerBoundApplies) {
+  start();
+  SocketClient client(port());
+  ASSERT_EQ(client.upgrade()->status, 101);
+  client.send_text("ready");
+  EXPECT_EQ(client.read_message()->payload, "ready");
+  client.send_binary(Bytes(65536, 7));
+  EXPECT_EQ(client.read_message()->payload.size(), 65536U);
+  client.send_binary(Bytes(65537, 7));
+  EXPECT_EQ(client.read_message()->payload, "too large");
+  EXPECT_EQ(client.read_message()->close_code(), 4413);
+}
+
+TEST_F(HttpServerTest, BrokenFramesCloseTheConnection) {
+  start();
+  for (const std::string& bytes : {std::string("\x83\x80\0\0\0\0", 6), std::string("\x81\x02hi"), SocketClient::frame(1, "\xff\xfe"), std::string("\xf1\x80\0\0\0\0", 6)}) {
+    SocketClient client(port());
+    ASSERT_EQ(client.upgrade()->status, 101);
+    client.send(bytes);
+    const auto close = client.read_message();
+    ASSERT_TRUE(close);
+    EXPECT_EQ(close->opcode, 8);
+    EXPECT_TRUE(client.ends());
+  }
+  EXPECT_TRUE(eventually([&] { return handler_.closed == 4; }));
+}
+
+TEST_F(HttpServerTest, AReaderThatDoesNotReadIsClosed) {
+  options_.limits.close_handshake = 300ms;
+  start();
+  SocketClient client(port());
+  const int small = 4096;
+  ::setsockopt(client.fd(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+  ASSERT_EQ(client.upgrade()->status, 101);
+  client.send_text("flood"); // 12 MB
+  EXPECT_TRUE(eventually([&] { return handler_.closed == 1; }));
+  EXPECT_GE(statistics().closed_too_large, 1U);
+}
+
+TEST_F(HttpServerTest, TooManyMessagesCloseWith4429) {
+  options_.limits.message_burst = 20;
+  options_.limits.messages_per_second = 1;
+  start();
+  SocketClient client(port());
+  ASSERT_EQ(client.upgrade()->status, 101);
+  for (int i = 0; i < 30; ++i) client.send_text("x");
+  int echoes = 0;
+  std::optional<test::Message> message;
+  while ((message = client.read_message()) && message->opcode == 1) ++echoes;
+  EXPECT_EQ(echoes, 20);
+  ASSERT_TRUE(message);
+  EXPECT_EQ(message->close_code(), 4429);
+}
+
+TEST_F(HttpServerTest, APeerThatAnswersPingsStaysAndASilentOneGoes) {
+  options_.limits.ping = 100ms;
+  options_.limits.silence = 450ms;
+  start();
+  SocketClient lively(port());
+  ASSERT_EQ(lively.upgrade()->status, 101);
+  EXPECT_FALSE(lively.read_message(1200)) << "pinged, and nothing else";
+  EXPECT_GE(lively.pings(), 5);
+  lively.send_text("still here");
+  EXPECT_EQ(lively.read_message()->payload, "still here");
+  SocketClient silent(port());
+  silent.answer_pings = false;
+  ASSERT_EQ(silent.upgrade()->status, 101);
+  const auto close = silent.read_message(4000);
+  ASSERT_TRUE(close);
+  EXPECT_EQ(close->close_code(), 4408);
+}
+
+TEST_F(HttpServerTest, ClosingSendsTheCodeAfterWhatWasQueued) {
+  start();
+  SocketClient client(port());
+  ASSERT_EQ(client.upgrade()->status, 101);
+  client.send_text("last words");
+  client.send_text("close");
+  EXPECT_EQ(client.read_message()->payload, "last words");
+  const auto close = client.read_message();
+  ASSERT_TRUE(close);
+  EXPECT_EQ(close->close_code(), 4410);
+  EXPECT_EQ(close->payload.substr(2), "as you wish");
+  EXPECT_TRUE(client.ends());
+  EXPECT_TRUE(eventually([&] { return handler_.closed == 1; }));
+}
+
+TEST_F(HttpServerTest, AStopClosesWebSocketsWith1012) {
+  start();
+  SocketClient client(port()), idle(port());
+  ASSERT_EQ(client.upgrade()->status, 101);
+  ASSERT_TRUE(eventually([&] { return handler_.opened == 1; }));
+  const auto began = std::chrono::steady_clock::now();
+  server_->stop();
+  const auto close = client.read_message();
+  ASSERT_TRUE(close);
+  EXPECT_EQ(close->close_code(), 1012);
+  thread_.join();
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 2s);
+  EXPECT_EQ(handler_.stops, 1);
+  EXPECT_EQ(handler_.closed, 1);
+}
+
+TEST_F(HttpServerTest, ADeadlineComesOnceAndCanBeTakenBack) {
+  start();
+  server_->post([this] { server_->set_deadline(monotonic_now() + 50ms); });
+  EXPECT_TRUE(eventually([&] { return handler_.deadlines == 1; }));
+  server_->post([this] {
+    server_->set_deadline(monotonic_now() + 50ms);
+    server_->set_deadline(std::nullopt);
+  });
+  std::this_thread::sleep_for(150ms);
+  EXPECT_EQ(handler_.deadlines, 1);
+}
+
+TEST_F(HttpServerTest, OverTlsEverythingWorksTheSame) {
+  use_tls();
+  start();
+  SocketClient client(port(), true);
+  ASSERT_TRUE(client.connected());
+  const auto page = client.get("/large.bin");
+  ASSERT_TRUE(page);
+  EXPECT_EQ(page->body, std::string(300'000, 'L'));
+  EXPECT_EQ(page->fields.at("strict-transport-security"), "max-age=31536000");
+  EXPECT_NE(page->fields.at("content-security-policy").find("wss://127.0.0.1"), std::string::npos);
+  EXPECT_EQ(SocketClient(port(), true).upgrade("Sec-WebSocket-Protocol: satsuma.1\r\nOrigin: http://127.0.0.1\r\n")->status, 403);
+  ASSERT_EQ(client.upgrade("Sec-WebSocket-Protocol: satsuma.1\r\nOrigin: https://127.0.0.1\r\n")->status, 101);
+  client.send_text("ready");
+  EXPECT_EQ(client.read_message()->payload, "ready");
+  for (int i = 0; i < 50; ++i) client.send_binary(Bytes(50'000, static_cast<std::uint8_t>(i)));
+  for (int i = 0; i < 50; ++i) {
+    const auto message = client.read_message();
+    ASSERT_TRUE(message);
+    EXPECT_EQ(message->payload, std::string(50'000, static_cast<char>(i)));
+  }
+}
+
+TEST_F(HttpServerTest, PlainHttpOnTheTlsPortIsLedToHttps) {
+  use_tls();
+  start();
+  const auto reply = SocketClient(port()).get("/r/room");
+  ASSERT_TRUE(reply);
+  EXPECT_EQ(reply->status, 308);
+  EXPECT_EQ(reply->fields.at("location"), "https://127.0.0.1/r/room");
+  EXPECT_EQ(SocketClient(port()).upgrade()->status, 308) << "no WebSocket in the clear";
+}
+
+TEST_F(HttpServerTest, ATlsHandshakeThatStallsOrBreaksIsCutOff) {
+  use_tls();
+  options_.limits.tls_handshake = 300ms;
+  start();
+  SocketClient silent(port()), stalled(port()), broken(port());
+  stalled.send("\x16\x03\x01");
+  broken.send("\x16\x03\x01" + std::string(500, 'x'));
+  EXPECT_TRUE(silent.ends(3000));
+  EXPECT_TRUE(stalled.ends(3000));
+  EXPECT_TRUE(broken.ends(3000));
+}
+
+} // namespace
+} // namespace satsuma::io
