@@ -15,6 +15,7 @@
 
 struct ssl_st;
 struct ssl_ctx_st;
+struct x509_store_ctx_st;
 
 /// DTLS 1.2 for SRTP keys (RFC 5764, RFC 8827 s.6.5).
 namespace satsuma::dtls {
@@ -118,18 +119,21 @@ class Connection {
   bool closed() const { return state_ == State::closed; }
 
  private:
+  friend class Context;
   enum class State : std::uint8_t { handshaking, established, closed };
   struct Io;
   struct Free {
     void operator()(ssl_st* ssl) const;
   };
 
+  static int verify_certificate(x509_store_ctx_st* store, void*);
   void advance(TimePoint now);
   void finish(Error reason);
   Result<SrtpKeys> export_keys() const;
 
   Role role_;
   Fingerprint peer_;
+  bool peer_verified_ = false;
   State state_ = State::handshaking;
   std::unique_ptr<Io> io_;
   std::unique_ptr<ssl_st, Free> ssl_;

@@ -1,1 +1,194 @@
 #include "ice/ice_lite.h"
+
+#include <algorithm>
+
+namespace satsuma::ice {
+
+namespace {
+
+// RFC 8839 s.5.4: ice-char is a letter, a digit, "+" or "/".
+constexpr std::string_view ice_chars = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+std::string random_ice_chars(RandomSource& random, std::size_t count) {
+  std::string text(count, ' ');
+  std::array<std::uint8_t, 32> bytes;
+  random.fill(MutableByteView(bytes).first(count));
+  for (std::size_t i = 0; i < count; ++i) text[i] = ice_chars[bytes[i] % 64];
+  return text;
+}
+
+bool is_ufrag(std::string_view text) {
+  return text.size() >= 4 && text.size() <= 256 && text.find_first_not_of(ice_chars) == std::string_view::npos;
+}
+
+bool are_credentials(const Credentials& credentials) {
+  const std::string_view password = credentials.password;
+  return is_ufrag(credentials.ufrag) && password.size() >= 22 && password.size() <= 256 &&
+         password.find_first_not_of(ice_chars) == std::string_view::npos;
+}
+
+} // namespace
+
+Credentials Credentials::generate(RandomSource& random) {
+  Credentials credentials;
+  credentials.ufrag = random_ice_chars(random, 8);
+  credentials.password = random_ice_chars(random, 24);
+  return credentials;
+}
+
+std::optional<std::string_view> receiver_ufrag(ByteView datagram) {
+  const auto message = stun::parse(datagram);
+  if (!message || !message->username) return std::nullopt;
+  const std::size_t colon = message->username->find(':');
+  if (colon == std::string_view::npos) return std::nullopt;
+  return message->username->substr(0, colon);
+}
+
+IceLite::IceLite(Credentials local) : local_{std::move(local), {}} {
+  SATSUMA_CHECK(are_credentials(local_.credentials));
+  pairs_.reserve(max_pairs);
+}
+
+Result<void> IceLite::set_remote_ufrag(std::string_view ufrag) {
+  if (!is_ufrag(ufrag)) return ice_bad_credentials;
+  local_.remote_ufrag = ufrag;
+  return {};
+}
+
+Result<void> IceLite::restart(Credentials local, std::string_view remote_ufrag) {
+  if (!are_credentials(local) || !is_ufrag(remote_ufrag)) return ice_bad_credentials;
+  // The peer goes on with the old ones until it has our answer. Only one old generation: whoever restarts twice has given up the first.
+  if (!local_.remote_ufrag.empty()) previous_ = std::move(local_);
+  local_ = {std::move(local), std::string(remote_ufrag)};
+  return {};
+}
+
+const IceLite::Generation* IceLite::generation_of(std::string_view username) const {
+  // RFC 8445 s.7.2.2: the receiver's fragment, a colon, the sender's.
+  const auto matches = [username](const Generation& generation) {
+    const std::string_view receiver = generation.credentials.ufrag;
+    const std::string_view sender = generation.remote_ufrag;
+    return username.size() == receiver.size() + 1 + sender.size() && username.starts_with(receiver) && username[receiver.size()] == ':' &&
+           username.ends_with(sender);
+  };
+  if (matches(local_)) return &local_;
+  if (previous_ && matches(*previous_)) return &*previous_;
+  return nullptr;
+}
+
+const IceLite::Pair* IceLite::find(const NetworkPath& path) const {
+  const auto found = std::find_if(pairs_.begin(), pairs_.end(), [&path](const Pair& pair) { return pair.path == path; });
+  return found == pairs_.end() ? nullptr : &*found;
+}
+
+IceLite::Pair& IceLite::pair_of(const NetworkPath& path) {
+  if (const Pair* known = find(path)) return pairs_[static_cast<std::size_t>(known - pairs_.data())];
+  if (pairs_.size() == max_pairs) {
+    auto oldest = pairs_.end();
+    for (auto pair = pairs_.begin(); pair != pairs_.end(); ++pair) {
+      if (selected_ == pair->path) continue;
+      if (oldest == pairs_.end() || pair->last_check < oldest->last_check) oldest = pair;
+    }
+    pairs_.erase(oldest);
+  }
+  pairs_.push_back({path, 0, {}, {}});
+  return pairs_.back();
+}
+
+void IceLite::nominate(TimePoint now, Pair& pair) {
+  pair.last_nomination = now;
+  if (selected_ == pair.path) return;
+  if (selected_) {
+    const Pair* present = find(*selected_);
+    const bool present_is_fresh = present != nullptr && present->last_nomination && now - *present->last_nomination < nomination_hold;
+    if (present_is_fresh && pair.priority < present->priority) return;
+  }
+  selected_ = pair.path;
+  announce_selected_ = true;
+  announce_expired_ = false;
+}
+
+Result<void> IceLite::handle_stun(TimePoint now, const NetworkPath& path, ByteView datagram) {
+  SATSUMA_TRY(const stun::Message message, stun::parse(datagram));
+  // A lite agent sends no checks, so every response is unasked for. Indications (RFC 8445 s.11) say nothing here: consent comes from checks.
+  if (!message.is_binding() || message.message_class != stun::MessageClass::request) return ice_not_a_check;
+  // RFC 8445 s.7.1: a check carries all of these.
+  if (!message.username || !message.has_fingerprint || !message.priority) return ice_not_a_check;
+  if (local_.remote_ufrag.empty()) return ice_no_remote_yet;
+  const Generation* generation = generation_of(*message.username);
+  if (generation == nullptr) return ice_wrong_username;
+  const ByteView key = as_bytes(generation->credentials.password);
+  SATSUMA_TRY(const stun::AuthenticatedMessage check, stun::verify(message, key));
+
+  if (answers_begin_ == answers_end_) answers_begin_ = answers_end_ = 0;
+  if (answers_end_ == answers_.size()) return ice_output_full;
+  Answer& answer = answers_[answers_end_];
+  Result<MutableByteView> written = bytes_no_space;
+  bool accepted = false;
+  if (check->unknown_count > 0) {
+    const std::size_t named = std::min(check->unknown_count, check->unknown_attributes.size());
+    written = stun::write_binding_error(check->transaction, 420, "Unknown Attribute",
+                                        std::span<const std::uint16_t>(check->unknown_attributes).first(named), key, answer.bytes);
+  } else if (check->ice_controlled) {
+    // RFC 8445 s.7.3.1.1 and s.6.1.1: a lite agent is controlled whatever the tie-breakers are, so the other end has to switch.
+    written = stun::write_binding_error(check->transaction, 487, "Role Conflict", {}, key, answer.bytes);
+  } else {
+    written = stun::write_binding_success(check->transaction, path.remote, key, answer.bytes);
+    accepted = true;
+  }
+  SATSUMA_CHECK(written.has_value()); // the buffer has room for the longest of the three
+  answer.path = path;
+  answer.size = written->size();
+  ++answers_end_;
+  if (!accepted) return {};
+
+  const bool is_current = generation == &local_;
+  Pair& pair = pair_of(path);
+  pair.priority = *check->priority;
+  pair.last_check = now;
+  if (check->use_candidate) {
+    // After a restart the old generation's checks keep the old pair alive, and choose nothing any more.
+    if (is_current || !selected_) nominate(now, pair);
+    if (is_current && selected_ == path) previous_.reset();
+  }
+  return {};
+}
+
+void IceLite::handle_timeout(TimePoint now) {
+  const bool had_selected = selected_.has_value();
+  std::erase_if(pairs_, [now](const Pair& pair) { return now - pair.last_check >= consent_timeout; });
+  if (had_selected && find(*selected_) == nullptr) {
+    selected_.reset();
+    announce_selected_ = false;
+    announce_expired_ = true;
+  }
+}
+
+std::optional<TimePoint> IceLite::next_deadline() const {
+  std::optional<TimePoint> deadline;
+  for (const Pair& pair : pairs_) {
+    const TimePoint expires = pair.last_check + consent_timeout;
+    if (!deadline || expires < *deadline) deadline = expires;
+  }
+  return deadline;
+}
+
+std::optional<IceLite::Output> IceLite::poll_output() {
+  if (answers_begin_ < answers_end_) {
+    const Answer& answer = answers_[answers_begin_++];
+    return Send{answer.path, ByteView(answer.bytes).first(answer.size)};
+  }
+  if (announce_expired_) {
+    announce_expired_ = false;
+    return ConsentExpired{};
+  }
+  if (announce_selected_) {
+    announce_selected_ = false;
+    return Selected{*selected_};
+  }
+  return std::nullopt;
+}
+
+bool IceLite::validated(const NetworkPath& path) const { return find(path) != nullptr; }
+
+} // namespace satsuma::ice

@@ -99,9 +99,6 @@ class Transport {
   /// connecting ──▶ connected ◀──▶ disconnected (consent); each ──▶ closed.
   enum class State : std::uint8_t { connecting, connected, disconnected, closed };
 
-  void pump_ice(TimePoint now);
-  void pump_dtls();
-  void announce(const Output& output) { announcements_.push_back(output); }
   void finish(Error reason);
 
   const dtls::Context& context_;
@@ -111,9 +108,9 @@ class Transport {
   std::optional<srtp::Sender> sender_;
   std::optional<srtp::Receiver> receiver_;
   State state_ = State::connecting;
+  bool closing_ = false; ///< close() was called, and the close_notify is on its way
+  std::optional<Error> finished_; ///< closed, and not said yet
   std::optional<TimePoint> connect_deadline_;
-  std::vector<Output> announcements_;
-  std::size_t announced_ = 0;
 };
 
 } // namespace satsuma::sfu

@@ -1,1 +1,287 @@
 #include "stun/message.h"
+
+#include <algorithm>
+
+#include "base/secret.h"
+#include "crypto/hash.h"
+
+namespace satsuma::stun {
+
+namespace {
+
+constexpr std::uint32_t magic_cookie = 0x2112a442; // RFC 8489 s.5
+constexpr std::uint16_t binding_method = 1;
+constexpr std::size_t integrity_size = 20;
+constexpr std::size_t integrity_attribute_size = 4 + integrity_size;
+constexpr std::size_t fingerprint_attribute_size = 8;
+
+// RFC 8489 s.18.3, RFC 8445 s.16.1. Numbers below 0x8000 must be understood.
+enum Attribute : std::uint16_t {
+  username = 0x0006,
+  message_integrity = 0x0008,
+  error_code = 0x0009,
+  unknown_attributes = 0x000a,
+  realm = 0x0014,
+  nonce = 0x0015,
+  message_integrity_sha256 = 0x001c,
+  xor_mapped_address = 0x0020,
+  priority = 0x0024,
+  use_candidate = 0x0025,
+  fingerprint = 0x8028,
+  ice_controlled = 0x8029,
+  ice_controlling = 0x802a,
+};
+
+constexpr std::array<std::uint32_t, 256> make_crc_table() {
+  std::array<std::uint32_t, 256> table{};
+  for (std::uint32_t i = 0; i < 256; ++i) {
+    std::uint32_t value = i;
+    for (int bit = 0; bit < 8; ++bit) value = (value >> 1) ^ ((value & 1) != 0 ? 0xedb88320U : 0);
+    table[i] = value;
+  }
+  return table;
+}
+
+// RFC 8489 s.14.7: the CRC-32 of ITU V.42, XORed so that it differs from other protocols' use of the same CRC.
+std::uint32_t fingerprint_of(ByteView bytes) {
+  static constexpr std::array<std::uint32_t, 256> table = make_crc_table();
+  std::uint32_t crc = 0xffffffff;
+  for (std::uint8_t byte : bytes) crc = (crc >> 8) ^ table[(crc ^ byte) & 0xff];
+  return ~crc ^ 0x5354554e;
+}
+
+// RFC 8489 s.14.2: XORed with the cookie, and for IPv6 with the transaction as well.
+std::uint8_t xor_byte(const TransactionId& transaction, std::size_t i) {
+  return i < 4 ? static_cast<std::uint8_t>(magic_cookie >> (24 - 8 * i)) : transaction[i - 4];
+}
+
+Result<TransportAddress> parse_xor_address(ByteView value, const TransactionId& transaction) {
+  ByteReader reader(value);
+  SATSUMA_TRY_VOID(reader.u8()); // reserved
+  SATSUMA_TRY(const std::uint8_t family, reader.u8());
+  SATSUMA_TRY(const std::uint16_t xor_port, reader.u16());
+  const auto port = static_cast<std::uint16_t>(xor_port ^ (magic_cookie >> 16));
+  if (family == 1 && reader.remaining() == 4) {
+    std::array<std::uint8_t, 4> ip;
+    for (std::size_t i = 0; i < ip.size(); ++i) ip[i] = reader.rest()[i] ^ xor_byte(transaction, i);
+    return TransportAddress::v4(ip, port);
+  }
+  if (family == 2 && reader.remaining() == 16) {
+    std::array<std::uint8_t, 16> ip;
+    for (std::size_t i = 0; i < ip.size(); ++i) ip[i] = reader.rest()[i] ^ xor_byte(transaction, i);
+    return TransportAddress::v6(ip, port);
+  }
+  return stun_malformed;
+}
+
+Result<void> parse_attribute(std::uint16_t type, ByteView value, Message& message) {
+  ByteReader reader(value);
+  const auto once = [](auto& field, auto v) {
+    if (!field) field = v; // RFC 8489 s.14: only the first counts
+  };
+  switch (type) {
+    case username:
+      if (value.size() > max_username_size) return stun_malformed;
+      once(message.username, as_text(value));
+      return {};
+    case priority: {
+      SATSUMA_TRY(const std::uint32_t v, reader.u32());
+      SATSUMA_TRY_VOID(reader.expect_end());
+      once(message.priority, v);
+      return {};
+    }
+    case use_candidate:
+      if (!value.empty()) return stun_malformed;
+      message.use_candidate = true;
+      return {};
+    case ice_controlling: {
+      SATSUMA_TRY(const std::uint64_t v, reader.u64());
+      SATSUMA_TRY_VOID(reader.expect_end());
+      once(message.ice_controlling, v);
+      return {};
+    }
+    case ice_controlled: {
+      SATSUMA_TRY(const std::uint64_t v, reader.u64());
+      SATSUMA_TRY_VOID(reader.expect_end());
+      once(message.ice_controlled, v);
+      return {};
+    }
+    case xor_mapped_address: {
+      SATSUMA_TRY(const TransportAddress v, parse_xor_address(value, message.transaction));
+      once(message.xor_mapped_address, v);
+      return {};
+    }
+    case error_code: {
+      SATSUMA_TRY(const std::uint32_t v, reader.u32()); // 21 bits reserved, the hundreds, the rest; then the reason
+      const std::uint32_t hundreds = (v >> 8) & 7;
+      const std::uint32_t number = v & 0xff;
+      if (hundreds < 3 || hundreds > 6 || number > 99) return stun_malformed;
+      once(message.error_code, static_cast<std::uint16_t>(hundreds * 100 + number));
+      return {};
+    }
+    case unknown_attributes:
+    case realm:
+    case nonce: return {}; // understood, and of no use here
+    default: break;
+  }
+  if (type < 0x8000) {
+    if (message.unknown_count < message.unknown_attributes.size()) message.unknown_attributes[message.unknown_count] = type;
+    ++message.unknown_count;
+  }
+  return {};
+}
+
+void write_header(SpanWriter& writer, MessageClass message_class, const TransactionId& transaction) {
+  const auto c = static_cast<unsigned>(message_class);
+  // RFC 8489 s.5: the class stands in bits 4 and 8 of the type, between the method's.
+  writer.u16(static_cast<std::uint16_t>(binding_method | (c & 1) << 4 | (c & 2) << 7));
+  writer.u16(0); // seal() knows it
+  writer.u32(magic_cookie);
+  writer.bytes(transaction);
+}
+
+void write_padded(SpanWriter& writer, std::uint16_t type, ByteView value) {
+  writer.u16(type);
+  writer.u16(static_cast<std::uint16_t>(value.size()));
+  writer.bytes(value);
+  writer.zeros((4 - value.size() % 4) % 4);
+}
+
+void set_length(MutableByteView message, std::size_t length) {
+  message[2] = static_cast<std::uint8_t>(length >> 8);
+  message[3] = static_cast<std::uint8_t>(length);
+}
+
+// RFC 8489 s.14.5 and s.14.7: each is computed over what is before it, with a header length that ends with itself.
+Result<MutableByteView> seal(SpanWriter& writer, ByteView key, MutableByteView out) {
+  SATSUMA_TRY(const MutableByteView body, writer.written());
+  const std::size_t size = body.size();
+  const std::size_t total = size + integrity_attribute_size + fingerprint_attribute_size;
+  if (out.size() < total || total > max_message_size) return bytes_no_space;
+  set_length(out, size + integrity_attribute_size - header_size);
+  std::array<std::uint8_t, integrity_size> tag;
+  crypto::hmac_into(crypto::HashAlgorithm::sha1, key, {body}, tag);
+  writer.u16(message_integrity);
+  writer.u16(integrity_size);
+  writer.bytes(tag);
+  set_length(out, total - header_size);
+  const std::uint32_t crc = fingerprint_of(out.first(size + integrity_attribute_size));
+  writer.u16(fingerprint);
+  writer.u16(4);
+  writer.u32(crc);
+  return writer.written();
+}
+
+} // namespace
+
+bool looks_like_stun(ByteView datagram) {
+  return datagram.size() >= header_size && datagram[0] < 4 && datagram[4] == 0x21 && datagram[5] == 0x12 && datagram[6] == 0xa4 &&
+         datagram[7] == 0x42;
+}
+
+Result<Message> parse(ByteView datagram) {
+  if (!looks_like_stun(datagram)) return stun_not_stun;
+  if (datagram.size() > max_message_size) return stun_malformed;
+  ByteReader reader(datagram);
+  Message message;
+  message.datagram = datagram;
+  SATSUMA_TRY(const std::uint16_t type, reader.u16());
+  SATSUMA_TRY(const std::uint16_t length, reader.u16());
+  if (length % 4 != 0 || length + header_size != datagram.size()) return stun_malformed;
+  message.message_class = static_cast<MessageClass>((type >> 4 & 1) | (type >> 7 & 2));
+  message.method = static_cast<std::uint16_t>((type & 0x000f) | (type >> 1 & 0x0070) | (type >> 2 & 0x0f80));
+  SATSUMA_TRY_VOID(reader.u32()); // the cookie
+  SATSUMA_TRY(const ByteView transaction, reader.bytes(message.transaction.size()));
+  std::copy(transaction.begin(), transaction.end(), message.transaction.begin());
+
+  while (!reader.empty()) {
+    const std::size_t offset = datagram.size() - reader.remaining();
+    if (message.has_fingerprint) return stun_malformed; // RFC 8489 s.14.7: it is the last
+    SATSUMA_TRY(const std::uint16_t attribute, reader.u16());
+    SATSUMA_TRY(const std::uint16_t size, reader.u16());
+    SATSUMA_TRY(const ByteView value, reader.bytes(size));
+    SATSUMA_TRY_VOID(reader.bytes((4 - size % 4U) % 4U));
+    if (attribute == fingerprint) {
+      if (size != 4) return stun_malformed;
+      SATSUMA_TRY(const std::uint32_t crc, ByteReader(value).u32());
+      if (crc != fingerprint_of(datagram.first(offset))) return stun_fingerprint_mismatch;
+      message.has_fingerprint = true;
+    } else if (message.integrity_offset) {
+      continue; // RFC 8489 s.14.5: not covered, so not looked at
+    } else if (attribute == message_integrity) {
+      if (size != integrity_size) return stun_malformed;
+      message.integrity_offset = offset;
+    } else if (attribute == message_integrity_sha256) {
+      continue; // ICE uses the other (RFC 8445 s.7.1)
+    } else {
+      SATSUMA_TRY_VOID(parse_attribute(attribute, value, message));
+    }
+  }
+  return message;
+}
+
+Result<AuthenticatedMessage> verify(const Message& message, ByteView key) {
+  if (!message.integrity_offset) return stun_unauthenticated;
+  const std::size_t offset = *message.integrity_offset;
+  // The length as it was when the sender computed this, before FINGERPRINT.
+  const std::size_t length = offset + integrity_attribute_size - header_size;
+  const std::array<std::uint8_t, 4> head = {message.datagram[0], message.datagram[1], static_cast<std::uint8_t>(length >> 8),
+                                            static_cast<std::uint8_t>(length)};
+  std::array<std::uint8_t, integrity_size> tag;
+  crypto::hmac_into(crypto::HashAlgorithm::sha1, key, {ByteView(head), message.datagram.subspan(4, offset - 4)}, tag);
+  if (!constant_time_equal(tag, message.datagram.subspan(offset + 4, integrity_size))) return stun_unauthenticated;
+  return AuthenticatedMessage(message);
+}
+
+Result<MutableByteView> write_binding_request(const BindingRequest& request, ByteView key, MutableByteView out) {
+  SpanWriter writer(out);
+  write_header(writer, MessageClass::request, request.transaction);
+  write_padded(writer, username, as_bytes(request.username));
+  writer.u16(priority);
+  writer.u16(4);
+  writer.u32(request.priority);
+  writer.u16(request.controlling ? ice_controlling : ice_controlled);
+  writer.u16(8);
+  writer.u64(request.tie_breaker);
+  if (request.use_candidate) {
+    writer.u16(use_candidate);
+    writer.u16(0);
+  }
+  return seal(writer, key, out);
+}
+
+Result<MutableByteView> write_binding_success(const TransactionId& transaction, const TransportAddress& mapped, ByteView key,
+                                              MutableByteView out) {
+  SpanWriter writer(out);
+  write_header(writer, MessageClass::success, transaction);
+  const ByteView ip = mapped.is_v4() ? ByteView(mapped.ip).subspan(12) : ByteView(mapped.ip);
+  writer.u16(xor_mapped_address);
+  writer.u16(static_cast<std::uint16_t>(4 + ip.size()));
+  writer.u8(0);
+  writer.u8(ip.size() == 4 ? 1 : 2);
+  writer.u16(static_cast<std::uint16_t>(mapped.port ^ (magic_cookie >> 16)));
+  for (std::size_t i = 0; i < ip.size(); ++i) writer.u8(ip[i] ^ xor_byte(transaction, i));
+  return seal(writer, key, out);
+}
+
+Result<MutableByteView> write_binding_error(const TransactionId& transaction, std::uint16_t code, std::string_view reason,
+                                            std::span<const std::uint16_t> unknown, ByteView key, MutableByteView out) {
+  SpanWriter writer(out);
+  write_header(writer, MessageClass::error, transaction);
+  writer.u16(error_code);
+  writer.u16(static_cast<std::uint16_t>(4 + reason.size()));
+  writer.u16(0);
+  writer.u8(static_cast<std::uint8_t>(code / 100));
+  writer.u8(static_cast<std::uint8_t>(code % 100));
+  writer.bytes(as_bytes(reason));
+  writer.zeros((4 - reason.size() % 4) % 4);
+  if (!unknown.empty()) {
+    writer.u16(unknown_attributes);
+    writer.u16(static_cast<std::uint16_t>(2 * unknown.size()));
+    for (std::uint16_t attribute : unknown) writer.u16(attribute);
+    writer.zeros(unknown.size() % 2 * 2);
+  }
+  return seal(writer, key, out);
+}
+
+} // namespace satsuma::stun
