@@ -1,0 +1,643 @@
+#include "call/client_session.h"
+
+#include <algorithm>
+
+#include "call/utf8.h"
+#include "mls/tree/validation.h"
+
+namespace satsuma::call {
+
+namespace {
+
+constexpr std::string_view exporter_label = "SFrame 1.0";
+constexpr std::size_t exporter_size = 32;
+constexpr std::size_t group_id_size = 16;
+
+// Clocks of two devices may differ a lot, and someone may wait long to be let in. Freshness does not hang on it: a key package
+// counts only through its join entry, and each incarnation has its own.
+constexpr UnixSeconds lifetime_before = 24 * 3600;
+constexpr UnixSeconds lifetime_after = 30 * 24 * 3600;
+
+constexpr auto least_rejoin_delay = std::chrono::milliseconds(250);
+constexpr Duration greatest_rejoin_delay = std::chrono::seconds(30);
+constexpr auto stable_after = std::chrono::seconds(30); // in the group: then a new trouble is not a repetition of the old one
+constexpr std::uint32_t refusals_that_mean_disagreement = 5;
+// A message of ours from shortly before an epoch change may have reached the others after it, unreadable.
+constexpr auto overtaken_within = std::chrono::seconds(2);
+
+std::unexpected<RejoinReason> broken(RejoinReason reason) { return std::unexpected(reason); }
+
+template <class... F>
+struct Overloaded : F... {
+  using F::operator()...;
+};
+
+} // namespace
+
+// --- making one ----------------------------------------------------------------------------------------------
+
+ClientSession::ClientSession(SessionConfig config, RoomKeys keys, DeviceKey device, RandomSource& random, SessionOptions options)
+    : config_(std::move(config)),
+      has_secret_(!config_.secret.empty()),
+      room_keys_(std::move(keys)),
+      device_(std::move(device)),
+      random_(&random),
+      options_(options),
+      keys_(options.keys) {}
+
+Result<ClientSession> ClientSession::create(SessionConfig config, TimePoint now, UnixSeconds unix_now, RandomSource& random,
+                                            SessionOptions options) {
+  if (!is_valid_name(config.name)) return identity_bad_name;
+  SATSUMA_TRY(DeviceKey device, DeviceKey::from_seed(config.device_seed.view()));
+  // Who comes without the secret still knocks, under a secret of its own, and waits.
+  SecretBytes stand_in(room_secret_size);
+  random.fill(stand_in.mutable_view());
+  const ByteView secret = config.secret.empty() ? stand_in.view() : config.secret.view();
+  SATSUMA_TRY(RoomKeys keys, RoomKeys::derive(config.room, secret));
+  ClientSession session(std::move(config), std::move(keys), std::move(device), random, options);
+  session.created_ = session.now_ = now;
+  session.created_unix_ = unix_now;
+  SATSUMA_TRY_VOID(session.begin_incarnation(now));
+  return session;
+}
+
+Result<void> ClientSession::begin_incarnation(TimePoint now) {
+  constexpr auto suite = mls::CipherSuite::x25519_chacha20poly1305_sha256_ed25519;
+  SATSUMA_TRY(const auto signature_keys, mls::generate_signature_keys(suite, *random_));
+  SATSUMA_TRY(const Bytes identity,
+              room_keys_.seal_identity(device_, config_.name, signature_keys.public_key, *random_));
+  mls::KeyPackageParams params;
+  params.suite = suite;
+  params.credential = mls::Credential::basic(identity);
+  const UnixSeconds unix_now = unix_time(now);
+  params.lifetime = {unix_now - std::min(unix_now, lifetime_before), unix_now + lifetime_after};
+  SATSUMA_TRY(bundle_, mls::generate_key_package(params, signature_keys, *random_));
+  key_package_ = bundle_->message();
+  self_ = incarnation_of(signature_keys.public_key);
+  resume_key_ = SecretBytes(16);
+  random_->fill(resume_key_.mutable_view());
+  committer_.emplace(self_, options_.committer);
+  return {};
+}
+
+void ClientSession::wipe_incarnation() {
+  bundle_.reset();
+  key_package_.clear();
+  resume_key_ = SecretBytes();
+  ready_once_ = false;
+  next_index_.reset();
+  head_ = 0;
+  joined_at_.reset();
+  told_waiting_.reset();
+  joins_.clear();
+  group_.reset();
+  pending_commit_.reset();
+  pending_genesis_.reset();
+  pending_group_info_.clear();
+  refresh_at_.reset();
+  stable_at_.reset();
+  roster_ = {};
+  held_messages_.clear();
+  recent_messages_.clear();
+  ack_at_.reset();
+  keys_.clear();
+  committer_.emplace(self_, options_.committer);
+}
+
+void ClientSession::rejoin(TimePoint now, RejoinReason reason) {
+  if (over_) return;
+  if (connection_ != Connection::down && reason != RejoinReason::gone) send(signaling::Goodbye{});
+  if (stable_at_ && now >= *stable_at_) rejoins_ = 0;
+  const std::uint32_t doublings = std::min<std::uint32_t>(rejoins_, 7);
+  const Duration delay = rejoins_ == 0 ? Duration{} : jittered(std::min<Duration>(least_rejoin_delay * (1 << doublings), greatest_rejoin_delay));
+  ++rejoins_;
+  wipe_incarnation();
+  connection_ = Connection::down;
+  outputs_.emplace_back(RejoiningEvent{reason, delay});
+  announce_keys();
+  if (!begin_incarnation(now)) {
+    fail("session_crypto_failed", "Could not make new keys.");
+    return;
+  }
+  outputs_.emplace_back(Reconnect{delay});
+}
+
+void ClientSession::fail(std::string_view code, std::string_view text) {
+  wipe_incarnation();
+  connection_ = Connection::down;
+  over_ = true;
+  outputs_.emplace_back(ErrorEvent{std::string(code), std::string(text), true});
+  outputs_.emplace_back(Close{});
+}
+
+UnixSeconds ClientSession::unix_time(TimePoint now) const {
+  return created_unix_ + static_cast<UnixSeconds>(std::chrono::duration_cast<std::chrono::seconds>(now - created_).count());
+}
+
+Duration ClientSession::jittered(Duration duration) {
+  const auto range = static_cast<std::uint64_t>(duration.count() / 2);
+  const auto offset = range == 0 ? 0 : static_cast<Duration::rep>(random_->u64() % range);
+  return duration - duration / 4 + Duration(offset);
+}
+
+// --- the connection ------------------------------------------------------------------------------------------
+
+void ClientSession::handle_connected(TimePoint now) {
+  now_ = now;
+  if (over_) return;
+  connection_ = Connection::opening;
+  signaling::Hello hello;
+  hello.room = config_.room;
+  hello.key_package = key_package_;
+  std::ranges::copy(resume_key_.view(), hello.resume_key.mutable_view().begin());
+  hello.cursor = next_index_.value_or(0);
+  send(std::move(hello));
+}
+
+void ClientSession::handle_disconnected(TimePoint now) {
+  now_ = now;
+  connection_ = Connection::down;
+  ack_at_.reset();
+  if (over_) return;
+  update_online(now);
+  settle(now);
+}
+
+void ClientSession::handle_frame(TimePoint now, ByteView frame) {
+  now_ = now;
+  if (over_ || connection_ == Connection::down) return;
+  auto message = signaling::parse_server_message(frame);
+  if (!message) {
+    rejoin(now, RejoinReason::log_broken);
+    return;
+  }
+  // Before ready there is nothing but ready and error.
+  if (connection_ == Connection::opening && !std::holds_alternative<signaling::Ready>(*message) &&
+      !std::holds_alternative<signaling::ErrorMessage>(*message)) {
+    rejoin(now, RejoinReason::log_broken);
+    return;
+  }
+  std::visit(Overloaded{
+                 [&](const signaling::Ready& ready) { handle_ready(now, ready); },
+                 [&](const signaling::Entry& entry) {
+                   if (const Outcome outcome = handle_entry(now, entry); !outcome) rejoin(now, outcome.error());
+                 },
+                 [&](const signaling::Rejected& rejected) { handle_rejected(now, rejected); },
+                 [&](signaling::Relayed& relayed) { handle_relayed(now, std::move(relayed.message)); },
+                 [&](const signaling::ErrorMessage& error) { handle_error(now, error); },
+                 [&](const signaling::Present& present) {
+                   if (roster_.find(present.who) != nullptr) outputs_.emplace_back(PresentEvent{present.who, present.connected});
+                 },
+             },
+             *message);
+  settle(now);
+}
+
+void ClientSession::handle_ready(TimePoint now, const signaling::Ready& ready) {
+  if (connection_ != Connection::opening) return rejoin(now, RejoinReason::log_broken);
+  // Resuming something that we have no beginning of, or a server that forgot us: there is no way to continue.
+  if (ready.resumed != ready_once_) {
+    connection_ = Connection::up;
+    return rejoin(now, RejoinReason::log_broken);
+  }
+  connection_ = Connection::up;
+  head_ = ready.head;
+  ack_at_ = now + options_.ack_interval;
+  outputs_.emplace_back(ReadyEvent{self_, ready.resumed});
+  if (!ready.resumed) {
+    ready_once_ = true;
+    std::vector<Committer::Waiting> waiting;
+    for (const signaling::Waiting& other : ready.snapshot.waiting) {
+      Join join = examine(other.who, other.key_package);
+      waiting.push_back({other.who, join.admissible});
+      joins_.insert_or_assign(other.who, std::move(join));
+    }
+    committer_->handle_snapshot(now, ready.snapshot.members, ready.snapshot.gone, waiting);
+  } else {
+    send_ack(now);
+  }
+  update_online(now);
+}
+
+void ClientSession::handle_error(TimePoint now, const signaling::ErrorMessage& error) {
+  const auto again = [&](Duration delay) {
+    outputs_.emplace_back(ErrorEvent{"server", error.text, false});
+    connection_ = Connection::down;
+    ack_at_.reset();
+    update_online(now);
+    outputs_.emplace_back(Reconnect{jittered(delay)});
+  };
+  switch (error.code) {
+    case signaling::ErrorReason::gone:
+    case signaling::ErrorReason::not_yours: return rejoin(now, RejoinReason::gone);
+    case signaling::ErrorReason::replaced: return fail("replaced", error.text);
+    case signaling::ErrorReason::unsupported_version: return fail("unsupported_version", error.text);
+    case signaling::ErrorReason::malformed:
+    case signaling::ErrorReason::too_large:
+      // What we resent would be refused again.
+      outputs_.emplace_back(ErrorEvent{"server", error.text, false});
+      return rejoin(now, RejoinReason::log_broken);
+    case signaling::ErrorReason::full: return again(std::chrono::seconds(5));
+    case signaling::ErrorReason::too_fast:
+    case signaling::ErrorReason::unavailable:
+    case signaling::ErrorReason::silent: return again(std::chrono::seconds(1));
+  }
+}
+
+void ClientSession::handle_rejected(TimePoint now, const signaling::Rejected& rejected) {
+  using Reason = signaling::Rejected::Reason;
+  const bool member = committer_->phase() == Committer::Phase::member;
+  const std::uint64_t era = member ? committer_->era() : 0;
+  const std::uint64_t epoch = member ? committer_->epoch() : 0;
+  if (rejected.era != era || rejected.epoch != epoch) return; // an answer to what the log has decided meanwhile
+  // Not the present epoch, or not a member: the log tells what is. The others depend on the bytes and on departures, which
+  // are irrevocable, so the same bytes can never be accepted later.
+  const bool final_refusal = rejected.reason == Reason::invalid || rejected.reason == Reason::unasked_add || rejected.reason == Reason::unlogged_remove;
+  committer_->handle_refused(now, final_refusal);
+  if (committer_->refusals() >= refusals_that_mean_disagreement) rejoin(now, RejoinReason::cannot_process);
+}
+
+void ClientSession::update_online(TimePoint now) {
+  committer_->handle_online(now, connection_ == Connection::up && next_index_ && *next_index_ >= head_);
+}
+
+// --- the log -------------------------------------------------------------------------------------------------
+
+ClientSession::Outcome ClientSession::handle_entry(TimePoint now, const signaling::Entry& entry) {
+  if (!next_index_) {
+    const auto* join = std::get_if<signaling::JoinEntry>(&entry.body);
+    if (join == nullptr || join->who != self_) return broken(RejoinReason::log_broken); // the log begins with ourselves
+    next_index_ = entry.index;
+  }
+  if (entry.index < *next_index_) return {}; // handled before
+  if (entry.index > *next_index_) return broken(RejoinReason::log_broken);
+  const Outcome outcome = std::visit([&](const auto& body) { return handle(now, entry.index, body); }, entry.body);
+  if (!outcome) return outcome;
+  if (committer_->overflowed()) return broken(RejoinReason::log_broken);
+  ++*next_index_;
+  send_ack(now);
+  update_online(now);
+  return {};
+}
+
+ClientSession::Join ClientSession::examine(IncarnationId who, ByteView key_package) const {
+  auto parsed = mls::MLSMessage::decode_as<mls::KeyPackage>(key_package);
+  if (!parsed) return {};
+  const mls::LeafNode& leaf = parsed->leaf_node;
+  if (incarnation_of(leaf.signature_key) != who) return {};
+  Join join;
+  if (has_secret_) {
+    if (auto profile = verify_credential(leaf.credential, leaf.signature_key, room_keys_)) join.profile = std::move(*profile);
+  }
+  join.admissible = join.profile && mls::verify_key_package(*parsed, unix_time(now_));
+  join.key_package = std::move(*parsed);
+  return join;
+}
+
+ClientSession::Outcome ClientSession::handle(TimePoint now, std::uint64_t, const signaling::JoinEntry& entry) {
+  if (entry.who == self_) {
+    if (entry.key_package != key_package_) return broken(RejoinReason::log_broken);
+    joined_at_ = now;
+    committer_->handle_join(now, self_, has_secret_);
+    return {};
+  }
+  Join join = examine(entry.who, entry.key_package);
+  const bool admissible = join.admissible;
+  joins_.insert_or_assign(entry.who, std::move(join));
+  committer_->handle_join(now, entry.who, admissible);
+  return {};
+}
+
+ClientSession::Outcome ClientSession::handle(TimePoint now, std::uint64_t, const signaling::GoneEntry& entry) {
+  if (entry.who == self_) return broken(RejoinReason::gone);
+  joins_.erase(entry.who);
+  committer_->handle_gone(now, entry.who);
+  if (const RosterEntry* member = roster_.find(entry.who)) {
+    outputs_.emplace_back(DepartedEvent{entry.who, member->leaf, member->profile.name, entry.cause});
+  }
+  return {};
+}
+
+ClientSession::Outcome ClientSession::handle(TimePoint now, std::uint64_t index, const signaling::GenesisEntry& entry) {
+  // We are not gone, so nobody may begin a new era over our heads.
+  if (group_) return broken(RejoinReason::new_era);
+  joins_.erase(entry.who);
+  if (entry.who != self_) {
+    committer_->handle_genesis(now, index, entry.who);
+    return {};
+  }
+  if (!pending_genesis_ || entry.group_info != pending_group_info_) return broken(RejoinReason::cannot_process);
+  group_ = std::move(*pending_genesis_);
+  pending_genesis_.reset();
+  committer_->handle_genesis(now, index, self_);
+  return entered_epoch(now, index, std::nullopt);
+}
+
+ClientSession::Outcome ClientSession::handle(TimePoint now, std::uint64_t, const signaling::CommitEntry& entry) {
+  return group_ ? handle_commit_as_member(now, entry) : handle_commit_while_waiting(now, entry);
+}
+
+ClientSession::Outcome ClientSession::handle_commit_as_member(TimePoint now, const signaling::CommitEntry& entry) {
+  if (entry.era != era_ || entry.epoch != group_->epoch()) return broken(RejoinReason::log_broken);
+  if (entry.who == self_) {
+    // It must be the one that we hold; of any other made in our name we have no secrets.
+    if (!pending_commit_ || pending_commit_->commit != entry.commit) return broken(RejoinReason::cannot_process);
+    if (!group_->merge(std::move(pending_commit_->staged))) return broken(RejoinReason::cannot_process);
+    pending_commit_.reset();
+    refresh_at_ = now + jittered(options_.refresh_interval);
+    return entered_epoch(now, era_, self_);
+  }
+  auto staged = group_->stage(entry.commit);
+  if (!staged) return broken(RejoinReason::cannot_process);
+  if (staged->removes_self()) return broken(RejoinReason::removed);
+  if (const Outcome outcome = check_policy(staged->effects(), entry.who); !outcome) return outcome;
+  if (!group_->merge(std::move(*staged))) return broken(RejoinReason::cannot_process);
+  return entered_epoch(now, era_, entry.who);
+}
+
+// What MLS allows and we do not: everyone decides alike, since it depends on the log and on the commit alone.
+ClientSession::Outcome ClientSession::check_policy(const mls::CommitEffects& effects, IncarnationId who) const {
+  const auto refused = broken(RejoinReason::cannot_process);
+  if (!effects.committer || effects.joined_by_external_commit || !effects.all_proposals_by_value) return refused;
+  if (effects.extensions_changed || !effects.psks.empty() || effects.reinit || effects.external_init) return refused;
+  const RosterEntry* committer = roster_.at_leaf(effects.committer->value);
+  if (committer == nullptr || committer->who != who) return refused;
+  for (const mls::AddedMember& added : effects.added) {
+    const auto asked = joins_.find(incarnation_of(added.key_package.leaf_node.signature_key));
+    if (asked == joins_.end() || !asked->second.profile || asked->second.key_package != added.key_package) return refused;
+  }
+  for (const mls::Member& removed : effects.removed) {
+    if (!committer_->is_gone(incarnation_of(removed.signature_key))) return refused;
+  }
+  for (const mls::ChangedMember& changed : effects.updated) {
+    const bool own = changed.leaf == *effects.committer;
+    const bool same = changed.before.signature_key == changed.after.signature_key && changed.before.credential == changed.after.credential;
+    if (!own || !same) return refused;
+  }
+  return {};
+}
+
+ClientSession::Outcome ClientSession::handle_commit_while_waiting(TimePoint now, const signaling::CommitEntry& entry) {
+  if (!entry.welcome.empty() && bundle_) {
+    const auto welcome = mls::MLSMessage::decode_as<mls::Welcome>(entry.welcome);
+    const mls::SuiteParameters* suite = mls::find_suite(bundle_->key_package.cipher_suite);
+    if (welcome && welcome->find(bundle_->key_package.reference(*suite)) != nullptr) {
+      auto group = mls::Group::join(*welcome, *bundle_);
+      if (!group || group->epoch() != entry.epoch + 1) return broken(RejoinReason::cannot_process);
+      group_ = std::move(*group);
+      return entered_epoch(now, entry.era, entry.who);
+    }
+  }
+  // Not ours. Only who came in matters; without the tree nothing of it can be verified, and nothing but patience hangs on it.
+  std::vector<IncarnationId> adds;
+  if (const auto message = mls::MLSMessage::decode_as<mls::PublicMessage>(entry.commit)) {
+    if (const auto* commit = std::get_if<mls::Commit>(&message->content.content)) {
+      for (const mls::ProposalOrRef& item : commit->proposals) {
+        const auto* proposal = std::get_if<mls::Proposal>(&item.value);
+        const auto* add = proposal == nullptr ? nullptr : proposal->as<mls::Add>();
+        if (add != nullptr) adds.push_back(incarnation_of(add->key_package.leaf_node.signature_key));
+      }
+    }
+  }
+  for (const IncarnationId& who : adds) joins_.erase(who);
+  committer_->handle_foreign_commit(now, adds);
+  return {};
+}
+
+// The group stands in a new epoch; everything that follows from that.
+ClientSession::Outcome ClientSession::entered_epoch(TimePoint now, std::uint64_t era, std::optional<IncarnationId> committer) {
+  const bool entering = bundle_.has_value();
+  const auto members = group_->members();
+  auto roster = Roster::verify(members, room_keys_, roster_);
+  if (!roster) return broken(RejoinReason::refused_tree);
+  const RosterEntry* self = roster->at_leaf(group_->own_leaf().value);
+  if (self == nullptr || self->who != self_) return broken(RejoinReason::refused_tree);
+  if (committer && roster->find(*committer) == nullptr) return broken(RejoinReason::refused_tree);
+
+  const Roster before = std::move(roster_);
+  roster_ = std::move(*roster);
+  era_ = era;
+  std::vector<std::string> left = before.names_not_in(roster_);
+  std::vector<std::string> joined = entering ? std::vector<std::string>{} : roster_.names_not_in(before);
+  for (const RosterEntry& member : roster_.entries()) joins_.erase(member.who);
+
+  EpochKeys::Epoch epoch{era, group_->epoch(), self->leaf, {}, group_->export_secret(exporter_label, {}, exporter_size)};
+  for (const RosterEntry& member : roster_.entries()) epoch.leaves.insert(member.leaf);
+  keys_.enter(now, std::move(epoch), !left.empty());
+
+  // A genesis was reported by its own call.
+  if (committer) committer_->handle_epoch(now, era, group_->epoch(), *committer, roster_.members());
+
+  EpochEvent event;
+  event.era = era;
+  event.epoch = group_->epoch();
+  event.self = self->leaf;
+  event.roster = roster_.entries();
+  event.safety_number = safety_number(group_->epoch_authenticator());
+  event.previous = last_digits_;
+  event.kind = entering ? (last_era_ && *last_era_ != era ? ChangeKind::new_era : ChangeKind::entered)
+                        : (joined.empty() && left.empty() ? ChangeKind::refreshed : ChangeKind::changed);
+  event.joined = std::move(joined);
+  event.left = std::move(left);
+  if (!entering && committer) event.committer = roster_.find(*committer)->leaf;
+  if (const auto designated = committer_->designated()) event.designated = designated->leaf;
+  last_digits_ = event.safety_number.digits;
+  last_era_ = era;
+  outputs_.emplace_back(std::move(event));
+  told_sending_ = keys_.sending();
+  outputs_.emplace_back(KeysEvent{told_sending_});
+
+  if (entering) {
+    // The init key opened its one Welcome, and the leaf's key lives on inside the group.
+    bundle_.reset();
+    refresh_at_ = now + jittered(options_.refresh_interval);
+    stable_at_ = now + stable_after;
+  }
+
+  std::deque<Bytes> held = std::exchange(held_messages_, {});
+  for (Bytes& message : held) handle_relayed(now, std::move(message));
+  std::erase_if(recent_messages_, [&](const RecentMessage& recent) { return now - recent.at > overtaken_within; });
+  if (connection_ == Connection::up) {
+    for (const RecentMessage& recent : recent_messages_) (void)protect_and_send(recent.text);
+  }
+  return {};
+}
+
+// --- the committer's wishes ----------------------------------------------------------------------------------
+
+void ClientSession::run_committer(TimePoint now) {
+  while (auto output = committer_->poll_output()) {
+    std::visit(Overloaded{
+                   [&](const MakeCommit& request) { prepare_commit(now, request); },
+                   [&](const MakeGenesis&) { prepare_genesis(now); },
+                   [&](SendPrepared& prepared) { outputs_.emplace_back(SendBinary{std::move(prepared.frame)}); },
+                   [&](const DropPrepared&) {
+                     pending_commit_.reset();
+                     pending_genesis_.reset();
+                     pending_group_info_.clear();
+                   },
+               },
+               *output);
+  }
+}
+
+void ClientSession::prepare_commit(TimePoint now, const MakeCommit& request) {
+  mls::CommitParams params;
+  params.force_path = true; // each commit renews the committer's own leaf
+  for (const IncarnationId& who : request.adds) {
+    const auto join = joins_.find(who);
+    SATSUMA_CHECK(join != joins_.end());
+    params.add.push_back(join->second.key_package);
+  }
+  for (const IncarnationId& who : request.removes) {
+    const RosterEntry* member = roster_.find(who);
+    SATSUMA_CHECK(member != nullptr);
+    params.remove.push_back({member->leaf});
+  }
+  auto pending = group_->commit(params, *random_);
+  const bool fits = pending && pending->commit.size() + (pending->welcome ? pending->welcome->size() : 0) <= signaling::max_handshake_size;
+  if (!fits) {
+    if (!committer_->handle_prepare_failed(now)) rejoin(now, RejoinReason::cannot_process);
+    return;
+  }
+  signaling::Commit message;
+  message.era = request.era;
+  message.epoch = request.epoch;
+  message.commit = pending->commit;
+  if (pending->welcome) message.welcome = *pending->welcome;
+  pending_commit_ = std::move(*pending);
+  committer_->handle_prepared(now, signaling::write_client_message(message));
+}
+
+void ClientSession::prepare_genesis(TimePoint now) {
+  mls::GroupParams params;
+  params.group_id.resize(group_id_size);
+  random_->fill(params.group_id);
+  auto group = mls::Group::create(params, *bundle_, *random_);
+  auto group_info = group ? group->group_info() : Result<Bytes>(group.error());
+  if (!group_info) {
+    fail("session_crypto_failed", "Could not make a group.");
+    return;
+  }
+  pending_genesis_ = std::move(*group);
+  pending_group_info_ = std::move(*group_info);
+  committer_->handle_prepared(now, signaling::write_client_message(signaling::Genesis{pending_group_info_}));
+}
+
+// --- application messages ------------------------------------------------------------------------------------
+
+Result<void> ClientSession::protect_and_send(std::string_view text) {
+  SATSUMA_TRY(Bytes message, group_->protect_application(as_bytes(text), {}, *random_));
+  send(signaling::Application{std::move(message)});
+  return {};
+}
+
+Result<void> ClientSession::send_application(TimePoint now, std::string_view text) {
+  now_ = now;
+  if (text.size() > max_application_text) return session_message_too_large;
+  if (over_ || !group_ || connection_ != Connection::up) return session_not_entered;
+  SATSUMA_TRY_VOID(protect_and_send(text));
+  recent_messages_.push_back({now, std::string(text)});
+  if (recent_messages_.size() > max_recent_messages) recent_messages_.pop_front();
+  return {};
+}
+
+void ClientSession::handle_relayed(TimePoint, Bytes message) {
+  if (!group_) return;
+  const auto parsed = mls::MLSMessage::decode_as<mls::PrivateMessage>(message);
+  if (!parsed || !equal(parsed->group_id, group_->group_id())) return;
+  if (parsed->epoch > group_->epoch() && held_messages_.size() < max_held_messages) {
+    held_messages_.push_back(std::move(message));
+    return;
+  }
+  // Anyone on the way can send garbage; a message that does not open is no reason to leave.
+  const auto received = group_->unprotect_application(message);
+  if (!received) return;
+  const std::string_view text = as_text(received->plaintext.view());
+  const RosterEntry* sender = roster_.at_leaf(received->sender.value);
+  if (sender == nullptr || text.size() > max_application_text || !is_utf8(text)) return;
+  outputs_.emplace_back(ApplicationEvent{sender->who, sender->leaf, std::string(text)});
+}
+
+// --- time, leaving, polling ----------------------------------------------------------------------------------
+
+void ClientSession::handle_timeout(TimePoint now) {
+  now_ = now;
+  if (over_) return;
+  if (ack_at_ && now >= *ack_at_) send_ack(now);
+  if (group_ && refresh_at_ && now >= *refresh_at_) {
+    refresh_at_ = now + jittered(options_.refresh_interval);
+    committer_->request_refresh(now);
+  }
+  keys_.handle_timeout(now);
+  committer_->handle_timeout(now);
+  settle(now);
+}
+
+void ClientSession::leave(TimePoint now) {
+  now_ = now;
+  if (over_) return;
+  if (connection_ != Connection::down) send(signaling::Goodbye{});
+  wipe_incarnation();
+  connection_ = Connection::down;
+  over_ = true;
+  outputs_.emplace_back(LeftEvent{});
+  outputs_.emplace_back(Close{});
+}
+
+void ClientSession::settle(TimePoint now) {
+  if (over_) return;
+  run_committer(now);
+  if (over_) return;
+  check_waiting(now);
+  announce_keys();
+}
+
+void ClientSession::check_waiting(TimePoint now) {
+  if (group_ || !joined_at_ || connection_ != Connection::up || now < *joined_at_ + options_.waiting_notice) return;
+  const WaitingReason reason = !has_secret_                  ? WaitingReason::no_secret
+                               : committer_->has_live_member() ? WaitingReason::not_admitted
+                                                               : WaitingReason::empty;
+  if (told_waiting_ == reason) return;
+  told_waiting_ = reason;
+  outputs_.emplace_back(WaitingEvent{reason});
+}
+
+void ClientSession::announce_keys() {
+  if (keys_.sending() == told_sending_) return;
+  told_sending_ = keys_.sending();
+  outputs_.emplace_back(KeysEvent{told_sending_});
+}
+
+void ClientSession::send(const signaling::ClientMessage& message) {
+  outputs_.emplace_back(SendBinary{signaling::write_client_message(message)});
+}
+
+void ClientSession::send_ack(TimePoint now) {
+  if (connection_ != Connection::up || !next_index_) return;
+  ack_at_ = now + options_.ack_interval;
+  send(signaling::Ack{*next_index_});
+}
+
+std::optional<SessionOutput> ClientSession::poll_output() {
+  if (outputs_.empty()) return std::nullopt;
+  SessionOutput output = std::move(outputs_.front());
+  outputs_.pop_front();
+  return output;
+}
+
+std::optional<TimePoint> ClientSession::next_deadline() const {
+  if (over_) return std::nullopt;
+  std::optional<TimePoint> next;
+  const auto consider = [&](std::optional<TimePoint> at) {
+    if (at && (!next || *at < *next)) next = at;
+  };
+  consider(ack_at_);
+  consider(committer_->next_deadline());
+  consider(keys_.next_deadline());
+  if (group_) consider(refresh_at_);
+  if (!group_ && joined_at_ && !told_waiting_ && connection_ == Connection::up) consider(*joined_at_ + options_.waiting_notice);
+  return next;
+}
+
+} // namespace satsuma::call

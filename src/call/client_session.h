@@ -1,0 +1,262 @@
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/random.h"
+#include "base/secret.h"
+#include "base/time.h"
+#include "call/committer.h"
+#include "call/epoch_keys.h"
+#include "call/identity.h"
+#include "call/roster.h"
+#include "call/safety_number.h"
+#include "mls/group/group.h"
+#include "signaling/delivery_messages.h"
+
+namespace satsuma::call {
+
+inline constexpr ErrorCode session_not_entered{"session_not_entered", ErrorKind::caller};
+inline constexpr ErrorCode session_message_too_large{"session_message_too_large", ErrorKind::caller};
+
+struct SessionConfig {
+  std::string room;
+  SecretBytes secret;      ///< 16 bytes, or empty when the link had none
+  SecretBytes device_seed; ///< 32 bytes
+  std::string name;
+};
+
+struct SessionOptions {
+  CommitterOptions committer;
+  EpochKeysOptions keys;
+  /// docs/protocol.md: at least every 5 s; sooner, so that one lost timer of a throttled page does no harm.
+  Duration ack_interval = std::chrono::seconds(4);
+  Duration waiting_notice = std::chrono::seconds(3);
+  /// Each member renews its own leaf about this often (three to five quarters of it, at random).
+  Duration refresh_interval = std::chrono::minutes(10);
+};
+
+// --- outputs -------------------------------------------------------------------------------------------------
+
+/// One binary frame for the connection.
+struct SendBinary {
+  Bytes frame;
+};
+/// Close the connection and make a new one after `delay`.
+struct Reconnect {
+  Duration delay{};
+};
+/// Close the connection for good.
+struct Close {};
+
+enum class WaitingReason : std::uint8_t {
+  no_secret,    ///< the link lacked its fragment
+  not_admitted, ///< there are members, and none lets us in
+  empty,        ///< nobody is in, and the group has not begun yet
+};
+enum class ChangeKind : std::uint8_t { entered, changed, refreshed, new_era };
+enum class RejoinReason : std::uint8_t { gone, removed, cannot_process, log_broken, refused_tree, new_era };
+
+struct ReadyEvent {
+  IncarnationId incarnation;
+  bool resumed = false;
+};
+struct WaitingEvent {
+  WaitingReason reason{};
+};
+struct EpochEvent {
+  std::uint64_t era = 0;
+  std::uint64_t epoch = 0;
+  std::uint32_t self = 0; ///< our leaf
+  std::vector<RosterEntry> roster;
+  SafetyNumber safety_number;
+  std::optional<std::string> previous; ///< digits
+  ChangeKind kind{};
+  std::vector<std::string> joined;
+  std::vector<std::string> left;
+  std::optional<std::uint32_t> committer; ///< leaf in this roster; none when entering
+  std::optional<std::uint32_t> designated;
+};
+struct DepartedEvent {
+  IncarnationId who;
+  std::uint32_t leaf = 0;
+  std::string name;
+  signaling::GoneCause cause{};
+};
+struct PresentEvent {
+  IncarnationId who;
+  bool connected = false;
+};
+struct ApplicationEvent {
+  IncarnationId who;
+  std::uint32_t leaf = 0;
+  std::string text; ///< valid UTF-8
+};
+/// Keys for receiving came, or sending moved to another epoch.
+struct KeysEvent {
+  std::optional<EpochKeys::EpochName> sending;
+};
+struct RejoiningEvent {
+  RejoinReason reason{};
+  Duration delay{};
+};
+struct ErrorEvent {
+  std::string code;
+  std::string text; ///< for a person; may come from the server
+  bool fatal = false;
+};
+struct LeftEvent {};
+
+using SessionOutput = std::variant<SendBinary, Reconnect, Close, ReadyEvent, WaitingEvent, EpochEvent, DepartedEvent, PresentEvent,
+                                   ApplicationEvent, KeysEvent, RejoiningEvent, ErrorEvent, LeftEvent>;
+
+/// A participant's side of the delivery protocol (docs/protocol.md, sections 1 to 5) with everything behind it: identity,
+/// MLS group, designated committer, media keys. Feed it the connection, poll its outputs.
+///
+/// An incarnation that cannot go on (declared gone, cannot process an accepted commit, would have to accept a member without
+/// admission) is wiped and a new one enters by itself: one way out of every trouble.
+///
+/// Incarnation: created --ready--> waiting --Welcome or own genesis--> in the group --anything wrong--> the next incarnation.
+/// Connection:  down --handle_connected--> opening --ready--> up --handle_disconnected, or Reconnect/Close asked--> down.
+class ClientSession {
+ public:
+  /// `random` outlives the session. `unix_now` is the calendar time at `now`.
+  static Result<ClientSession> create(SessionConfig config, TimePoint now, UnixSeconds unix_now, RandomSource& random,
+                                      SessionOptions options = {});
+  ClientSession(ClientSession&&) = default;
+  ClientSession& operator=(ClientSession&&) = delete;
+
+  void handle_connected(TimePoint now);
+  void handle_disconnected(TimePoint now);
+  /// Never fails: what the server does wrong ends the incarnation, not the session.
+  void handle_frame(TimePoint now, ByteView frame);
+  void handle_timeout(TimePoint now);
+  void leave(TimePoint now);
+  /// UTF-8, at most 16 KiB. session_not_entered outside of a group or without a connection.
+  Result<void> send_application(TimePoint now, std::string_view text);
+
+  std::optional<SessionOutput> poll_output();
+  std::optional<TimePoint> next_deadline() const;
+
+  // Media frames; see EpochKeys.
+  Result<MutableByteView> protect(TimePoint now, StreamContext context, sframe::Shell shell, ByteView frame, MutableByteView out) {
+    return keys_.protect(now, context, shell, frame, out);
+  }
+  Result<EpochKeys::Received> unprotect(TimePoint now, sframe::ShellKind shell, ByteView frame, MutableByteView out) {
+    return keys_.unprotect(now, shell, frame, out);
+  }
+
+  bool in_group() const { return group_.has_value(); }
+  IncarnationId incarnation() const { return self_; }
+  const Roster& roster() const { return roster_; }
+  const Committer& committer() const { return *committer_; }
+
+  static constexpr std::size_t max_application_text = 16 * 1024;
+  /// Application messages of an epoch that we have not reached yet; entries come first, so this holds few.
+  static constexpr std::size_t max_held_messages = 32;
+  /// Our own recent ones, sent again when an epoch change may have overtaken them.
+  static constexpr std::size_t max_recent_messages = 32;
+
+ private:
+  enum class Connection : std::uint8_t { down, opening, up };
+  struct Join {
+    mls::KeyPackage key_package;
+    std::optional<Profile> profile; ///< of an admitted one
+    bool admissible = false;        ///< we would add it
+  };
+  struct RecentMessage {
+    TimePoint at;
+    std::string text;
+  };
+
+  ClientSession(SessionConfig config, RoomKeys keys, DeviceKey device, RandomSource& random, SessionOptions options);
+
+  Result<void> begin_incarnation(TimePoint now);
+  void wipe_incarnation();
+  void rejoin(TimePoint now, RejoinReason reason);
+  void fail(std::string_view code, std::string_view text);
+
+  // What arrives. A handler that returns an error broke the incarnation with that reason.
+  using Outcome = std::expected<void, RejoinReason>;
+  void handle_ready(TimePoint now, const signaling::Ready& ready);
+  void handle_error(TimePoint now, const signaling::ErrorMessage& error);
+  void handle_rejected(TimePoint now, const signaling::Rejected& rejected);
+  void handle_relayed(TimePoint now, Bytes message);
+  Outcome handle_entry(TimePoint now, const signaling::Entry& entry);
+  Outcome handle(TimePoint now, std::uint64_t index, const signaling::JoinEntry& entry);
+  Outcome handle(TimePoint now, std::uint64_t index, const signaling::GoneEntry& entry);
+  Outcome handle(TimePoint now, std::uint64_t index, const signaling::GenesisEntry& entry);
+  Outcome handle(TimePoint now, std::uint64_t index, const signaling::CommitEntry& entry);
+  Outcome handle_commit_as_member(TimePoint now, const signaling::CommitEntry& entry);
+  Outcome handle_commit_while_waiting(TimePoint now, const signaling::CommitEntry& entry);
+  Outcome check_policy(const mls::CommitEffects& effects, IncarnationId who) const;
+  Outcome entered_epoch(TimePoint now, std::uint64_t era, std::optional<IncarnationId> committer);
+
+  Join examine(IncarnationId who, ByteView key_package) const;
+  void run_committer(TimePoint now);
+  void prepare_commit(TimePoint now, const MakeCommit& request);
+  void prepare_genesis(TimePoint now);
+  void update_online(TimePoint now);
+  void check_waiting(TimePoint now);
+  void announce_keys();
+  void send(const signaling::ClientMessage& message);
+  void send_ack(TimePoint now);
+  Result<void> protect_and_send(std::string_view text);
+  void settle(TimePoint now);
+  UnixSeconds unix_time(TimePoint now) const;
+  Duration jittered(Duration duration);
+
+  SessionConfig config_;
+  bool has_secret_;
+  RoomKeys room_keys_;
+  DeviceKey device_;
+  RandomSource* random_;
+  SessionOptions options_;
+  TimePoint created_{};
+  UnixSeconds created_unix_ = 0;
+  TimePoint now_{};
+  bool over_ = false;
+
+  Connection connection_ = Connection::down;
+  std::optional<TimePoint> ack_at_;
+
+  // The incarnation
+  IncarnationId self_;
+  std::optional<mls::KeyPackageBundle> bundle_; ///< until we are in: its init key opens the Welcome
+  Bytes key_package_;                           ///< the MLSMessage, for each hello
+  SecretBytes resume_key_;
+  bool ready_once_ = false;
+  std::optional<std::uint64_t> next_index_; ///< of the log; none before our own join
+  std::uint64_t head_ = 0;
+  std::optional<TimePoint> joined_at_;
+  std::optional<WaitingReason> told_waiting_;
+  std::map<IncarnationId, Join> joins_; ///< those that wait
+  std::optional<Committer> committer_;
+  std::optional<mls::Group> group_;
+  std::optional<mls::PendingCommit> pending_commit_;
+  std::optional<mls::Group> pending_genesis_;
+  Bytes pending_group_info_;
+  std::uint64_t era_ = 0;
+  std::optional<TimePoint> refresh_at_;
+  Roster roster_;
+  std::deque<Bytes> held_messages_;
+  std::deque<RecentMessage> recent_messages_;
+
+  EpochKeys keys_;
+  std::optional<EpochKeys::EpochName> told_sending_;
+
+  // What outlives the incarnation
+  std::optional<std::string> last_digits_;
+  std::optional<std::uint64_t> last_era_;
+  std::uint32_t rejoins_ = 0; ///< in a row
+  std::optional<TimePoint> stable_at_; ///< then rejoins_ starts anew
+
+  std::deque<SessionOutput> outputs_;
+};
+
+} // namespace satsuma::call

@@ -1,0 +1,178 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <set>
+#include <span>
+#include <variant>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "base/time.h"
+
+namespace satsuma::call {
+
+/// A leaf of the group's tree and who sits on it.
+struct Member {
+  IncarnationId who;
+  std::uint32_t leaf = 0;
+  friend auto operator<=>(const Member&, const Member&) = default;
+};
+
+struct CommitterOptions {
+  /// T: a member of rank r commits r * T after the need arose, if it still stands. Contention costs one refused
+  /// commit, a crashed committer costs T, so T is a few round trips.
+  Duration rank_delay = std::chrono::milliseconds(500);
+  /// Adds in one commit. A commit and its Welcome share one frame of the delivery protocol.
+  std::size_t max_adds = 32;
+  friend bool operator==(const CommitterOptions&, const CommitterOptions&) = default;
+};
+
+// --- what the committer asks for -----------------------------------------------------------------------------
+
+/// Make one commit with these proposals by value, and do not merge it. Answer with handle_prepared or
+/// handle_prepare_failed. Both lists empty: a refresh of one's own leaf.
+struct MakeCommit {
+  std::uint64_t era = 0;
+  std::uint64_t epoch = 0; ///< in which it is made
+  std::vector<IncarnationId> adds;
+  std::vector<IncarnationId> removes;
+  friend bool operator==(const MakeCommit&, const MakeCommit&) = default;
+};
+/// Make a group with oneself as the only member, and do not use it yet. Answered like MakeCommit.
+struct MakeGenesis {
+  friend bool operator==(const MakeGenesis&, const MakeGenesis&) = default;
+};
+/// Send these bytes, which were given to handle_prepared; the same ones each time.
+struct SendPrepared {
+  Bytes frame;
+  friend bool operator==(const SendPrepared&, const SendPrepared&) = default;
+};
+/// What was prepared will never be in the log: forget its secrets.
+struct DropPrepared {
+  friend bool operator==(const DropPrepared&, const DropPrepared&) = default;
+};
+using CommitterOutput = std::variant<MakeCommit, MakeGenesis, SendPrepared, DropPrepared>;
+
+/// The designated committer (DESIGN section 5): decides who commits what, and when. A pure state machine without
+/// MLS, which stands behind the outputs above, so that an explorer can drive it through every interleaving.
+///
+/// "The committer is for efficiency, compare-and-set is for safety": the delivery service accepts one commit for each
+/// epoch, whoever made it. What matters here:
+/// - The designated committer is computed from the roster and the departures at this point of the log, never remembered.
+///   "Oldest" means the lowest leaf index. Leaves are reused, so this is not the order of admission; but it is the only order that
+///   someone who just joined knows from the tree alone, which all members have authenticated alike. Only
+///   liveness hangs on it.
+/// - It commits everything that is pending, adds and removes, at once. A member of rank r does so after r * T.
+/// - One commit for each epoch. It is kept, and resent byte for byte, until the log decides: it may have been accepted although the
+///   connection broke. Only a refusal by the delivery service that can never turn into an acceptance frees us earlier.
+/// - Whoever waits in a room without a live member starts an era by the same rule, ranked by the order of the joins in the log.
+///
+/// States:   waiting --own genesis, or a commit that welcomes us--> member.  There is no way back: a new incarnation begins anew.
+/// Attempts: none --MakeX--> preparing --handle_prepared--> in_flight --the log, or a final refusal--> none.
+class Committer {
+ public:
+  enum class Phase : std::uint8_t { waiting, member };
+  enum class Attempt : std::uint8_t { none, preparing, in_flight };
+
+  /// Of those in the snapshot and the log that matter. Hitting it is an error of the session, which then starts afresh.
+  static constexpr std::size_t max_people = 4096;
+
+  struct Waiting {
+    IncarnationId who;
+    bool admissible = false; ///< its key package and its proof of admission hold
+    friend bool operator==(const Waiting&, const Waiting&) = default;
+  };
+
+  Committer(IncarnationId self, CommitterOptions options = {}) : self_(self), options_(options) {}
+
+  // Inputs. All of them change state, none fails; poll_output afterwards.
+
+  /// The room before our own join entry (docs/protocol.md, Snapshot).
+  void handle_snapshot(TimePoint now, std::span<const IncarnationId> members, std::span<const IncarnationId> gone,
+                       std::span<const Waiting> waiting);
+  /// Entries of the log, in order. Our own join comes this way too.
+  void handle_join(TimePoint now, IncarnationId who, bool admissible);
+  void handle_gone(TimePoint now, IncarnationId who);
+  /// A new era; if it is ours, the session has taken the prepared group into use.
+  void handle_genesis(TimePoint now, std::uint64_t era, IncarnationId who);
+  /// A commit that was processed (or that welcomed us), with the roster that it led to. `epoch` is the new one.
+  void handle_epoch(TimePoint now, std::uint64_t era, std::uint64_t epoch, IncarnationId committer,
+                    std::vector<Member> roster);
+  /// A commit that we could only look at, since we are not in the group.
+  void handle_foreign_commit(TimePoint now, std::span<const IncarnationId> adds);
+
+  /// The connection is there and everything that was in the log at that time has been handled; or is not.
+  void handle_online(TimePoint now, bool online);
+  /// The answer to MakeCommit or MakeGenesis: the bytes to send until the log decides.
+  void handle_prepared(TimePoint now, Bytes frame);
+  /// It could not be made. With several adds, fewer are tried; a single one is passed over from now on.
+  /// Returns false when nothing was left to leave out: the session itself is broken.
+  [[nodiscard]] bool handle_prepare_failed(TimePoint now);
+  /// The delivery service refused what we made in this epoch (docs/protocol.md, rejected).
+  /// `final`: these bytes can never be accepted later.
+  void handle_refused(TimePoint now, bool final_refusal);
+  /// Renew our own leaf when nothing else is to be done. Stands until a commit of ours is accepted.
+  void request_refresh(TimePoint now);
+  void handle_timeout(TimePoint now);
+
+  std::optional<CommitterOutput> poll_output();
+  std::optional<TimePoint> next_deadline() const;
+
+  // What the log says at this point.
+  Phase phase() const { return phase_; }
+  Attempt attempt() const { return attempt_; }
+  std::uint64_t era() const { return era_; }
+  std::uint64_t epoch() const { return epoch_; }
+  const std::vector<Member>& roster() const { return roster_; }
+  bool is_waiting(IncarnationId who) const;
+  bool is_gone(IncarnationId who) const { return gone_.contains(who); }
+  bool has_live_member() const;
+  /// Others that wait with a valid proof of admission, ourselves left out.
+  bool others_wait() const;
+  /// The oldest member that is not gone; nullopt when there is none or we are not in the group.
+  std::optional<Member> designated() const;
+  /// The place among the live members, or among those who wait when no live member exists.
+  std::optional<std::size_t> rank() const;
+  /// Final refusals in this epoch: many of them mean that we and the service do not see the same room.
+  std::uint32_t refusals() const { return refusals_; }
+  /// More people than max_people.
+  bool overflowed() const { return overflowed_; }
+
+  friend bool operator==(const Committer&, const Committer&) = default;
+
+ private:
+  void consider(TimePoint now);
+  void begin_epoch();
+  void forget_attempt();
+  bool wants_change() const;
+  std::optional<TimePoint> due() const;
+  MakeCommit everything_pending() const;
+
+  IncarnationId self_;
+  CommitterOptions options_;
+  Phase phase_ = Phase::waiting;
+  bool online_ = false;
+  bool overflowed_ = false;
+
+  std::uint64_t era_ = 0;
+  std::uint64_t epoch_ = 0;
+  std::vector<Member> roster_;         ///< by leaf; empty while waiting
+  std::set<IncarnationId> live_;       ///< while waiting: members that are not gone, as far as the log shows
+  std::set<IncarnationId> gone_;       ///< departures that concern the roster (while waiting: anyone who was in it)
+  std::vector<Waiting> waiting_;       ///< in the order of the log
+  bool refresh_wanted_ = false;
+
+  Attempt attempt_ = Attempt::none;
+  MakeCommit asked_;                   ///< what the attempt holds; meaningless for a genesis
+  Bytes frame_;
+  std::size_t adds_limit_ = 0;         ///< 0: options_.max_adds
+  std::uint32_t refusals_ = 0;         ///< in this epoch
+  std::optional<TimePoint> needed_since_;
+  std::optional<TimePoint> not_before_; ///< after a refusal
+  std::deque<CommitterOutput> outputs_;
+};
+
+} // namespace satsuma::call

@@ -1,0 +1,119 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <set>
+
+#include "base/secret.h"
+#include "base/time.h"
+#include "sframe/shell.h"
+#include "sframe/sframe.h"
+
+/// Media keys from MLS epochs: docs/protocol.md, section 4 (RFC 9605 s.5.2).
+namespace satsuma::call {
+
+/// A key that may come: the sender is ahead of us. Hold the frame for a moment.
+inline constexpr ErrorCode frame_key_not_yet{"frame_key_not_yet", ErrorKind::peer};
+/// An epoch whose overlap is over.
+inline constexpr ErrorCode frame_key_expired{"frame_key_expired", ErrorKind::peer};
+/// The leaf is empty in that epoch, or it is our own.
+inline constexpr ErrorCode frame_bad_sender{"frame_bad_sender", ErrorKind::peer};
+inline constexpr ErrorCode frame_no_key{"frame_no_key", ErrorKind::caller};
+inline constexpr ErrorCode frame_bad_context{"frame_bad_context", ErrorKind::caller};
+
+/// The streams of a participant.
+enum class StreamContext : std::uint8_t { microphone = 0, camera = 1, screen = 2, screen_audio = 3 };
+inline constexpr std::size_t stream_contexts = 4;
+inline constexpr std::uint32_t max_leaf_in_key_id = 0xfff; ///< 12 bits
+
+struct KeyId {
+  std::uint32_t context = 0;
+  std::uint32_t leaf = 0;
+  std::uint8_t epoch_mod_16 = 0;
+
+  std::uint64_t value() const { return std::uint64_t{context} << 16 | std::uint64_t{leaf} << 4 | epoch_mod_16; }
+  /// Nothing for values that no sender of ours makes.
+  static std::optional<KeyId> from(std::uint64_t value);
+  friend bool operator==(const KeyId&, const KeyId&) = default;
+};
+
+struct EpochKeysOptions {
+  /// How long frames of an epoch that is over can still be read: reordering, and senders that have not heard of the new one.
+  Duration overlap = std::chrono::seconds(10);
+  /// How long to go on sending in the old epoch, so that the others have the new one when its first frame arrives.
+  Duration sender_delay = std::chrono::milliseconds(500);
+};
+
+/// The secrets of the present epoch and the few before it. MLS itself cannot derive for an epoch that is over, so they are kept here,
+/// and destroyed on time.
+class EpochKeys {
+ public:
+  static constexpr std::size_t max_previous_epochs = 4;
+
+  struct Epoch {
+    std::uint64_t era = 0;
+    std::uint64_t epoch = 0;
+    std::uint32_t own_leaf = 0;
+    std::set<std::uint32_t> leaves;
+    SecretBytes secret; ///< sframe_epoch_secret
+  };
+  struct EpochName {
+    std::uint64_t era = 0;
+    std::uint64_t epoch = 0;
+    friend bool operator==(const EpochName&, const EpochName&) = default;
+  };
+  struct Received {
+    MutableByteView plaintext;
+    std::uint32_t leaf = 0;
+    StreamContext context = StreamContext::microphone;
+    EpochName epoch;
+  };
+
+  explicit EpochKeys(EpochKeysOptions options = {}) : options_(options) {}
+
+  /// A new epoch was entered. `at_once`: it excludes somebody, so sending in the old one must end now.
+  void enter(TimePoint now, Epoch epoch, bool at_once);
+  /// Forgets every key; nothing can be sent until the next enter.
+  void clear();
+
+  /// Destroys what has expired, moves the sender when its time has come. True when the sender moved.
+  bool handle_timeout(TimePoint now);
+  std::optional<TimePoint> next_deadline() const;
+  /// The epoch in which frames are sent.
+  std::optional<EpochName> sending() const;
+
+  /// `out` has frame.size() + max_overhead + max_shell_size bytes and does not overlap. frame_no_key when in no group: then nothing may be sent.
+  Result<MutableByteView> protect(TimePoint now, StreamContext context, sframe::Shell shell, ByteView frame, MutableByteView out);
+  /// `out` has frame.size() bytes and does not overlap. Errors above, or those of sframe.
+  Result<Received> unprotect(TimePoint now, sframe::ShellKind shell, ByteView frame, MutableByteView out);
+
+ private:
+  struct Held {
+    Epoch epoch;
+    sframe::Receiver receiver;
+    std::optional<TimePoint> expires; ///< none: the present one
+  };
+  struct Stream {
+    std::optional<EpochName> keyed;
+    sframe::Sender sender;
+  };
+
+  const Held* sending_epoch() const;
+  Error missing_key(KeyId id) const;
+
+  EpochKeysOptions options_;
+  std::deque<Held> held_; ///< newest first
+  std::optional<EpochName> sending_;
+  std::optional<TimePoint> move_at_;
+  std::array<Stream, stream_contexts> streams_{Stream{{}, sframe::Sender(suite)}, Stream{{}, sframe::Sender(suite)},
+                                               Stream{{}, sframe::Sender(suite)}, Stream{{}, sframe::Sender(suite)}};
+  static constexpr sframe::CipherSuite suite = sframe::CipherSuite::chacha20_poly1305_sha256_128;
+};
+
+/// base_key of section 4.
+SecretBytes sender_base_key(const SecretBytes& epoch_secret, std::uint64_t era, std::uint64_t epoch, std::uint32_t leaf,
+                            std::uint32_t context);
+
+} // namespace satsuma::call

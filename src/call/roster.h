@@ -1,0 +1,44 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "call/committer.h"
+#include "call/identity.h"
+#include "mls/tree/public_group.h"
+
+namespace satsuma::call {
+
+inline constexpr ErrorCode roster_credential_unknown{"roster_credential_unknown", ErrorKind::peer};
+
+struct RosterEntry {
+  std::uint32_t leaf = 0;
+  IncarnationId who;
+  Profile profile;
+  friend bool operator==(const RosterEntry&, const RosterEntry&) = default;
+};
+
+/// Who is in the group: read from the MLS tree, never from the server, and each of them has proven to hold the room secret.
+class Roster {
+ public:
+  Roster() = default;
+  /// Verifies the identity of every member; the first one that does not hold fails the whole. Those that `known` has under the same
+  /// incarnation and leaf were verified before and, since an incarnation's key and credential never change, need not be again.
+  static Result<Roster> verify(std::span<const mls::Member> members, const RoomKeys& keys, const Roster& known);
+
+  const std::vector<RosterEntry>& entries() const { return entries_; } ///< by leaf
+  const RosterEntry* find(IncarnationId who) const;
+  const RosterEntry* at_leaf(std::uint32_t leaf) const;
+  std::vector<Member> members() const;
+  /// Names of those in this roster who are not in `other`.
+  std::vector<std::string> names_not_in(const Roster& other) const;
+  friend bool operator==(const Roster&, const Roster&) = default;
+
+ private:
+  std::vector<RosterEntry> entries_;
+};
+
+/// The profile in a credential, verified; roster_credential_unknown unless it is a basic one (RFC 9420 s.5.3).
+Result<Profile> verify_credential(const mls::Credential& credential, ByteView signature_key, const RoomKeys& keys);
+
+} // namespace satsuma::call
