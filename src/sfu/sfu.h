@@ -45,8 +45,8 @@ struct Limits {
   std::size_t ssrcs_per_publisher = 16;      ///< streams and their retransmissions, with a margin for changes
   std::size_t audio_slots = 6;               ///< of the first offer
   std::size_t video_slots = 8;
-  std::size_t max_audio_slots = 48;          ///< the pool grows up to these; publications beyond them are not shown
-  std::size_t max_video_slots = 48;
+  std::size_t max_audio_slots = 40;          ///< the pool grows up to these; publications beyond them are not shown
+  std::size_t max_video_slots = 40;
   std::size_t video_history_packets = 512;   ///< kept for each publication; power of two. 1500 bytes each
   std::size_t nack_list = 512;               ///< packets waited for at once, for each publication
   std::size_t send_arena_bytes = 16U << 20;  ///< waiting datagrams; what does not fit is dropped and counted

@@ -1,0 +1,172 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "base/transport_address.h"
+#include "signaling/source.h"
+
+/// Session descriptions (RFC 8866, RFC 8829) as browsers write them, cut down to what docs/protocol.md, section 6 needs.
+/// Three stages: text → SessionDescription (well formed, bounded) → PublishOffer or SubscribeAnswer (what we can work with).
+/// What goes out is written from templates; of the peer's text only checked tokens and numbers come back to it.
+namespace satsuma::signaling {
+
+inline constexpr ErrorCode sdp_too_large{"sdp_too_large", ErrorKind::peer};
+inline constexpr ErrorCode sdp_malformed{"sdp_malformed", ErrorKind::peer};
+inline constexpr ErrorCode sdp_too_many_items{"sdp_too_many_items", ErrorKind::peer};
+inline constexpr ErrorCode sdp_no_ice_credentials{"sdp_no_ice_credentials", ErrorKind::peer};
+inline constexpr ErrorCode sdp_no_fingerprint{"sdp_no_fingerprint", ErrorKind::peer};
+inline constexpr ErrorCode sdp_not_bundled{"sdp_not_bundled", ErrorKind::peer};
+inline constexpr ErrorCode sdp_bad_setup{"sdp_bad_setup", ErrorKind::peer};
+inline constexpr ErrorCode sdp_media_mismatch{"sdp_media_mismatch", ErrorKind::peer};
+inline constexpr ErrorCode sdp_nothing_accepted{"sdp_nothing_accepted", ErrorKind::peer};
+
+// A browser's description of the whole pool has about 60 KB of text at most; the frame that carries it has 64 KiB.
+inline constexpr std::size_t max_sdp_size = 64 * 1024;
+inline constexpr std::size_t max_sdp_line = 2048;
+inline constexpr std::size_t max_sdp_media = 128;
+inline constexpr std::size_t max_sdp_codecs = 64;      ///< of an m-line
+inline constexpr std::size_t max_sdp_extensions = 32;  ///< of an m-line
+inline constexpr std::size_t max_sdp_ssrcs = 16;       ///< of an m-line
+/// A mid goes into each packet's header extension, whose short form holds 16 bytes.
+inline constexpr std::size_t max_mid_size = 16;
+
+// ---- the text, parsed
+
+enum class MediaKind : std::uint8_t { audio, video, other };
+enum class MediaDirection : std::uint8_t { sendrecv, sendonly, recvonly, inactive };
+enum class SetupRole : std::uint8_t { actpass, active, passive };
+
+struct SdpCodec {
+  std::uint8_t payload_type = 0;
+  std::string name; ///< lower case; empty when the m-line names a payload type without an rtpmap
+  std::uint32_t clock_rate = 0;
+  std::uint32_t channels = 1;
+  std::optional<std::uint8_t> associated; ///< fmtp apt= (RFC 4588 s.8.6)
+  bool nack = false;
+  bool nack_pli = false;
+  bool transport_cc = false;
+};
+
+struct SdpExtension {
+  std::uint8_t id = 0;
+  MediaDirection direction = MediaDirection::sendrecv;
+  std::string uri;
+};
+
+/// RFC 5888 / RFC 5576 s.4.2, semantics FID: the second stream repeats what the first lost.
+struct SdpFid {
+  std::uint32_t media = 0;
+  std::uint32_t retransmission = 0;
+};
+
+struct SdpMedia {
+  MediaKind kind = MediaKind::other;
+  bool rejected = false; ///< port 0, and not bundle-only
+  bool secure_rtp = false; ///< UDP/TLS/RTP/SAVPF
+  std::string mid;
+  MediaDirection direction = MediaDirection::sendrecv;
+  std::string ice_ufrag;   ///< the session's where the m-line has none; so are the next three
+  std::string ice_password;
+  std::string fingerprint; ///< of sha-256, "AB:CD:…"
+  std::optional<SetupRole> setup;
+  bool rtcp_mux = false;
+  bool rtcp_reduced_size = false;
+  std::vector<SdpCodec> codecs; ///< in the order of preference
+  std::vector<SdpExtension> extensions;
+  std::vector<std::uint32_t> ssrcs; ///< in the order of appearance
+  std::vector<SdpFid> fids;
+};
+
+struct SessionDescription {
+  std::vector<SdpMedia> media;
+  std::vector<std::string> bundle; ///< mids of the first BUNDLE group
+};
+
+/// Attributes that are not known are passed over, as are rtcp-fb and fmtp for payload types that the m-line does not name (Firefox
+/// writes such lines). Everything else that does not fit the grammar is sdp_malformed.
+Result<SessionDescription> parse_sdp(std::string_view text);
+
+// ---- what both connections need
+
+struct IceDescription {
+  std::string ufrag;
+  std::string password;
+  friend bool operator==(const IceDescription&, const IceDescription&) = default;
+};
+
+/// Our side of a connection.
+struct LocalDescription {
+  IceDescription ice;
+  std::string fingerprint; ///< sha-256
+  std::span<const TransportAddress> candidates; ///< best first
+  std::uint64_t session_id = 0; ///< the same for all descriptions of a connection; at most 2^63 - 1
+  std::uint64_t version = 0;    ///< rises
+};
+
+// ---- publishing: the client offers
+
+struct PublishedMedia {
+  MediaKind kind = MediaKind::other;
+  std::string mid;
+  std::optional<Source> source; ///< empty: the m-line is refused
+  std::uint8_t payload_type = 0;
+  std::optional<std::uint8_t> rtx_payload_type;
+  std::optional<std::uint32_t> ssrc; ///< as far as the offer says
+  std::optional<std::uint32_t> rtx_ssrc;
+  std::uint8_t refused_payload_type = 0; ///< for the answer's m-line, which names one in any case
+  bool transport_cc = false;
+  std::optional<std::uint8_t> mid_extension;
+  std::optional<std::uint8_t> transport_cc_extension;
+};
+
+struct PublishOffer {
+  IceDescription ice;
+  std::string fingerprint;
+  std::vector<PublishedMedia> media;
+};
+
+/// The first audio m-line is the microphone, the second the screen's audio; the first video m-line the camera, the second the screen.
+/// Those that we have no use or no codec for are refused; if that leaves none: sdp_nothing_accepted.
+Result<PublishOffer> interpret_publish_offer(const SessionDescription& description);
+std::string write_publish_answer(const PublishOffer& offer, const LocalDescription& local);
+
+// ---- subscribing: the server offers
+
+// Ours to choose, since we offer.
+inline constexpr std::uint8_t slot_opus_payload_type = 111;
+inline constexpr std::uint8_t slot_vp8_payload_type = 96;
+inline constexpr std::uint8_t slot_rtx_payload_type = 97;
+inline constexpr std::uint8_t slot_mid_extension = 1;
+inline constexpr std::uint8_t slot_transport_cc_extension = 2;
+
+struct OfferedSlot {
+  MediaKind kind = MediaKind::audio;
+  std::string mid;
+  std::uint32_t ssrc = 0;
+  std::uint32_t rtx_ssrc = 0; ///< video only
+};
+/// The canonical name (RFC 3550 s.6.5.1) of a slot. Each has its own: what two slots carry may come from two people.
+std::string slot_cname(const OfferedSlot& slot);
+
+std::string write_subscribe_offer(std::span<const OfferedSlot> slots, const LocalDescription& local);
+
+struct SubscribeAnswer {
+  IceDescription ice;
+  std::string fingerprint;
+  struct Slot {
+    bool accepted = false;
+    bool retransmissions = false; ///< RTX is agreed
+  };
+  std::vector<Slot> slots; ///< one for each that was offered
+};
+/// sdp_media_mismatch when the m-lines are not those of the offer.
+Result<SubscribeAnswer> interpret_subscribe_answer(const SessionDescription& description, std::span<const OfferedSlot> offered);
+
+} // namespace satsuma::signaling
