@@ -220,6 +220,8 @@ export interface SlotStats {
   readonly framesHeld: number;
   readonly framesDropped: number;
   readonly duplicates: number;
+  /** Between two decrypted frames, since the statistics were asked for last. */
+  readonly longestGapMs: number;
   readonly framesDecoded: number;
   readonly keyFramesDecoded: number;
   readonly framesPerSecond: number;

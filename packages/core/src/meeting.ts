@@ -1,5 +1,436 @@
-import type { Meeting, MeetingOptions } from "./api.ts";
+/** Ties the parts together: engine (worker), capture, media connections, model. Effects are here, decisions in `model`. */
+import type {
+  DeviceKind,
+  Meeting,
+  MeetingError,
+  MeetingOptions,
+  MeetingState,
+  MeetingStats,
+  NoticeCode,
+  ParticipantId,
+  Problem,
+  Source,
+} from "./api.ts";
+import { Capture } from "./capture.ts";
+import { unreachable } from "./check.ts";
+import { installDebugHook } from "./debug.ts";
+import { type DebugOptions, debugOptions } from "./debug-options.ts";
+import { EngineClient } from "./engine-client.ts";
+import { missingFeatures } from "./features.ts";
+import { decodeRoomSecret, makeRoomLink } from "./link.ts";
+import { MediaSession } from "./media-session.ts";
+import type { FromWorker } from "./messages.ts";
+import { activeSources, type Change, initialModel, type Model, ownAnnouncement, reduce, view } from "./model.ts";
+import type { SessionEvent } from "./session-events.ts";
+import { collectStats } from "./stats.ts";
+import { Store } from "./store.ts";
 
-export function createMeeting(_options: MeetingOptions): Meeting {
-  throw new Error("being written");
+const watchdogIntervalMs = 1000;
+const maxFirstAttempts = 6;
+const closeReplaced = 4409;
+const leaveTimeoutMs = 1000;
+const maxNameBytes = 64;
+
+export function createMeeting(options: MeetingOptions): Meeting {
+  return new EncryptedMeeting(options);
+}
+
+type Times = { -readonly [Step in keyof MeetingStats["times"]]: MeetingStats["times"][Step] };
+
+class EncryptedMeeting implements Meeting {
+  readonly #options: MeetingOptions;
+  readonly #debug: DebugOptions;
+  readonly #capture: Capture;
+  readonly #engine: EngineClient | null;
+  readonly #media: MediaSession | null;
+  readonly #ending = new AbortController();
+  readonly #states: Store<MeetingState>;
+  #model: Model;
+  #watchdog: ReturnType<typeof setInterval> | undefined;
+  #watching = false;
+  #joined = false;
+  #incarnation: ParticipantId | null = null;
+  #noticeId = 0;
+  #announced = "";
+  #startedAt: number | null = null;
+  readonly #times: Times = {
+    socketOpen: null,
+    inRoom: null,
+    firstFrameProtected: null,
+    firstRemoteFrameDecrypted: null,
+  };
+  #handleLeft: () => void = () => undefined;
+
+  constructor(options: MeetingOptions) {
+    this.#options = options;
+    this.#debug = debugOptions();
+    this.#capture = new Capture(
+      {
+        videoSize: this.#debug.videoSize,
+        ...(options.devices === undefined ? {} : { chosen: options.devices }),
+        ...(options.local === undefined ? {} : { tracks: options.local }),
+      },
+      (source) => this.#handleEnded(source),
+    );
+    this.#model = initialModel(options.room, this.#capture.store.state);
+    this.#states = new Store(view(this.#model));
+    // The engine loads while the person still looks for the button.
+    const canRun = missingFeatures().length === 0;
+    this.#engine = canRun ? new EngineClient((message) => this.#handleEngine(message)) : null;
+    this.#media = this.#engine === null ? null : this.#newMediaSession(this.#engine);
+    this.#capture.store.subscribe((capture) => this.#handleCapture(capture), this.#ending.signal);
+    if (this.#debug.enabled) {
+      installDebugHook({
+        state: () => this.getState(),
+        stats: () => this.stats(),
+        encoderOutput: async () => (await this.#engine?.recordings()) ?? [],
+        counts: async () => (await this.#engine?.counts()) ?? null,
+        startedAt: () => this.#startedAt,
+      });
+    }
+  }
+
+  getState(): MeetingState {
+    return this.#states.state;
+  }
+
+  subscribe(listener: (state: MeetingState) => void, signal: AbortSignal): void {
+    this.#states.subscribe(listener, signal);
+  }
+
+  async join(): Promise<void> {
+    const engine = this.#engine;
+    if (this.#joined) return;
+    this.#joined = true;
+    if (engine === null) {
+      this.#apply({ type: "fail", error: missingFeaturesError() });
+      return;
+    }
+    this.#startedAt = absoluteNow();
+    this.#apply({ type: "socket", status: "connecting", attempt: 1 });
+    await engine.listening;
+    engine.post({
+      type: "start",
+      options: {
+        webSocketUrl: webSocketUrl(this.#options.serverUrl),
+        room: this.#options.room,
+        secret: this.#options.secret === null ? new Uint8Array() : decodeRoomSecret(this.#options.secret),
+        displayName: cutName(this.#options.displayName),
+        deviceIdentity: this.#options.deviceIdentity ?? "persistent",
+        recordEncoderOutput: this.#debug.recordEncoderOutput,
+      },
+    });
+    this.#announce();
+    this.#watchdog = setInterval(() => void this.#watch(), watchdogIntervalMs);
+    // The others learn at once, not after the time that a lost connection is given.
+    globalThis.addEventListener("pagehide", () => engine.post({ type: "leave" }), { signal: this.#ending.signal });
+    globalThis.addEventListener("online", () => void this.#watch(), { signal: this.#ending.signal });
+  }
+
+  async leave(): Promise<void> {
+    const engine = this.#engine;
+    if (this.#ending.signal.aborted) return;
+    if (engine !== null && this.#joined) {
+      const left = new Promise<void>((resolve) => {
+        this.#handleLeft = resolve;
+        setTimeout(resolve, leaveTimeoutMs);
+      });
+      engine.post({ type: "leave" });
+      this.#capture.stop();
+      this.#media?.close();
+      await left;
+      // The worker's socket still delivers the goodbye.
+      setTimeout(() => engine.terminate(), leaveTimeoutMs);
+    } else {
+      engine?.terminate();
+    }
+    this.#apply({ type: "session", event: { type: "left" }, calendarMs: Date.now() });
+    this.#end();
+  }
+
+  setMicrophone(on: boolean): Promise<void> {
+    return this.#capture.setMicrophone(on);
+  }
+
+  setCamera(on: boolean): Promise<void> {
+    return this.#capture.setCamera(on);
+  }
+
+  startScreenShare(): Promise<void> {
+    return this.#capture.setScreen(true);
+  }
+
+  stopScreenShare(): Promise<void> {
+    return this.#capture.setScreen(false);
+  }
+
+  chooseDevice(kind: DeviceKind, id: string | null): Promise<void> {
+    return this.#capture.chooseDevice(kind, id);
+  }
+
+  invitationLink(): string | null {
+    const { serverUrl, room, secret } = this.#options;
+    return secret === null ? null : makeRoomLink(serverUrl, room, secret);
+  }
+
+  watchMicrophoneLevel(listener: (level: number) => void, signal: AbortSignal): void {
+    this.#capture.watchMicrophoneLevel(listener, AbortSignal.any([signal, this.#ending.signal]));
+  }
+
+  dismissNotice(id: number): void {
+    this.#apply({ type: "dismiss", id });
+  }
+
+  async stats(): Promise<MeetingStats> {
+    return collectStats(this.#model, this.#times, this.#engine, this.#media);
+  }
+
+  // ---- From the engine ----
+
+  #handleEngine(message: FromWorker): void {
+    if (this.#ending.signal.aborted) return;
+    switch (message.type) {
+      case "listening":
+      case "counts":
+      case "recordings":
+        return;
+      case "socket":
+        this.#handleSocket(message);
+        return;
+      case "control":
+        this.#media?.handleControl(message.message);
+        return;
+      case "session":
+        this.#handleSession(message.event);
+        return;
+      case "proof":
+        this.#apply({ type: "proof", proof: message.proof });
+        return;
+      case "protecting":
+        this.#times.firstFrameProtected ??= this.#sinceStart(message.at);
+        if (message.connection === this.#media?.publishConnection?.number) {
+          this.#apply({ type: "protecting", source: message.source, on: true });
+        }
+        return;
+      case "decrypting":
+        this.#times.firstRemoteFrameDecrypted ??= this.#sinceStart(message.at);
+        return;
+      case "failed":
+        this.#fail({
+          code: "engine-failed",
+          message: `The encryption engine stopped: ${message.reason}.`,
+          advice: "Reload the page to come back. Nothing was sent unencrypted.",
+        });
+        return;
+      default:
+        unreachable(message);
+    }
+  }
+
+  #handleSocket(message: Extract<FromWorker, { type: "socket" }>): void {
+    switch (message.status) {
+      case "open":
+        this.#times.socketOpen ??= this.#sinceStart(absoluteNow());
+        break;
+      case "closed":
+        this.#media?.handleNotReady();
+        if (message.code === closeReplaced) {
+          this.#fail({
+            code: "opened-elsewhere",
+            message: "This meeting goes on in another window.",
+            advice: "Close this one, or reload it to join again.",
+          });
+          return;
+        }
+        if (!this.#model.hasEntered && this.#incarnation === null && message.attempt >= maxFirstAttempts) {
+          this.#fail({
+            code: "server-unreachable",
+            message: "The server cannot be reached.",
+            advice: "Check your network connection, then reload the page.",
+          });
+          return;
+        }
+        break;
+      case "connecting":
+        break;
+      default:
+        unreachable(message.status);
+    }
+    this.#apply({ type: "socket", status: message.status, attempt: message.attempt });
+  }
+
+  #handleSession(event: SessionEvent): void {
+    this.#apply({ type: "session", event, calendarMs: Date.now() });
+    switch (event.type) {
+      case "ready": {
+        const anew = event.incarnation !== this.#incarnation;
+        this.#incarnation = event.incarnation;
+        this.#media?.handleReady(anew);
+        return;
+      }
+      case "epoch":
+        this.#times.inRoom ??= this.#sinceStart(absoluteNow());
+        this.#sendTracks();
+        return;
+      case "rejoining":
+        this.#media?.handleNotReady();
+        return;
+      case "error":
+        if (event.fatal) this.#fail({ code: "server-refused", message: event.text, advice: "Reload the page to try again." });
+        return;
+      case "left":
+        this.#handleLeft();
+        return;
+      case "waiting":
+      case "departed":
+      case "present":
+      case "announcement":
+      case "keys":
+        return;
+      default:
+        unreachable(event);
+    }
+  }
+
+  // ---- From the devices ----
+
+  #handleCapture(capture: Model["capture"]): void {
+    this.#apply({ type: "capture", capture });
+    this.#sendTracks();
+    this.#announce();
+  }
+
+  #handleEnded(source: Source): void {
+    if (source === "screen") {
+      this.#notice({ code: "screen-share-ended", message: "Screen sharing has ended.", advice: "Share again whenever you like." });
+    } else {
+      this.#notice({
+        code: "device-lost",
+        message: `Your ${source} was disconnected.`,
+        advice: "Connect it again or choose another one, then turn it on.",
+      });
+    }
+  }
+
+  // Before one is a member there is no key: encoding would only make frames that have to be dropped.
+  #sendTracks(): void {
+    const { capture, hasEntered } = this.#model;
+    if (hasEntered) this.#media?.setTracks(capture.tracks, activeSources(capture));
+  }
+
+  #announce(): void {
+    const state = ownAnnouncement(this.#model.capture);
+    const text = JSON.stringify(state);
+    if (!this.#joined || text === this.#announced) return;
+    this.#announced = text;
+    this.#engine?.post({ type: "announce", state });
+  }
+
+  // ---- Media ----
+
+  #newMediaSession(engine: EngineClient): MediaSession {
+    return new MediaSession({
+      worker: engine.worker,
+      lateTransform: this.#debug.lateTransform,
+      send: (message) => engine.post({ type: "control", message }),
+      closeConnection: (connection) => engine.post({ type: "close-connection", connection }),
+      onState: (side, state) => {
+        this.#apply({ type: "media", side, state });
+        if (state === "failed") {
+          this.#notice({
+            code: "media-connection-failed",
+            message: "Sound and pictures do not get through.",
+            advice: "We keep trying. A firewall may block UDP: try another network.",
+          });
+        }
+      },
+      onSubscription: (connection) => this.#apply({ type: "subscription", connection }),
+      onStream: (connection, mid, stream) => this.#apply({ type: "stream", connection, mid, stream }),
+      onSlots: (sequence, slots) => this.#apply({ type: "slots", sequence, slots }),
+      onNotice: (notice) => this.#notice(notice),
+      onNewPublication: () => {
+        for (const source of this.#model.protecting) this.#apply({ type: "protecting", source, on: false });
+      },
+    });
+  }
+
+  async #watch(): Promise<void> {
+    const engine = this.#engine;
+    if (this.#watching || engine === null) return;
+    this.#watching = true;
+    try {
+      await this.#media?.checkNothingUnprotected(() => engine.counts());
+    } finally {
+      this.#watching = false;
+    }
+  }
+
+  // ----
+
+  #notice(notice: Problem<NoticeCode>): void {
+    this.#noticeId += 1;
+    this.#apply({ type: "notice", notice, id: this.#noticeId });
+  }
+
+  #fail(error: MeetingError): void {
+    this.#apply({ type: "fail", error });
+    this.#end();
+    this.#engine?.terminate();
+  }
+
+  #end(): void {
+    clearInterval(this.#watchdog);
+    this.#capture.stop();
+    this.#media?.close();
+    this.#ending.abort();
+  }
+
+  #apply(change: Change): void {
+    this.#model = reduce(this.#model, change, performance.now());
+    this.#states.set(view(this.#model));
+  }
+
+  #sinceStart(at: number): number {
+    return at - (this.#startedAt ?? at);
+  }
+}
+
+/** Comparable between the page and the worker. */
+function absoluteNow(): number {
+  return performance.timeOrigin + performance.now();
+}
+
+function webSocketUrl(serverUrl: string): string {
+  const url = new URL("/ws", serverUrl);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  return url.href;
+}
+
+/** At most 64 bytes of UTF-8, cut at a character's end. */
+export function cutName(name: string): string {
+  const encoder = new TextEncoder();
+  let result = "";
+  let size = 0;
+  for (const character of name.trim()) {
+    size += encoder.encode(character).length;
+    if (size > maxNameBytes) break;
+    result += character;
+  }
+  return result;
+}
+
+function missingFeaturesError(): MeetingError {
+  const missing = missingFeatures();
+  if (missing.includes("secure-context")) {
+    return {
+      code: "missing-features",
+      message: "This page was not opened over a secure connection, so the browser denies it encryption and devices.",
+      advice: "Open it with https:// at the front.",
+    };
+  }
+  return {
+    code: "missing-features",
+    message: `This browser cannot encrypt meetings (missing: ${missing.join(", ")}).`,
+    advice: "Use a current version of Chromium, Chrome, Edge or Firefox.",
+  };
 }

@@ -21,7 +21,8 @@ export type ToWorker =
   | { readonly type: "announce"; readonly state: Announcement }
   /** A peer connection is closed: its senders and receivers end. */
   | { readonly type: "close-connection"; readonly connection: number }
-  | { readonly type: "counts"; readonly request: number }
+  /** `restartGaps`: measure the longest gaps anew from now. */
+  | { readonly type: "counts"; readonly request: number; readonly restartGaps: boolean }
   | { readonly type: "recordings"; readonly request: number }
   | { readonly type: "leave" };
 
@@ -52,7 +53,7 @@ export interface ReceiverCounts {
   readonly dropped: number;
   readonly duplicates: number;
   readonly keyFrameRequests: number;
-  /** Longest time between two decrypted frames since the worker was asked last, in ms. */
+  /** Longest time between two decrypted frames since it was last measured anew, in ms. */
   readonly longestGapMs: number;
 }
 

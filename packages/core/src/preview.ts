@@ -1,5 +1,26 @@
-import type { LocalPreview } from "./api.ts";
+/** The lobby's view of `Capture`. */
+import type { LocalPreview, PreviewState } from "./api.ts";
+import { Capture, type CaptureState } from "./capture.ts";
+import { debugOptions } from "./debug-options.ts";
+import { Store } from "./store.ts";
 
 export function createPreview(): LocalPreview {
-  throw new Error("being written");
+  const capture = new Capture({ videoSize: debugOptions().videoSize }, () => undefined);
+  const store = new Store(view(capture.store.state));
+  capture.store.subscribe((state) => store.set(view(state)), new AbortController().signal);
+  return {
+    getState: () => store.state,
+    subscribe: (listener, signal) => store.subscribe(listener, signal),
+    setMicrophone: (on) => capture.setMicrophone(on),
+    setCamera: (on) => capture.setCamera(on),
+    chooseDevice: (kind, id) => capture.chooseDevice(kind, id),
+    watchMicrophoneLevel: (listener, signal) => capture.watchMicrophoneLevel(listener, signal),
+    take: () => capture.take(),
+    stop: () => capture.stop(),
+  };
+}
+
+function view(state: CaptureState): PreviewState {
+  const { microphone, camera } = state.local;
+  return { microphone, camera, cameraStream: state.cameraStream, devices: state.devices };
 }

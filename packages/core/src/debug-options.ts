@@ -1,0 +1,26 @@
+/** What a test can ask for in the page's address, with `?debug=1`; without it nothing here has any effect. */
+import type { VideoSize } from "./capture.ts";
+
+export interface DebugOptions {
+  readonly enabled: boolean;
+  /** `video=320x180`: the size of the camera's picture. */
+  readonly videoSize: VideoSize | null;
+  /** `late-transform=1`: attach the senders' transforms 2 s too late, to see that nothing leaves meanwhile. */
+  readonly lateTransform: boolean;
+  /** `record=1`: keep parts of what the encoders made, to look for them at the server. */
+  readonly recordEncoderOutput: boolean;
+}
+
+const none: DebugOptions = { enabled: false, videoSize: null, lateTransform: false, recordEncoderOutput: false };
+
+export function debugOptions(search: string = globalThis.location.search): DebugOptions {
+  const parameters = new URLSearchParams(search);
+  if (parameters.get("debug") !== "1") return none;
+  const [, width, height] = /^(\d{2,4})x(\d{2,4})$/.exec(parameters.get("video") ?? "") ?? [];
+  return {
+    enabled: true,
+    videoSize: width === undefined || height === undefined ? null : { width: Number(width), height: Number(height) },
+    lateTransform: parameters.get("late-transform") === "1",
+    recordEncoderOutput: parameters.get("record") === "1",
+  };
+}

@@ -1,0 +1,382 @@
+/**
+ * What runs in the worker: the module, the WebSocket, the timers and every frame. It is the only place that holds keys,
+ * and the only one that says who sent what.
+ */
+import type { ParticipantId } from "../api.ts";
+import { CheckError, unreachable } from "../check.ts";
+import { parseServerControl } from "../control.ts";
+import { mediaKind, sourceOf } from "../ids.ts";
+import type { Counts, EncoderRecording, FromWorker, StartOptions, ToWorker, TransformOptions } from "../messages.ts";
+import { type Announcement, parseSessionEvent, type SessionEvent, writeAnnouncement } from "../session-events.ts";
+import { persistentDeviceSeed, temporaryDeviceSeed } from "./device-seed.ts";
+import { type Frame, FrameBuffers, FrameReceiver, FrameRecorder, FrameSender, type FrameSink, type Origin } from "./frames.ts";
+import { type WasmModule, WasmSession } from "./module.ts";
+import { ReconnectingSocket } from "./socket.ts";
+
+/** After a message that we cannot read. */
+const unreadableDelayMs = 2000;
+const closeReplaced = 4409;
+const epochBitsCount = 16;
+
+/** The part of RTCRtpScriptTransformer that we use; TypeScript's DOM library does not know it in workers. */
+export interface Transformer {
+  readonly readable: ReadableStream<Frame>;
+  readonly writable: WritableStream<Frame>;
+  sendKeyFrameRequest(): Promise<unknown>;
+}
+
+interface Running {
+  readonly session: WasmSession;
+  readonly socket: ReconnectingSocket;
+  readonly buffers: FrameBuffers;
+  readonly recorder: FrameRecorder | null;
+}
+
+export class Engine {
+  readonly #module: Promise<WasmModule>;
+  readonly #post: (message: FromWorker) => void;
+  #running: Running | null = null;
+  #failed = false;
+  #entered = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #heldTimer: ReturnType<typeof setTimeout> | undefined;
+  #announcement: Announcement | null = null;
+  #era: number | null = null;
+  /** Who had which leaf in the latest epochs, by the epoch's low four bits: leaves are used again. */
+  readonly #rosters = new Map<number, ReadonlyMap<number, ParticipantId>>();
+  readonly #senders = new Set<FrameSender>();
+  readonly #receivers = new Map<FrameReceiver, string>();
+  #decrypting = false;
+  readonly #socketFrames = { sent: 0, received: 0 };
+
+  constructor(module: Promise<WasmModule>, post: (message: FromWorker) => void) {
+    this.#module = module;
+    this.#post = post;
+    module.catch((error: unknown) => this.#fail(error));
+  }
+
+  handleMessage(message: ToWorker): void {
+    this.#guard(() => {
+      switch (message.type) {
+        case "start":
+          this.#start(message.options).catch((error: unknown) => this.#fail(error));
+          return;
+        case "control":
+          this.#send(JSON.stringify(message.message));
+          return;
+        case "announce":
+          this.#announcement = message.state;
+          this.#announce();
+          return;
+        case "close-connection":
+          this.#closeConnection(message.connection);
+          return;
+        case "counts":
+          this.#post({ type: "counts", request: message.request, counts: this.#counts(message.restartGaps) });
+          return;
+        case "recordings":
+          this.#post({ type: "recordings", request: message.request, recordings: this.#recordings() });
+          return;
+        case "leave":
+          this.#leave();
+          return;
+        default:
+          unreachable(message);
+      }
+    });
+  }
+
+  handleOnline(): void {
+    this.#running?.socket.hurry();
+  }
+
+  handleTransform(transformer: Transformer, options: TransformOptions): void {
+    const running = this.#running;
+    if (running === null) {
+      this.#fail(new Error("a transform before the session"));
+      return;
+    }
+    const handle = options.role === "sender" ? this.#sender(running, options) : this.#receiver(running, options, transformer);
+    const stream = new TransformStream<Frame, Frame>({
+      transform: (frame, controller) => this.#guard(() => handle(frame, (result) => controller.enqueue(result))),
+    });
+    // Ends with an error when the connection is closed; nothing is left to do then.
+    transformer.readable.pipeThrough(stream).pipeTo(transformer.writable).catch(() => undefined);
+  }
+
+  // ---- Starting and ending ----
+
+  async #start(options: StartOptions): Promise<void> {
+    if (this.#running !== null) throw new Error("started twice");
+    const [module, deviceSeed] = await Promise.all([
+      this.#module,
+      options.deviceIdentity === "persistent" ? persistentDeviceSeed() : temporaryDeviceSeed(),
+    ]);
+    const session = new WasmSession(module, {
+      room: options.room,
+      secret: options.secret,
+      deviceSeed,
+      name: options.displayName,
+    });
+    deviceSeed.fill(0);
+    options.secret.fill(0);
+    const socket = new ReconnectingSocket(options.webSocketUrl, {
+      handleConnecting: (attempt) => this.#post({ type: "socket", status: "connecting", attempt, code: null }),
+      handleOpen: () =>
+        this.#guard(() => {
+          this.#post({ type: "socket", status: "open", attempt: 0, code: null });
+          session.connected();
+          this.#pump();
+        }),
+      handleClosed: (code, wasOpen, attempt) =>
+        this.#guard(() => {
+          if (wasOpen) session.disconnected();
+          if (code === closeReplaced) socket.stop();
+          this.#post({ type: "socket", status: "closed", attempt, code });
+          this.#pump();
+        }),
+      handleBinary: (bytes) =>
+        this.#guard(() => {
+          this.#socketFrames.received += 1;
+          session.frame(bytes);
+          this.#pump();
+        }),
+      handleText: (frame) => this.#guard(() => this.#handleText(socket, frame)),
+    });
+    this.#running = {
+      session,
+      socket,
+      buffers: new FrameBuffers(module),
+      recorder: options.recordEncoderOutput ? new FrameRecorder() : null,
+    };
+    this.#pump();
+    socket.connect();
+  }
+
+  #leave(): void {
+    const running = this.#running;
+    if (running === null) {
+      this.#post({ type: "session", event: { type: "left" } });
+      return;
+    }
+    running.session.leave();
+    this.#pump();
+  }
+
+  #guard(action: () => void): void {
+    if (this.#failed) return;
+    try {
+      action();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #fail(error: unknown): void {
+    if (this.#failed) return;
+    this.#failed = true;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#heldTimer);
+    this.#running?.socket.stop();
+    this.#post({ type: "failed", reason: error instanceof Error ? error.message : String(error) });
+  }
+
+  // ---- The session's run loop ----
+
+  #pump(): void {
+    const running = this.#running;
+    if (running === null || this.#failed) return;
+    for (let output = running.session.poll(); output !== null; output = running.session.poll()) {
+      switch (output.kind) {
+        case "binary":
+          this.#send(output.bytes);
+          break;
+        case "event":
+          this.#handleEvent(running, parseSessionEvent(output.json));
+          break;
+        case "reconnect":
+          running.socket.reconnectAfter(output.delayMs);
+          break;
+        case "close":
+          running.socket.stop();
+          break;
+        default:
+          unreachable(output);
+      }
+    }
+    clearTimeout(this.#timer);
+    const delay = running.session.nextTimeoutMs();
+    if (delay === null) return;
+    this.#timer = setTimeout(() => {
+      this.#guard(() => {
+        running.session.timeout();
+        this.#pump();
+      });
+    }, delay);
+  }
+
+  #handleEvent(running: Running, event: SessionEvent | null): void {
+    if (event === null) return;
+    switch (event.type) {
+      case "ready":
+        running.socket.confirm();
+        break;
+      case "epoch": {
+        if (event.era !== this.#era) this.#rosters.clear();
+        this.#era = event.era;
+        const leaves = new Map(event.roster.map((member) => [member.leaf, member.incarnation]));
+        this.#rosters.set(event.epoch % epochBitsCount, leaves);
+        const isFirst = !this.#entered;
+        this.#entered = true;
+        // Before the announcement, whose output this very loop sends on.
+        this.#post({ type: "session", event });
+        if (isFirst || event.reason.joined.length > 0) this.#announce();
+        this.#retryHeld();
+        return;
+      }
+      case "keys":
+        this.#retryHeld();
+        break;
+      case "rejoining":
+        this.#entered = false;
+        break;
+      case "error":
+        if (event.fatal) running.socket.stop();
+        break;
+      case "waiting":
+      case "departed":
+      case "present":
+      case "announcement":
+      case "left":
+        break;
+      default:
+        unreachable(event);
+    }
+    this.#post({ type: "session", event });
+  }
+
+  #handleText(socket: ReconnectingSocket, frame: string): void {
+    try {
+      const message = parseServerControl(frame);
+      if (message !== null) this.#post({ type: "control", message });
+    } catch (error) {
+      if (!(error instanceof CheckError)) throw error;
+      this.#post({
+        type: "control",
+        message: { type: "error", id: null, code: "unreadable", message: `The server sent what we cannot read (${error.message}).` },
+      });
+      socket.reconnectAfter(unreadableDelayMs);
+    }
+  }
+
+  #send(data: Uint8Array<ArrayBuffer> | string): void {
+    this.#socketFrames.sent += 1;
+    this.#running?.socket.send(data);
+  }
+
+  #announce(): void {
+    if (this.#running === null || this.#announcement === null || !this.#entered) return;
+    this.#running.session.sendApplication(writeAnnouncement(this.#announcement));
+    this.#pump();
+  }
+
+  // ---- Frames ----
+
+  #sender(
+    running: Running,
+    options: Extract<TransformOptions, { role: "sender" }>,
+  ): (frame: Frame, deliver: FrameSink) => void {
+    const sender = new FrameSender(running.session, running.buffers, running.recorder, options.connection, options.source);
+    this.#senders.add(sender);
+    let isFirst = true;
+    return (frame, deliver) => {
+      sender.handleFrame(frame, (result) => {
+        deliver(result);
+        if (!isFirst) return;
+        isFirst = false;
+        const { connection, source } = options;
+        this.#post({ type: "protecting", connection, source, at: performance.timeOrigin + performance.now() });
+      });
+    };
+  }
+
+  #receiver(
+    running: Running,
+    options: Extract<TransformOptions, { role: "receiver" }>,
+    transformer: Transformer,
+  ): (frame: Frame, deliver: FrameSink) => void {
+    const receiver = new FrameReceiver(
+      running.session,
+      running.buffers,
+      options,
+      // Rejected when the connection was closed meanwhile: then nobody needs a key frame.
+      () => void transformer.sendKeyFrameRequest().catch(() => undefined),
+      (from, origin) => this.#handleDecrypted(from, origin, options.kind),
+    );
+    this.#receivers.set(receiver, "");
+    return (frame, deliver) => {
+      receiver.handleFrame(frame, performance.now(), deliver);
+      this.#watchHeld();
+    };
+  }
+
+  #handleDecrypted(receiver: FrameReceiver, origin: Origin, kind: "audio" | "video"): void {
+    const identity = `${origin.epochBits}/${origin.leaf}/${origin.context}`;
+    if (this.#receivers.get(receiver) === identity) return;
+    this.#receivers.set(receiver, identity);
+    const source = sourceOf(origin.context);
+    const incarnation = this.#rosters.get(origin.epochBits)?.get(origin.leaf);
+    if (incarnation === undefined || source === null || mediaKind(source) !== kind) return;
+    const { connection, mid } = receiver;
+    this.#post({ type: "proof", proof: { connection, mid, incarnation, leaf: origin.leaf, source } });
+    if (this.#decrypting) return;
+    this.#decrypting = true;
+    this.#post({ type: "decrypting", at: performance.timeOrigin + performance.now() });
+  }
+
+  #retryHeld(): void {
+    const now = performance.now();
+    for (const receiver of this.#receivers.keys()) receiver.handleHeld(now);
+  }
+
+  // One timer while any frame waits.
+  #watchHeld(): void {
+    if (this.#heldTimer !== undefined) return;
+    let earliest = Infinity;
+    for (const receiver of this.#receivers.keys()) earliest = Math.min(earliest, receiver.deadline ?? Infinity);
+    if (earliest === Infinity) return;
+    this.#heldTimer = setTimeout(() => {
+      this.#heldTimer = undefined;
+      this.#guard(() => {
+        this.#retryHeld();
+        this.#watchHeld();
+      });
+    }, Math.max(1, earliest - performance.now()));
+  }
+
+  #closeConnection(connection: number): void {
+    for (const sender of this.#senders) {
+      if (sender.connection !== connection) continue;
+      sender.close();
+      this.#senders.delete(sender);
+    }
+    for (const receiver of this.#receivers.keys()) {
+      if (receiver.connection !== connection) continue;
+      receiver.close();
+      this.#receivers.delete(receiver);
+    }
+  }
+
+  #counts(restartGaps: boolean): Counts {
+    const now = performance.now();
+    return {
+      senders: [...this.#senders].map((sender) => sender.counts),
+      receivers: [...this.#receivers.keys()].map((receiver) => receiver.readCounts(now, restartGaps)),
+      socketFrames: { ...this.#socketFrames },
+    };
+  }
+
+  #recordings(): readonly EncoderRecording[] {
+    return this.#running?.recorder?.recordings ?? [];
+  }
+}

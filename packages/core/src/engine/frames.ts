@@ -1,0 +1,339 @@
+/**
+ * The way of every media frame through the module. Fails closed: what cannot be encrypted is dropped, what cannot be
+ * decrypted never reaches a decoder. One copy into the module's memory and one out of it; two buffers serve all streams.
+ */
+import type { Source } from "../api.ts";
+import { contextOf, mediaKind } from "../ids.ts";
+import type { EncoderRecording, ReceiverCounts, SenderCounts } from "../messages.ts";
+import { code, frameKind, shell, type WasmModule, type WasmSession } from "./module.ts";
+
+export type Frame = RTCEncodedVideoFrame | RTCEncodedAudioFrame;
+export type FrameSink = (frame: Frame) => void;
+
+const initialBufferBytes = 256 * 1024;
+/** A 4K key frame is about 1 MB. */
+const maxFrameBytes = 4 * 1024 * 1024;
+/** Frames that wait for the key of their epoch; about a second of audio. */
+const maxHeldFrames = 64;
+const maxHeldMs = 1000;
+const minKeyFrameRequestIntervalMs = 500;
+const maxRecordings = 4000;
+
+/** The module's two frame buffers, shared by all streams since every call is synchronous. */
+export class FrameBuffers {
+  readonly #module: WasmModule;
+  #size = 0;
+  #input = 0;
+  #output = 0;
+
+  constructor(module: WasmModule) {
+    this.#module = module;
+    this.#allocate(initialBufferBytes);
+  }
+
+  /** Copies `data` in, calls, and copies the result out; a number is the module's error code. */
+  run(
+    data: ArrayBuffer,
+    call: (input: number, size: number, output: number, capacity: number) => number,
+  ): ArrayBuffer | number {
+    if (data.byteLength > maxFrameBytes) return code.noSpace;
+    const needed = data.byteLength + this.#module.frameOverhead;
+    if (needed > this.#size) this.#allocate(needed * 2);
+    this.#module.bytes(this.#input, data.byteLength).set(new Uint8Array(data));
+    const size = call(this.#input, data.byteLength, this.#output, this.#size);
+    return size < 0 ? size : this.#module.copyOut(this.#output, size).buffer;
+  }
+
+  #allocate(size: number): void {
+    if (this.#size > 0) {
+      this.#module.free(this.#input, this.#size);
+      this.#module.free(this.#output, this.#size);
+    }
+    this.#size = size;
+    this.#input = this.#module.allocate(size);
+    this.#output = this.#module.allocate(size);
+  }
+}
+
+const microseconds = (): number => Math.floor(performance.now() * 1000);
+
+function isVideo(frame: Frame): frame is RTCEncodedVideoFrame {
+  return "type" in frame && (frame.type === "key" || frame.type === "delta" || frame.type === "empty");
+}
+
+/** What the frame is to the module; null if it is of a codec that has no shell here, and so must not leave. */
+function kindOf(frame: Frame, media: "audio" | "video"): number | null {
+  if (media === "audio") return isVideo(frame) ? null : frameKind.opus;
+  if (!isVideo(frame)) return null;
+  switch (frame.type) {
+    case "key":
+      return frameKind.vp8Key;
+    case "delta":
+      return frameKind.vp8Delta;
+    case "empty":
+      return null;
+  }
+}
+
+export class FrameRecorder {
+  readonly #recordings: EncoderRecording[] = [];
+
+  add(source: Source, data: ArrayBuffer): void {
+    if (this.#recordings.length >= maxRecordings) this.#recordings.shift();
+    const bytes = new Uint8Array(data);
+    const middle = bytes.length >> 1;
+    this.#recordings.push({
+      source,
+      size: bytes.length,
+      head: hex(bytes.subarray(0, 32)),
+      middle: hex(bytes.subarray(middle, middle + 32)),
+      tail: hex(bytes.subarray(-32)),
+    });
+  }
+
+  get recordings(): readonly EncoderRecording[] {
+    return this.#recordings;
+  }
+}
+
+function hex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+export class FrameSender {
+  readonly connection: number;
+  readonly source: Source;
+  readonly #module: WasmModule;
+  readonly #buffers: FrameBuffers;
+  readonly #recorder: FrameRecorder | null;
+  readonly #handle: number;
+  #open = true;
+  #received = 0;
+  #protected = 0;
+  #dropped = 0;
+
+  constructor(
+    session: WasmSession,
+    buffers: FrameBuffers,
+    recorder: FrameRecorder | null,
+    connection: number,
+    source: Source,
+  ) {
+    this.connection = connection;
+    this.source = source;
+    this.#module = session.module;
+    this.#buffers = buffers;
+    this.#recorder = recorder;
+    this.#handle = session.module.call.satsuma_sender_new(session.handle, contextOf(source));
+  }
+
+  get counts(): SenderCounts {
+    return {
+      connection: this.connection,
+      source: this.source,
+      received: this.#received,
+      protected: this.#protected,
+      dropped: this.#dropped,
+    };
+  }
+
+  /** Gives `deliver` the frame encrypted, or nothing at all. */
+  handleFrame(frame: Frame, deliver: FrameSink): void {
+    this.#received += 1;
+    const kind = kindOf(frame, mediaKind(this.source));
+    if (kind === null || !this.#open) {
+      this.#dropped += 1;
+      return;
+    }
+    this.#recorder?.add(this.source, frame.data);
+    const result = this.#buffers.run(frame.data, (input, size, output, capacity) =>
+      this.#module.call.satsuma_frame_protect(this.#handle, kind, input, size, output, capacity, microseconds()),
+    );
+    if (typeof result === "number") {
+      this.#dropped += 1;
+      return;
+    }
+    frame.data = result;
+    this.#protected += 1;
+    deliver(frame);
+  }
+
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#module.call.satsuma_sender_free(this.#handle);
+  }
+}
+
+/** Who sent the frame that was decrypted last: the leaf, and four bits of the epoch in which it had that leaf. */
+export interface Origin {
+  readonly leaf: number;
+  readonly context: number;
+  readonly epochBits: number;
+}
+
+interface HeldFrame {
+  readonly frame: Frame;
+  readonly since: number;
+}
+
+export class FrameReceiver {
+  readonly connection: number;
+  readonly mid: string;
+  readonly #media: "audio" | "video";
+  readonly #module: WasmModule;
+  readonly #buffers: FrameBuffers;
+  readonly #handle: number;
+  readonly #requestKeyFrame: () => void;
+  readonly #onDecrypted: (receiver: FrameReceiver, origin: Origin) => void;
+  #open = true;
+  #held: HeldFrame[] = [];
+  #deliver: FrameSink | null = null;
+  #gap = false;
+  #lastKeyFrameRequest = -Infinity;
+  #lastDecrypted: number | null = null;
+  #counts = { decrypted: 0, held: 0, dropped: 0, duplicates: 0, keyFrameRequests: 0, longestGapMs: 0 };
+
+  constructor(
+    session: WasmSession,
+    buffers: FrameBuffers,
+    slot: { readonly connection: number; readonly mid: string; readonly kind: "audio" | "video" },
+    requestKeyFrame: () => void,
+    onDecrypted: (receiver: FrameReceiver, origin: Origin) => void,
+  ) {
+    this.connection = slot.connection;
+    this.mid = slot.mid;
+    this.#media = slot.kind;
+    this.#module = session.module;
+    this.#buffers = buffers;
+    this.#requestKeyFrame = requestKeyFrame;
+    this.#onDecrypted = onDecrypted;
+    this.#handle = session.module.call.satsuma_receiver_new(session.handle);
+  }
+
+  readCounts(now: number, restartGap: boolean): ReceiverCounts {
+    this.#noteGap(now);
+    const counts = { connection: this.connection, mid: this.mid, ...this.#counts };
+    if (restartGap) this.#counts.longestGapMs = 0;
+    return counts;
+  }
+
+  handleFrame(frame: Frame, now: number, deliver: FrameSink): void {
+    this.#deliver = deliver;
+    // Behind a frame that waits everything waits, so that the decoder gets them in order.
+    if (this.#held.length > 0) {
+      this.#hold(frame, now);
+      return;
+    }
+    if (this.#tryFrame(frame, now, deliver) === "unknown-key") this.#hold(frame, now);
+  }
+
+  /** Keys came, or time passed. */
+  handleHeld(now: number): void {
+    const deliver = this.#deliver;
+    if (deliver === null) return;
+    let first = this.#held[0];
+    while (first !== undefined) {
+      if (this.#tryFrame(first.frame, now, deliver) === "unknown-key") {
+        if (now - first.since < maxHeldMs) return;
+        this.#dropAfterGap();
+      }
+      this.#held.shift();
+      first = this.#held[0];
+    }
+  }
+
+  /** When `handleHeld` should be called even if no key came. */
+  get deadline(): number | null {
+    const first = this.#held[0];
+    return first === undefined ? null : first.since + maxHeldMs;
+  }
+
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#held = [];
+    this.#module.call.satsuma_receiver_free(this.#handle);
+  }
+
+  #hold(frame: Frame, now: number): void {
+    if (this.#held.length >= maxHeldFrames) {
+      this.#held.shift();
+      this.#dropAfterGap();
+    }
+    this.#held.push({ frame, since: now });
+    this.#counts.held += 1;
+  }
+
+  #tryFrame(frame: Frame, now: number, deliver: FrameSink): "done" | "unknown-key" {
+    if (!this.#open) return "done";
+    const framing = this.#media === "audio" ? shell.none : shell.vp8;
+    const epochBits = epochBitsOf(frame.data, framing);
+    const result = this.#buffers.run(frame.data, (input, size, output, capacity) =>
+      this.#module.call.satsuma_frame_unprotect(this.#handle, framing, input, size, output, capacity, microseconds()),
+    );
+    if (typeof result === "number") return this.#handleFailure(result);
+    const origin = {
+      leaf: this.#module.call.satsuma_receiver_last_leaf(this.#handle),
+      context: this.#module.call.satsuma_receiver_last_context(this.#handle),
+      epochBits,
+    };
+    this.#noteGap(now);
+    this.#lastDecrypted = now;
+    this.#counts.decrypted += 1;
+    this.#onDecrypted(this, origin);
+    frame.data = result;
+    deliver(frame);
+    if (this.#media === "video") this.#mendGap(now);
+    return "done";
+  }
+
+  #handleFailure(failure: number): "done" | "unknown-key" {
+    switch (failure) {
+      case code.unknownKey:
+        return "unknown-key";
+      case code.replayed: // padding probes repeat whole frames
+        this.#counts.duplicates += 1;
+        return "done";
+      default:
+        this.#dropAfterGap();
+        return "done";
+    }
+  }
+
+  #dropAfterGap(): void {
+    this.#counts.dropped += 1;
+    this.#gap = true;
+  }
+
+  // The decoder itself would wait for seconds before it asks.
+  #mendGap(now: number): void {
+    if (!this.#gap) return;
+    if (this.#module.call.satsuma_receiver_last_is_key(this.#handle) === 1) {
+      this.#gap = false;
+      return;
+    }
+    if (now - this.#lastKeyFrameRequest < minKeyFrameRequestIntervalMs) return;
+    this.#lastKeyFrameRequest = now;
+    this.#counts.keyFrameRequests += 1;
+    this.#requestKeyFrame();
+  }
+
+  #noteGap(now: number): void {
+    if (this.#lastDecrypted === null) return;
+    this.#counts.longestGapMs = Math.max(this.#counts.longestGapMs, Math.round(now - this.#lastDecrypted));
+  }
+}
+
+/**
+ * The low four bits of the key id, which are those of the epoch (docs/protocol.md s.4), from the SFrame header
+ * (RFC 9605 s.4.3). Meaningful only when the frame decrypts: the header is authenticated.
+ */
+export function epochBitsOf(data: ArrayBuffer, framing: number): number {
+  const bytes = new Uint8Array(data);
+  const start = framing === shell.vp8 ? 1 : 0;
+  const config = bytes[start] ?? 0;
+  const keyField = (config >> 4) & 7;
+  const keyIsInline = (config & 0x80) === 0;
+  return (keyIsInline ? keyField : (bytes[start + 1 + keyField] ?? 0)) & 15;
+}

@@ -1,0 +1,347 @@
+/**
+ * The two peer connections and the talk with the server about them. `setReady` follows the session; everything that
+ * fails is tried again after a while as long as the server knows us.
+ */
+import type { MediaConnection, Problem, NoticeCode, Source } from "./api.ts";
+import type { ClientControl, ServerControl, Slot } from "./control.ts";
+import { unreachable } from "./check.ts";
+import { sources } from "./ids.ts";
+import type { Counts } from "./messages.ts";
+import { mediaConnection } from "./peer.ts";
+import { outranWorker, PublishConnection } from "./publish.ts";
+import { SubscribeConnection } from "./subscribe.ts";
+
+const answerTimeoutMs = 8000;
+const retryDelayMs = 1000;
+/** ICE often mends itself within this time after "disconnected". */
+const interruptedPatienceMs = 2500;
+const connectPatienceMs = 10_000;
+
+export interface MediaSessionPort {
+  readonly worker: Worker;
+  readonly lateTransform: boolean;
+  send(message: ClientControl): void;
+  closeConnection(connection: number): void;
+  onState(side: "publish" | "subscribe", state: MediaConnection): void;
+  onSubscription(connection: number): void;
+  onStream(connection: number, mid: string, stream: MediaStream): void;
+  onSlots(sequence: number, slots: readonly Slot[]): void;
+  onNotice(notice: Problem<NoticeCode>): void;
+  onNewPublication(): void;
+}
+
+type Tracks = Readonly<Record<Source, MediaStreamTrack | null>>;
+
+export class MediaSession {
+  readonly #port: MediaSessionPort;
+  #publish: PublishConnection | null = null;
+  #subscribe: SubscribeConnection | null = null;
+  #ready = false;
+  #closed = false;
+  #request = 0;
+  #publishRequest: number | null = null;
+  #restarting = false;
+  #subscribeRequest: number | null = null;
+  #publishTimer: ReturnType<typeof setTimeout> | undefined;
+  #subscribeTimer: ReturnType<typeof setTimeout> | undefined;
+  #offers: Promise<void> = Promise.resolve();
+  #tracks: Tracks = { microphone: null, camera: null, screen: null };
+  #active: readonly Source[] = [];
+  #stopped = new Set<Source>();
+
+  constructor(port: MediaSessionPort) {
+    this.#port = port;
+  }
+
+  get publishConnection(): PublishConnection | null {
+    return this.#publish;
+  }
+
+  get subscribeConnection(): SubscribeConnection | null {
+    return this.#subscribe;
+  }
+
+  /** The server knows us. `anew`: as somebody it has not seen before, so that the old connections mean nothing. */
+  handleReady(anew: boolean): void {
+    this.#ready = true;
+    if (anew) {
+      this.#closePublish();
+      this.#closeSubscribe();
+    }
+    this.#startPublish();
+    this.#startSubscribe();
+  }
+
+  handleNotReady(): void {
+    this.#ready = false;
+    this.#publishRequest = null;
+    this.#subscribeRequest = null;
+    clearTimeout(this.#publishTimer);
+    clearTimeout(this.#subscribeTimer);
+  }
+
+  handleControl(message: ServerControl): void {
+    switch (message.type) {
+      case "published":
+        if (message.id === this.#publishRequest) void this.#handlePublished(message.sdp);
+        return;
+      case "offer":
+        // One after the other: a connection takes one description at a time.
+        this.#offers = this.#offers.then(() => this.#handleOffer(message.revision, message.sdp));
+        return;
+      case "slots":
+        // After the offer that they belong to.
+        this.#offers = this.#offers.then(() => this.#port.onSlots(message.sequence, message.slots));
+        return;
+      case "error":
+        this.#handleError(message.id, message.message);
+        return;
+      default:
+        unreachable(message);
+    }
+  }
+
+  /** The tracks that shall go out, and what the server is told to forward. */
+  setTracks(tracks: Tracks, active: readonly Source[]): void {
+    this.#tracks = tracks;
+    this.#active = active.filter((source) => !this.#stopped.has(source));
+    void this.#applyTracks();
+    this.#sendSources();
+  }
+
+  /** Compares what left with what the worker encrypted (read before the counts, so that it cannot be ahead of them). */
+  async checkNothingUnprotected(counts: () => Promise<Counts | null>): Promise<void> {
+    const publish = this.#publish;
+    if (publish === null) return;
+    const outbound = await publish.outbound();
+    const workers = await counts();
+    if (workers === null) return;
+    for (const [source, stats] of outbound) {
+      const own = workers.senders.find((sender) => sender.connection === publish.number && sender.source === source);
+      if (this.#stopped.has(source) || !outranWorker(source, stats, own?.protected ?? 0)) continue;
+      this.#stopped.add(source);
+      await publish.stop(source);
+      this.setTracks(this.#tracks, this.#active);
+      this.#port.onNotice({
+        code: "media-stopped-unencrypted",
+        message: `This browser sent media of your ${source} without encrypting it, so sending was stopped.`,
+        advice: "Reload the page. If it happens again, use another browser and report it.",
+      });
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.handleNotReady();
+    this.#closePublish();
+    this.#closeSubscribe();
+  }
+
+  // ---- Publishing ----
+
+  #startPublish(): void {
+    clearTimeout(this.#publishTimer);
+    if (!this.#ready || this.#closed) return;
+    this.#restarting = this.#publish !== null;
+    this.#publish ??= this.#newPublish();
+    void this.#offerPublish(this.#publish, this.#nextRequest());
+    this.#publishTimer = setTimeout(() => this.#publishAnew(), answerTimeoutMs);
+  }
+
+  #newPublish(): PublishConnection {
+    const connection = new PublishConnection(this.#port.worker, this.#port.lateTransform, (state) => {
+      if (connection === this.#publish) this.#watchPublish(state);
+    });
+    this.#port.onNewPublication();
+    return connection;
+  }
+
+  async #offerPublish(connection: PublishConnection, id: number): Promise<void> {
+    this.#publishRequest = id;
+    try {
+      const sdp = await connection.offer();
+      if (this.#publishRequest === id) this.#port.send({ type: this.#restarting ? "restart" : "publish", id, sdp });
+    } catch {
+      if (this.#publishRequest === id) this.#publishLater();
+    }
+  }
+
+  async #handlePublished(sdp: string): Promise<void> {
+    const connection = this.#publish;
+    this.#publishRequest = null;
+    clearTimeout(this.#publishTimer);
+    if (connection === null) return;
+    if (!connection.canContinueWith(sdp)) {
+      this.#publishAnew();
+      return;
+    }
+    try {
+      await connection.accept(sdp);
+      await this.#applyTracks();
+      this.#sendSources();
+      this.#watchPublish(connection.state);
+    } catch {
+      if (connection === this.#publish) this.#publishLater();
+    }
+  }
+
+  // A timer for each state that should not last.
+  #watchPublish(state: RTCPeerConnectionState): void {
+    this.#port.onState("publish", mediaConnection(state));
+    if (this.#publishRequest !== null) return;
+    clearTimeout(this.#publishTimer);
+    switch (state) {
+      case "connected":
+      case "closed":
+        return;
+      case "new":
+      case "connecting":
+        this.#publishTimer = setTimeout(() => this.#publishAnew(), connectPatienceMs);
+        return;
+      case "disconnected":
+        this.#publishTimer = setTimeout(() => this.#startPublish(), interruptedPatienceMs);
+        return;
+      case "failed":
+        this.#publishAnew();
+        return;
+    }
+  }
+
+  #publishLater(): void {
+    this.#publishRequest = null;
+    clearTimeout(this.#publishTimer);
+    this.#publishTimer = setTimeout(() => this.#publishAnew(), retryDelayMs);
+  }
+
+  #publishAnew(): void {
+    this.#closePublish();
+    this.#startPublish();
+  }
+
+  #closePublish(): void {
+    this.#publishRequest = null;
+    clearTimeout(this.#publishTimer);
+    if (this.#publish === null) return;
+    this.#publish.close();
+    this.#port.closeConnection(this.#publish.number);
+    this.#publish = null;
+    this.#port.onState("publish", "none");
+  }
+
+  async #applyTracks(): Promise<void> {
+    const publish = this.#publish;
+    if (publish === null) return;
+    for (const source of sources) {
+      const track = this.#active.includes(source) ? this.#tracks[source] : null;
+      await publish.setTrack(source, track);
+    }
+  }
+
+  #sendSources(): void {
+    if (this.#ready && this.#publish !== null && this.#publishRequest === null) {
+      this.#port.send({ type: "sources", active: this.#active });
+    }
+  }
+
+  // ---- Subscribing ----
+
+  #startSubscribe(): void {
+    clearTimeout(this.#subscribeTimer);
+    if (!this.#ready || this.#closed) return;
+    const id = this.#nextRequest();
+    this.#subscribeRequest = id;
+    this.#port.send({ type: "subscribe", id });
+    this.#subscribeTimer = setTimeout(() => this.#subscribeAnew(), answerTimeoutMs);
+  }
+
+  async #handleOffer(revision: number, sdp: string): Promise<void> {
+    if (!this.#ready || this.#closed) return;
+    this.#subscribeRequest = null;
+    clearTimeout(this.#subscribeTimer);
+    if (this.#subscribe !== null && !this.#subscribe.canContinueWith(sdp)) this.#closeSubscribe();
+    const connection = this.#subscribe ?? this.#newSubscribe(sdp);
+    this.#subscribe = connection;
+    try {
+      const answer = await connection.answer(sdp);
+      if (connection !== this.#subscribe || !this.#ready) return;
+      this.#port.send({ type: "answer", revision, sdp: answer });
+      this.#watchSubscribe(connection.state);
+    } catch {
+      if (connection === this.#subscribe) this.#subscribeLater();
+    }
+  }
+
+  #newSubscribe(firstOffer: string): SubscribeConnection {
+    const connection: SubscribeConnection = new SubscribeConnection(
+      this.#port.worker,
+      firstOffer,
+      (mid, stream) => this.#port.onStream(connection.number, mid, stream),
+      (state) => {
+        if (connection === this.#subscribe) this.#watchSubscribe(state);
+      },
+    );
+    this.#port.onSubscription(connection.number);
+    return connection;
+  }
+
+  #watchSubscribe(state: RTCPeerConnectionState): void {
+    this.#port.onState("subscribe", mediaConnection(state));
+    if (this.#subscribeRequest !== null) return;
+    clearTimeout(this.#subscribeTimer);
+    switch (state) {
+      case "connected":
+      case "closed":
+        return;
+      case "new":
+      case "connecting":
+        this.#subscribeTimer = setTimeout(() => this.#subscribeAnew(), connectPatienceMs);
+        return;
+      case "disconnected":
+        this.#subscribeTimer = setTimeout(() => this.#startSubscribe(), interruptedPatienceMs);
+        return;
+      case "failed":
+        this.#subscribeAnew();
+        return;
+    }
+  }
+
+  #subscribeLater(): void {
+    this.#subscribeRequest = null;
+    clearTimeout(this.#subscribeTimer);
+    this.#subscribeTimer = setTimeout(() => this.#subscribeAnew(), retryDelayMs);
+  }
+
+  #subscribeAnew(): void {
+    this.#closeSubscribe();
+    this.#startSubscribe();
+  }
+
+  #closeSubscribe(): void {
+    this.#subscribeRequest = null;
+    clearTimeout(this.#subscribeTimer);
+    if (this.#subscribe === null) return;
+    this.#subscribe.close();
+    this.#port.closeConnection(this.#subscribe.number);
+    this.#subscribe = null;
+    this.#port.onState("subscribe", "none");
+  }
+
+  // ----
+
+  #handleError(id: number | null, message: string): void {
+    if (id !== null && id === this.#publishRequest) {
+      // Refused a restart: it does not know that connection any more.
+      if (this.#restarting) this.#publishAnew();
+      else this.#publishLater();
+    } else if (id !== null && id === this.#subscribeRequest) {
+      this.#subscribeLater();
+    } else {
+      this.#port.onNotice({ code: "server-message", message, advice: "The meeting goes on; reload the page if something does not work." });
+    }
+  }
+
+  #nextRequest(): number {
+    this.#request += 1;
+    return this.#request;
+  }
+}

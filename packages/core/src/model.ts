@@ -1,0 +1,324 @@
+/** What is known of a meeting, how each event changes it, and what a user interface sees of it. Pure. */
+import type {
+  Connection,
+  MediaConnection,
+  MeetingError,
+  MeetingState,
+  Notice,
+  NoticeCode,
+  Participant,
+  ParticipantId,
+  Problem,
+  RoomName,
+  SafetyNumber,
+  Source,
+  SourceState,
+  WaitingReason,
+} from "./api.ts";
+import type { CaptureState } from "./capture.ts";
+import { unreachable } from "./check.ts";
+import type { Slot } from "./control.ts";
+import { sources } from "./ids.ts";
+import type { Proof } from "./messages.ts";
+import type { Announcement, RosterEntry, SessionEvent } from "./session-events.ts";
+
+const maxNotices = 8;
+
+/** From the socket and the session together; each leads on to the next, and any one back to "away". */
+export type Link =
+  | { readonly at: "idle" }
+  | { readonly at: "away"; readonly attempt: number } // no socket, or one that the server has not greeted
+  | { readonly at: "ready" } // the server knows us
+  | { readonly at: "waiting"; readonly reason: WaitingReason }
+  | { readonly at: "in" } // member of the group
+  | { readonly at: "left" }
+  | { readonly at: "failed"; readonly error: MeetingError };
+
+export interface Model {
+  readonly room: RoomName;
+  readonly link: Link;
+  /** performance.now() when `link` last came to where it is. */
+  readonly linkSince: number;
+  readonly hasEntered: boolean;
+  readonly roster: readonly RosterEntry[];
+  readonly epoch: { readonly era: number; readonly epoch: number } | null;
+  readonly safetyNumber: SafetyNumber | null;
+  readonly away: ReadonlySet<ParticipantId>;
+  readonly announced: ReadonlyMap<ParticipantId, Announcement>;
+  readonly subscription: number | null;
+  readonly slotSequence: number;
+  readonly slots: ReadonlyMap<string, Slot>;
+  readonly streams: ReadonlyMap<string, MediaStream>;
+  readonly proofs: ReadonlyMap<string, Proof>;
+  readonly protecting: ReadonlySet<Source>;
+  readonly capture: CaptureState;
+  readonly media: { readonly publish: MediaConnection; readonly subscribe: MediaConnection };
+  readonly notices: readonly Notice[];
+}
+
+export type Change =
+  | { readonly type: "socket"; readonly status: "connecting" | "open" | "closed"; readonly attempt: number }
+  | { readonly type: "session"; readonly event: SessionEvent; readonly calendarMs: number }
+  | { readonly type: "fail"; readonly error: MeetingError }
+  | { readonly type: "capture"; readonly capture: CaptureState }
+  | { readonly type: "slots"; readonly sequence: number; readonly slots: readonly Slot[] }
+  /** A new subscribing connection: nothing of the old one counts. */
+  | { readonly type: "subscription"; readonly connection: number }
+  | { readonly type: "stream"; readonly connection: number; readonly mid: string; readonly stream: MediaStream }
+  | { readonly type: "proof"; readonly proof: Proof }
+  | { readonly type: "protecting"; readonly source: Source; readonly on: boolean }
+  | { readonly type: "media"; readonly side: "publish" | "subscribe"; readonly state: MediaConnection }
+  | { readonly type: "notice"; readonly notice: Problem<NoticeCode>; readonly id: number }
+  | { readonly type: "dismiss"; readonly id: number };
+
+export function initialModel(room: RoomName, capture: CaptureState): Model {
+  return {
+    room,
+    link: { at: "idle" },
+    linkSince: 0,
+    hasEntered: false,
+    roster: [],
+    epoch: null,
+    safetyNumber: null,
+    away: new Set(),
+    announced: new Map(),
+    subscription: null,
+    slotSequence: -1,
+    slots: new Map(),
+    streams: new Map(),
+    proofs: new Map(),
+    protecting: new Set(),
+    capture,
+    media: { publish: "none", subscribe: "none" },
+    notices: [],
+  };
+}
+
+export function reduce(model: Model, change: Change, now: number): Model {
+  switch (change.type) {
+    case "socket":
+      // An open socket is not yet a server that knows us: the session's "ready" says so.
+      return change.status === "open" ? model : moveTo(model, { at: "away", attempt: change.attempt }, now);
+    case "session":
+      return reduceSession(model, change.event, change.calendarMs, now);
+    case "fail":
+      return moveTo(model, { at: "failed", error: change.error }, now);
+    case "capture":
+      return { ...model, capture: change.capture };
+    case "slots":
+      // Messages of an older mapping may not overtake a newer one; a server that started anew counts from the start,
+      // and then there is a new subscription.
+      if (change.sequence <= model.slotSequence) return model;
+      return {
+        ...model,
+        slotSequence: change.sequence,
+        slots: new Map(change.slots.map((slot) => [slot.mid, slot])),
+      };
+    case "subscription":
+      return {
+        ...model,
+        subscription: change.connection,
+        slotSequence: -1,
+        slots: new Map(),
+        streams: new Map(),
+        proofs: new Map(),
+      };
+    case "stream":
+      if (change.connection !== model.subscription) return model;
+      return { ...model, streams: new Map(model.streams).set(change.mid, change.stream) };
+    case "proof":
+      if (change.proof.connection !== model.subscription) return model;
+      return { ...model, proofs: new Map(model.proofs).set(change.proof.mid, change.proof) };
+    case "protecting": {
+      const protecting = new Set(model.protecting);
+      if (change.on) protecting.add(change.source);
+      else protecting.delete(change.source);
+      return { ...model, protecting };
+    }
+    case "media":
+      return { ...model, media: { ...model.media, [change.side]: change.state } };
+    case "notice": {
+      const others = model.notices.filter((notice) => notice.code !== change.notice.code);
+      return { ...model, notices: [...others, { ...change.notice, id: change.id }].slice(-maxNotices) };
+    }
+    case "dismiss":
+      return { ...model, notices: model.notices.filter((notice) => notice.id !== change.id) };
+    default:
+      return unreachable(change);
+  }
+}
+
+function moveTo(model: Model, link: Link, now: number): Model {
+  // Both are final.
+  if (model.link.at === "left" || model.link.at === "failed") return model;
+  return { ...model, link, linkSince: model.link.at === link.at ? model.linkSince : now };
+}
+
+function reduceSession(model: Model, event: SessionEvent, calendarMs: number, now: number): Model {
+  switch (event.type) {
+    case "ready":
+      return moveTo(model, event.resumed && model.roster.length > 0 ? { at: "in" } : { at: "ready" }, now);
+    case "waiting":
+      return moveTo(model, { at: "waiting", reason: waitingReasons[event.reason] }, now);
+    case "epoch": {
+      const members = new Set(event.roster.map((member) => member.incarnation));
+      return moveTo(
+        {
+          ...model,
+          hasEntered: true,
+          roster: event.roster,
+          epoch: { era: event.era, epoch: event.epoch },
+          safetyNumber: {
+            groups: event.safety_number.split(" "),
+            qrBits: parseHex(event.authenticator),
+            previous: event.previous?.split(" ") ?? null,
+            reason: {
+              kind: event.reason.kind === "new_era" ? "new-era" : event.reason.kind,
+              joined: event.reason.joined,
+              left: event.reason.left,
+            },
+            changedAt: calendarMs,
+          },
+          away: new Set([...model.away].filter((id) => members.has(id))),
+          announced: new Map([...model.announced].filter(([id]) => members.has(id))),
+        },
+        { at: "in" },
+        now,
+      );
+    }
+    case "departed":
+      return { ...model, away: new Set(model.away).add(event.incarnation) };
+    case "present": {
+      const away = new Set(model.away);
+      if (event.connected) away.delete(event.incarnation);
+      else away.add(event.incarnation);
+      return { ...model, away };
+    }
+    case "announcement":
+      return { ...model, announced: new Map(model.announced).set(event.incarnation, event.announcement) };
+    case "rejoining":
+      return moveTo({ ...model, roster: [], away: new Set(), announced: new Map() }, { at: "away", attempt: 0 }, now);
+    case "error":
+      if (!event.fatal) return model;
+      return moveTo(model, { at: "failed", error: refused(event.text) }, now);
+    case "left":
+      return moveTo(model, { at: "left" }, now);
+    case "keys":
+      return model;
+    default:
+      return unreachable(event);
+  }
+}
+
+const waitingReasons = {
+  no_secret: "no-secret",
+  not_admitted: "not-admitted",
+  empty: "empty",
+} as const satisfies Readonly<Record<string, WaitingReason>>;
+
+function refused(words: string): MeetingError {
+  return {
+    code: "server-refused",
+    message: words === "" ? "The server refused the connection." : words,
+    advice: "Reload the page to try again. If it goes on, ask whoever runs the server.",
+  };
+}
+
+function parseHex(digits: string): Uint8Array {
+  return Uint8Array.from(digits.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
+}
+
+// ---- What is shown ----
+
+export function view(model: Model): MeetingState {
+  return {
+    room: model.room,
+    connection: viewConnection(model),
+    participants: model.roster.map((member) => (member.self ? viewSelf(model, member) : viewOther(model, member))),
+    self: model.roster.find((member) => member.self)?.incarnation ?? null,
+    safetyNumber: model.safetyNumber,
+    local: model.capture.local,
+    devices: model.capture.devices,
+    media: model.media,
+    notices: model.notices,
+  };
+}
+
+function viewConnection(model: Model): Connection {
+  const { link, linkSince: since, hasEntered } = model;
+  switch (link.at) {
+    case "idle":
+      return { status: "idle" };
+    case "away":
+      return hasEntered ? { status: "reconnecting", attempt: link.attempt, since } : { status: "connecting" };
+    case "ready":
+      return hasEntered ? { status: "reconnecting", attempt: 0, since } : { status: "waiting", since, reason: null };
+    case "waiting":
+      return { status: "waiting", since, reason: link.reason };
+    case "in":
+      return { status: "in-room" };
+    case "left":
+      return { status: "left" };
+    case "failed":
+      return { status: "failed", error: link.error };
+  }
+}
+
+function viewSelf(model: Model, member: RosterEntry): Participant {
+  const { local, cameraStream, screenStream } = model.capture;
+  const state = (source: Source, stream: MediaStream | null): SourceState => ({
+    on: local[source].status === "on",
+    stream,
+    proof: local[source].status === "on" && model.protecting.has(source) ? "encrypted" : "none",
+  });
+  return {
+    ...identity(member),
+    connected: model.link.at === "in",
+    microphone: state("microphone", null), // nobody wants to hear oneself
+    camera: state("camera", cameraStream),
+    screen: state("screen", screenStream),
+  };
+}
+
+function viewOther(model: Model, member: RosterEntry): Participant {
+  const announced = model.announced.get(member.incarnation);
+  const state = (source: Source): SourceState => {
+    const stream = provenStream(model, member.incarnation, source);
+    return { on: announced?.[source] ?? false, stream, proof: stream === null ? "none" : "encrypted" };
+  };
+  return {
+    ...identity(member),
+    connected: !model.away.has(member.incarnation),
+    microphone: state("microphone"),
+    camera: state("camera"),
+    screen: state("screen"),
+  };
+}
+
+function identity(member: RosterEntry): Pick<Participant, "id" | "leaf" | "name" | "isSelf" | "device"> {
+  return { id: member.incarnation, leaf: member.leaf, name: member.name, isSelf: member.self, device: member.device };
+}
+
+/**
+ * The slot whose frames decrypt with this member's key. The server's mapping can only hide a stream: if it names
+ * somebody else than the key does, the slot is shown under nobody.
+ */
+function provenStream(model: Model, id: ParticipantId, source: Source): MediaStream | null {
+  for (const proof of model.proofs.values()) {
+    if (proof.incarnation !== id || proof.source !== source) continue;
+    const slot = model.slots.get(proof.mid);
+    if (slot?.incarnation === id && slot.source === source) return model.streams.get(proof.mid) ?? null;
+  }
+  return null;
+}
+
+/** What we tell the other members. */
+export function ownAnnouncement(capture: CaptureState): Announcement {
+  const on = (source: Source): boolean => capture.local[source].status === "on";
+  return { microphone: on("microphone"), camera: on("camera"), screen: on("screen") };
+}
+
+/** What is being sent: the sources that are on and have a live track. */
+export function activeSources(capture: CaptureState): readonly Source[] {
+  return sources.filter((source) => capture.local[source].status === "on" && capture.tracks[source] !== null);
+}

@@ -1,0 +1,60 @@
+/** What the publishing and the subscribing connection have in common. */
+import type { MediaConnection } from "./api.ts";
+
+/** Chromium's switch that makes a connection without transform send nothing at all; Firefox ignores it. */
+interface ClosedConfiguration extends RTCConfiguration {
+  readonly encodedInsertableStreams: true;
+}
+
+let connections = 0;
+
+/** Distinguishes the connections of this page, in what the worker counts and reports. */
+export function nextConnectionNumber(): number {
+  connections += 1;
+  return connections;
+}
+
+export function newPeerConnection(): RTCPeerConnection {
+  const configuration: ClosedConfiguration = {
+    // No STUN server: ours is reachable by its own candidates and learns our address from the checks.
+    iceServers: [],
+    bundlePolicy: "max-bundle",
+    rtcpMuxPolicy: "require",
+    encodedInsertableStreams: true,
+  };
+  return new RTCPeerConnection(configuration);
+}
+
+export function mediaConnection(state: RTCPeerConnectionState): MediaConnection {
+  switch (state) {
+    case "new":
+    case "connecting":
+      return "connecting";
+    case "connected":
+      return "connected";
+    case "disconnected":
+      return "interrupted";
+    case "failed":
+      return "failed";
+    case "closed":
+      return "none";
+  }
+}
+
+const allowedCodecs = {
+  audio: ["audio/opus"],
+  video: ["video/vp8", "video/rtx"],
+} as const;
+
+/** Only codecs whose frames we know how to wrap: opus, and VP8 with its retransmissions. */
+export function restrictCodecs(transceiver: RTCRtpTransceiver, kind: "audio" | "video"): void {
+  const all = RTCRtpReceiver.getCapabilities(kind)?.codecs ?? [];
+  const codecs = all.filter((codec) => allowedCodecs[kind].some((allowed) => allowed === codec.mimeType.toLowerCase()));
+  transceiver.setCodecPreferences(codecs);
+}
+
+/** The value of the first line with that prefix. */
+export function sdpLine(sdp: string, prefix: string): string | null {
+  const line = sdp.split(/\r?\n/).find((candidate) => candidate.startsWith(prefix));
+  return line === undefined ? null : line.slice(prefix.length);
+}

@@ -1,0 +1,67 @@
+/** The subscribing connection: the server offers slots, each gets its transform in the turn of its track event. */
+import type { TransformOptions } from "./messages.ts";
+import { newPeerConnection, nextConnectionNumber, sdpLine } from "./peer.ts";
+
+export class SubscribeConnection {
+  readonly number = nextConnectionNumber();
+  readonly #connection = newPeerConnection();
+  readonly #fingerprint: string | null;
+
+  constructor(
+    worker: Worker,
+    firstOffer: string,
+    onTrack: (mid: string, stream: MediaStream) => void,
+    onState: (state: RTCPeerConnectionState) => void,
+  ) {
+    this.#fingerprint = serverFingerprint(firstOffer);
+    this.#connection.ontrack = ({ transceiver, receiver, track }) => {
+      const mid = transceiver.mid ?? "";
+      const kind = track.kind === "audio" ? "audio" : "video";
+      const options: TransformOptions = { role: "receiver", connection: this.number, mid, kind };
+      receiver.transform = new RTCRtpScriptTransform(worker, options);
+      onTrack(mid, new MediaStream([track]));
+    };
+    this.#connection.onconnectionstatechange = () => onState(this.#connection.connectionState);
+  }
+
+  get state(): RTCPeerConnectionState {
+    return this.#connection.connectionState;
+  }
+
+  /** False for the offer of a server that started anew: it needs a new connection. */
+  canContinueWith(offer: string): boolean {
+    return this.#fingerprint === serverFingerprint(offer) && this.#connection.connectionState !== "closed";
+  }
+
+  async answer(offer: string): Promise<string> {
+    await this.#connection.setRemoteDescription({ type: "offer", sdp: offer });
+    await this.#connection.setLocalDescription(await this.#connection.createAnswer());
+    return this.#connection.localDescription?.sdp ?? "";
+  }
+
+  /** By mid. */
+  async inbound(): Promise<ReadonlyMap<string, RTCInboundRtpStreamStats>> {
+    const found = new Map<string, RTCInboundRtpStreamStats>();
+    for (const transceiver of this.#connection.getTransceivers()) {
+      if (transceiver.mid === null) continue;
+      for (const report of (await transceiver.receiver.getStats()).values() as Iterable<RTCStats>) {
+        if (isInbound(report)) found.set(transceiver.mid, report);
+      }
+    }
+    return found;
+  }
+
+  close(): void {
+    this.#connection.ontrack = null;
+    this.#connection.onconnectionstatechange = null;
+    this.#connection.close();
+  }
+}
+
+function isInbound(report: RTCStats): report is RTCInboundRtpStreamStats {
+  return report.type === "inbound-rtp";
+}
+
+function serverFingerprint(sdp: string): string | null {
+  return sdpLine(sdp, "a=fingerprint:");
+}

@@ -1,0 +1,179 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { MeetingState } from "../src/api.ts";
+import type { CaptureState } from "../src/capture.ts";
+import { isParticipantId } from "../src/ids.ts";
+import { parseRoomName } from "../src/link.ts";
+import { type Change, initialModel, type Model, reduce, view } from "../src/model.ts";
+import { parseSessionEvent, type SessionEvent } from "../src/session-events.ts";
+
+const ada = "aa".repeat(16);
+const bo = "bb".repeat(16);
+const capture: CaptureState = {
+  local: { microphone: { status: "off" }, camera: { status: "off" }, screen: { status: "off" } },
+  devices: { available: [], chosen: { microphone: null, camera: null, speaker: null } },
+  tracks: { microphone: null, camera: null, screen: null },
+  cameraStream: null,
+  screenStream: null,
+};
+
+function id(text: string) {
+  assert.ok(isParticipantId(text));
+  return text;
+}
+
+function start(): Model {
+  const room = parseRoomName("test");
+  assert.ok(room !== null);
+  return initialModel(room, capture);
+}
+
+function event(value: unknown): SessionEvent {
+  const parsed = parseSessionEvent(JSON.stringify(value));
+  assert.ok(parsed !== null);
+  return parsed;
+}
+
+function epoch(members: readonly string[], number = 0): SessionEvent {
+  return event({
+    type: "epoch",
+    era: 0,
+    epoch: number,
+    self: 0,
+    roster: members.map((member, leaf) => ({ leaf, incarnation: member, name: `name ${leaf}`, device: "d0", self: leaf === 0 })),
+    safety_number: "12345 67890 12345 67890 12345 67890",
+    authenticator: "00ff10",
+    previous: null,
+    reason: { kind: number === 0 ? "entered" : "changed", joined: [], left: [] },
+    committer: null,
+    designated: 0,
+  });
+}
+
+function after(model: Model, ...changes: readonly (Change | SessionEvent)[]): Model {
+  return changes.reduce<Model>((before, change) => {
+    const wrapped: Change = isSessionEvent(change) ? { type: "session", event: change, calendarMs: 5 } : change;
+    return reduce(before, wrapped, 1);
+  }, model);
+}
+
+function isSessionEvent(change: Change | SessionEvent): change is SessionEvent {
+  return ["ready", "waiting", "epoch", "departed", "present", "announcement", "keys", "rejoining", "error", "left"].includes(change.type);
+}
+
+const ready = event({ type: "ready", incarnation: ada, resumed: false });
+const resumed = event({ type: "ready", incarnation: ada, resumed: true });
+const open: Change = { type: "socket", status: "open", attempt: 0 };
+const connecting: Change = { type: "socket", status: "connecting", attempt: 1 };
+const closed: Change = { type: "socket", status: "closed", attempt: 0 };
+const status = (model: Model): MeetingState["connection"]["status"] => view(model).connection.status;
+
+test("the way into a room: idle, connecting, waiting, in the room", () => {
+  let model = start();
+  assert.equal(status(model), "idle");
+  model = after(model, connecting, open);
+  assert.equal(status(model), "connecting");
+  model = after(model, ready);
+  assert.equal(status(model), "waiting");
+  model = after(model, epoch([ada]));
+  assert.equal(status(model), "in-room");
+});
+
+test("a lost connection is shown as reconnecting until the session resumed, and the participants stay", () => {
+  let model = after(start(), connecting, open, ready, epoch([ada, bo]));
+  model = after(model, closed);
+  assert.equal(status(model), "reconnecting");
+  model = after(model, connecting, open);
+  assert.equal(status(model), "reconnecting");
+  assert.equal(view(model).participants.length, 2);
+  assert.equal(status(after(model, resumed)), "in-room");
+});
+
+test("left and failed are final", () => {
+  const left = after(start(), connecting, event({ type: "left" }));
+  assert.equal(status(after(left, connecting, ready)), "left");
+  const failed = after(start(), event({ type: "error", code: 3, text: "No.", fatal: true }));
+  assert.equal(status(after(failed, connecting, epoch([ada]))), "failed");
+});
+
+function stream(): MediaStream {
+  return {} as unknown as MediaStream; // an identity is all that the model uses of it
+}
+
+const proof = (who: string, source: "camera" | "screen" = "camera"): Change => ({
+  type: "proof",
+  proof: { connection: 4, mid: "v0", incarnation: id(who), leaf: 1, source },
+});
+const slots = (sequence: number, who: string, source: "camera" | "screen" = "camera"): Change => ({
+  type: "slots",
+  sequence,
+  slots: [{ mid: "v0", incarnation: id(who), source }],
+});
+const camera = (model: Model, who: string) => view(model).participants.find((one) => one.id === who)?.camera;
+
+test("a stream is shown only when its frames decrypt with the key of the member that the slot is said to carry", () => {
+  const media = stream();
+  const inRoom = after(start(), connecting, open, ready, epoch([ada, bo]), { type: "subscription", connection: 4 }, { type: "stream", connection: 4, mid: "v0", stream: media });
+  const claimed = after(inRoom, slots(1, bo));
+  assert.equal(camera(claimed, bo)?.stream, null);
+  assert.equal(camera(claimed, bo)?.proof, "none");
+  const proven = after(claimed, proof(bo));
+  assert.equal(camera(proven, bo)?.stream, media);
+  assert.equal(camera(proven, bo)?.proof, "encrypted");
+  // The server says the slot carries somebody else's, or another source: nobody's picture is shown under a wrong name.
+  assert.equal(camera(after(claimed, proof(bo, "screen")), bo)?.stream, null);
+  assert.equal(camera(after(proven, slots(2, ada)), bo)?.stream, null);
+  assert.equal(camera(after(proven, { type: "slots", sequence: 2, slots: [] }), bo)?.stream, null);
+});
+
+test("an older mapping of slots does not replace a newer one", () => {
+  const model = after(start(), { type: "subscription", connection: 4 }, slots(5, bo), slots(4, ada));
+  assert.equal(model.slots.get("v0")?.incarnation, bo);
+});
+
+test("proofs and streams of a closed connection do not count", () => {
+  const model = after(start(), { type: "subscription", connection: 5 }, proof(bo), { type: "stream", connection: 4, mid: "v0", stream: stream() });
+  assert.equal(model.proofs.size, 0);
+  assert.equal(model.streams.size, 0);
+});
+
+test("what a member announces and its connection are shown, and forgotten with it", () => {
+  let model = after(
+    start(),
+    connecting,
+    open,
+    ready,
+    epoch([ada, bo]),
+    event({ type: "application", leaf: 1, incarnation: bo, text: '{"type":"state","microphone":true,"camera":false,"screen":false}' }),
+    event({ type: "present", incarnation: bo, connected: false }),
+  );
+  const other = view(model).participants[1];
+  assert.equal(other?.microphone.on, true);
+  assert.equal(other?.camera.on, false);
+  assert.equal(other?.connected, false);
+  model = after(model, epoch([ada], 1));
+  assert.equal(model.announced.size, 0);
+  assert.equal(model.away.size, 0);
+});
+
+test("an application message that is not an announcement is passed over", () => {
+  for (const text of ["", "null", "[]", '{"type":"state"}', '{"type":"dance","microphone":true,"camera":true,"screen":true}']) {
+    assert.equal(parseSessionEvent(JSON.stringify({ type: "application", leaf: 1, incarnation: bo, text })), null, text);
+  }
+});
+
+test("the safety number comes in groups, with all its bits and the time of its change", () => {
+  const number = view(after(start(), epoch([ada]))).safetyNumber;
+  assert.deepEqual(number?.groups, ["12345", "67890", "12345", "67890", "12345", "67890"]);
+  assert.deepEqual([...(number?.qrBits ?? [])], [0, 255, 16]);
+  assert.equal(number?.changedAt, 5);
+  assert.equal(number?.previous, null);
+});
+
+test("a notice replaces the one of the same kind and can be dismissed", () => {
+  const notice = { code: "device-lost", message: "m", advice: "a" } as const;
+  let model = after(start(), { type: "notice", notice, id: 1 }, { type: "notice", notice, id: 2 });
+  assert.deepEqual(model.notices.map((one) => one.id), [2]);
+  model = after(model, { type: "dismiss", id: 2 });
+  assert.deepEqual(model.notices, []);
+});
