@@ -17,3 +17,17 @@ link_libraries(satsuma_wasm_support)
 function(satsuma_wasm_module name)
   target_link_options(${name} PRIVATE -mexec-model=reactor -Wl,--strip-all)
 endfunction()
+
+# GoogleTest from the distribution's sources, so that satsuma_test works here too (run by node, see CMAKE_CROSSCOMPILING_EMULATOR).
+set(googletest /usr/src/googletest/googletest)
+if((NOT DEFINED BUILD_TESTING OR BUILD_TESTING) AND EXISTS ${googletest}/src/gtest-all.cc)
+  add_library(satsuma_wasm_gtest STATIC ${googletest}/src/gtest-all.cc ${googletest}/src/gtest_main.cc)
+  target_include_directories(satsuma_wasm_gtest PRIVATE ${googletest})
+  target_include_directories(satsuma_wasm_gtest SYSTEM PUBLIC ${googletest}/include)
+  target_compile_definitions(satsuma_wasm_gtest PUBLIC GTEST_HAS_PTHREAD=0 GTEST_HAS_STREAM_REDIRECTION=0
+    GTEST_HAS_DEATH_TEST=0 GTEST_HAS_FILE_SYSTEM=0 GTEST_HAS_EXCEPTIONS=0)
+  target_link_libraries(satsuma_wasm_gtest PUBLIC wasi-emulated-signal)
+  target_compile_definitions(satsuma_wasm_gtest PRIVATE _WASI_EMULATED_SIGNAL)
+  add_library(GTest::gtest ALIAS satsuma_wasm_gtest)
+  add_library(GTest::gtest_main ALIAS satsuma_wasm_gtest)
+endif()

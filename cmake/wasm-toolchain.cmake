@@ -26,3 +26,4 @@ set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
 
 set(SATSUMA_WASM ON CACHE BOOL "build the browser module instead of the native programs" FORCE)
+set(CMAKE_CROSSCOMPILING_EMULATOR node --no-warnings ${CMAKE_CURRENT_LIST_DIR}/../scripts/run-wasm.mjs)
