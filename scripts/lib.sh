@@ -96,6 +96,8 @@ build_wasm() {
 
 build_web() {
   node_modules
+  # Where packages/core takes it from.
+  install -D -m 644 "$root/build/wasm/apps/wasm/satsuma.wasm" "$root/packages/core/wasm/satsuma.wasm"
   local now
   now=$(fingerprint packages package-lock.json)-$(sha256sum <"$root/build/wasm/apps/wasm/satsuma.wasm" | cut -c1-16)
   if ! up_to_date web "$now" || [[ ! -f $root/packages/web/dist/index.html ]]; then
