@@ -1,80 +1,13 @@
 #pragma once
 
-#include <map>
 #include <optional>
 
-#include "mls/tree/ratchet_tree.h"
-#include "mls/tree/validation.h"
-#include "mls/wire/message.h"
+#include "mls/tree/commit_rules.h"
 
 namespace satsuma::mls {
 
-inline constexpr ErrorCode mls_group_mismatch{"mls_group_mismatch", ErrorKind::peer};
-inline constexpr ErrorCode mls_epoch_mismatch{"mls_epoch_mismatch", ErrorKind::peer};
-inline constexpr ErrorCode mls_sender_invalid{"mls_sender_invalid", ErrorKind::peer};
-inline constexpr ErrorCode mls_not_a_commit{"mls_not_a_commit", ErrorKind::peer};
-inline constexpr ErrorCode mls_proposal_reference_unknown{"mls_proposal_reference_unknown", ErrorKind::peer};
-inline constexpr ErrorCode mls_proposal_list_invalid{"mls_proposal_list_invalid", ErrorKind::peer};
-inline constexpr ErrorCode mls_path_required{"mls_path_required", ErrorKind::peer};
 inline constexpr ErrorCode mls_ratchet_tree_missing{"mls_ratchet_tree_missing", ErrorKind::peer};
 inline constexpr ErrorCode mls_stale_stage{"mls_stale_stage", ErrorKind::caller};
-
-/// One occupied leaf.
-struct Member {
-  LeafIndex leaf;
-  Bytes signature_key;
-  Credential credential;
-};
-
-/// What a commit does to the membership, for whoever checks policy before it is applied.
-struct AddedMember {
-  LeafIndex leaf;
-  KeyPackage key_package;
-};
-struct ChangedMember {
-  LeafIndex leaf;
-  LeafNode before;
-  LeafNode after;
-};
-struct CommitEffects {
-  /// Empty when a new member joins by an external commit; it then stands in `joined_by_external_commit`.
-  std::optional<LeafIndex> committer;
-  std::optional<LeafIndex> joined_by_external_commit;
-  std::vector<AddedMember> added;
-  std::vector<Member> removed;          ///< as they were before
-  std::vector<ChangedMember> updated;   ///< by Update proposals, and the committer's own leaf when there is a path
-  bool all_proposals_by_value = true;
-  bool extensions_changed = false;
-  std::vector<PreSharedKeyId> psks;     ///< in the order of the commit
-  std::optional<ReInit> reinit;
-  std::optional<Bytes> external_init;   ///< kem_output
-};
-
-/// A proposal that the commit may refer to, received and authenticated in this epoch.
-struct KnownProposal {
-  Proposal proposal;
-  Sender sender;
-};
-using ProposalCache = std::map<Bytes, KnownProposal>; ///< by ProposalRef
-
-/// The public outcome of a commit: shared by PublicGroup and Group.
-struct CommitTransition {
-  CommitEffects effects;
-  RatchetTree tree;                     ///< with the path merged
-  RatchetTree tree_before_path;         ///< proposals applied, path not
-  GroupContext context;                 ///< next epoch, complete
-  Bytes interim_transcript_hash;        ///< next epoch, with the message's confirmation tag
-  LeafIndex path_leaf;                  ///< committer's leaf in `tree`
-  std::vector<LeafIndex> added_leaves;
-};
-
-/// RFC 9420 s.12.4.2 without what needs secrets (membership tag, confirmation tag, path secrets, PSK values).
-/// `signature_checked`: the caller has verified the content's signature.
-Result<CommitTransition> evaluate_commit(const RatchetTree& tree, const GroupContext& context, ByteView interim_transcript_hash,
-                                         const AuthenticatedContent& content, const ProposalCache& proposals);
-
-/// The signature key of a sender (s.6.1), or mls_sender_invalid.
-Result<Bytes> sender_signature_key(const RatchetTree& tree, const GroupContext& context, const FramedContent& content);
 
 class PublicGroup;
 
@@ -133,11 +66,5 @@ class PublicGroup {
   Bytes interim_transcript_hash_;
   ProposalCache proposals_;
 };
-
-/// s.8.2.
-Bytes confirmed_transcript_hash(const SuiteParameters& suite, ByteView interim_before, const AuthenticatedContent& commit);
-Bytes interim_transcript_hash(const SuiteParameters& suite, ByteView confirmed, ByteView confirmation_tag);
-
-std::vector<Member> list_members(const RatchetTree& tree);
 
 } // namespace satsuma::mls

@@ -1,0 +1,316 @@
+#include "mls/tree/commit_rules.h"
+
+#include <algorithm>
+#include <set>
+
+namespace satsuma::mls {
+
+using namespace tree_math;
+
+namespace {
+
+Member member_at(const RatchetTree& tree, LeafIndex leaf) {
+  const LeafNode& node = *tree.leaf(leaf);
+  return {leaf, node.signature_key, node.credential};
+}
+
+Result<void> verify_psk_id(const RatchetTree& tree, const PreSharedKeyId& id) {
+  // s.12.1.4. The usages reinit and branch belong to a Welcome alone.
+  if (id.type == PreSharedKeyId::Type::resumption && id.usage != ResumptionUsage::application) return mls_proposal_list_invalid;
+  if (id.nonce.size() != tree.suite().hash_size()) return mls_proposal_list_invalid;
+  return {};
+}
+
+// s.12.1.7: what the new extensions demand holds for every member; their own data parses.
+Result<void> verify_group_extensions(const Extensions& extensions) {
+  if (const Extension* required = find_extension(extensions, extension_type::required_capabilities)) {
+    SATSUMA_TRY_VOID(codec::decode<RequiredCapabilities>(required->data));
+  }
+  if (const Extension* senders = find_extension(extensions, extension_type::external_senders)) {
+    ByteReader reader(senders->data);
+    SATSUMA_TRY_VOID(codec::read_vector<ExternalSender>(reader));
+    SATSUMA_TRY_VOID(reader.expect_end());
+  }
+  return {};
+}
+
+// s.12.2, the list as a whole.
+Result<void> verify_list(const std::vector<ResolvedProposal>& proposals, std::optional<LeafIndex> committer) {
+  std::set<LeafIndex> touched;
+  std::vector<const PreSharedKeyId*> psks;
+  std::size_t context_extensions = 0;
+  std::size_t external_inits = 0;
+  std::size_t removes = 0;
+  for (const ResolvedProposal& resolved : proposals) {
+    const Proposal& proposal = *resolved.proposal;
+    if (!committer) {
+      // An external commit: by value; ExternalInit, Remove and PreSharedKey only.
+      if (resolved.by_reference) return mls_proposal_list_invalid;
+      const std::uint16_t type = proposal.type();
+      if (type != proposal_type::external_init && type != proposal_type::remove && type != proposal_type::psk) return mls_proposal_list_invalid;
+    }
+    if (proposal.as<Update>() != nullptr) {
+      // Only somebody else's, and so by reference.
+      if (!resolved.by_reference || resolved.sender.type != SenderType::member || resolved.sender.leaf() == committer) return mls_proposal_list_invalid;
+      if (!touched.insert(resolved.sender.leaf()).second) return mls_proposal_list_invalid;
+    } else if (const auto* remove = proposal.as<Remove>()) {
+      if (remove->removed == committer || !touched.insert(remove->removed).second) return mls_proposal_list_invalid;
+      ++removes;
+    } else if (const auto* psk = proposal.as<PreSharedKey>()) {
+      for (const PreSharedKeyId* other : psks) {
+        if (*other == psk->id) return mls_proposal_list_invalid;
+      }
+      psks.push_back(&psk->id);
+    } else if (proposal.as<GroupContextExtensions>() != nullptr) {
+      ++context_extensions;
+    } else if (proposal.as<ReInit>() != nullptr) {
+      if (proposals.size() != 1) return mls_proposal_list_invalid;
+    } else if (proposal.as<ExternalInit>() != nullptr) {
+      ++external_inits;
+    }
+  }
+  if (context_extensions > 1) return mls_proposal_list_invalid;
+  if (external_inits != (committer ? 0u : 1u)) return mls_proposal_list_invalid;
+  if (!committer && removes > 1) return mls_proposal_list_invalid;
+  return {};
+}
+
+} // namespace
+
+Result<void> verify_proposal(const RatchetTree& tree, const GroupContext& context, const Proposal& proposal, const Sender& sender) {
+  const std::uint16_t type = proposal.type();
+  switch (sender.type) {
+    case SenderType::member:
+      if (tree.leaf(sender.leaf()) == nullptr) return mls_sender_invalid;
+      if (type == proposal_type::external_init) return mls_proposal_list_invalid; // stands in external commits alone
+      break;
+    case SenderType::external:
+      if (type == proposal_type::update || type == proposal_type::external_init) return mls_sender_invalid;
+      break;
+    case SenderType::new_member_proposal:
+      if (type != proposal_type::add) return mls_sender_invalid;
+      break;
+    case SenderType::new_member_commit: return mls_sender_invalid;
+  }
+  if (const auto* add = proposal.as<Add>()) {
+    if (add->key_package.cipher_suite != context.cipher_suite) return mls_key_package_invalid;
+    return verify_key_package(add->key_package);
+  }
+  if (const auto* update = proposal.as<Update>()) {
+    if (update->leaf_node.source != LeafNodeSource::update) return mls_leaf_source_wrong;
+    if (update->leaf_node.encryption_key == tree.leaf(sender.leaf())->encryption_key) return mls_leaf_key_duplicate;
+    return verify_leaf(tree.suite(), update->leaf_node, context.group_id, sender.leaf(), {});
+  }
+  if (const auto* remove = proposal.as<Remove>()) {
+    if (tree.leaf(remove->removed) == nullptr) return mls_leaf_unknown;
+    return {};
+  }
+  if (const auto* psk = proposal.as<PreSharedKey>()) return verify_psk_id(tree, psk->id);
+  if (const auto* reinit = proposal.as<ReInit>()) {
+    if (reinit->version < context.version) return mls_proposal_list_invalid;
+    return {};
+  }
+  if (const auto* extensions = proposal.as<GroupContextExtensions>()) return verify_group_extensions(extensions->extensions);
+  return {};
+}
+
+Result<AppliedProposals> apply_proposals(const RatchetTree& tree, const GroupContext& context, const std::vector<ResolvedProposal>& proposals,
+                                         std::optional<LeafIndex> committer) {
+  SATSUMA_TRY_VOID(verify_list(proposals, committer));
+  AppliedProposals out{tree, context.extensions, {}, proposals.empty()};
+  out.effects.committer = committer;
+  for (const ResolvedProposal& resolved : proposals) {
+    if (!committer) {
+      // verify_proposal is about what may be sent alone; of an external commit's list this is what remains.
+      if (const auto* psk = resolved.proposal->as<PreSharedKey>()) SATSUMA_TRY_VOID(verify_psk_id(tree, psk->id));
+    } else {
+      SATSUMA_TRY_VOID(verify_proposal(tree, context, *resolved.proposal, resolved.sender));
+    }
+    out.effects.all_proposals_by_value = out.effects.all_proposals_by_value && !resolved.by_reference;
+    const std::uint16_t type = resolved.proposal->type();
+    if (type != proposal_type::add && type != proposal_type::psk && type != proposal_type::reinit) out.path_required = true; // s.17.4
+  }
+  // s.12.3: the order of application.
+  for (const ResolvedProposal& resolved : proposals) {
+    if (const auto* extensions = resolved.proposal->as<GroupContextExtensions>()) {
+      out.extensions = extensions->extensions;
+      out.effects.extensions_changed = true;
+    }
+  }
+  for (const ResolvedProposal& resolved : proposals) {
+    if (const auto* update = resolved.proposal->as<Update>()) {
+      const LeafIndex leaf = resolved.sender.leaf();
+      out.effects.updated.push_back({leaf, *out.tree.leaf(leaf), update->leaf_node});
+      SATSUMA_TRY_VOID(out.tree.update_leaf(leaf, update->leaf_node));
+    }
+  }
+  for (const ResolvedProposal& resolved : proposals) {
+    if (const auto* remove = resolved.proposal->as<Remove>()) {
+      if (out.tree.leaf(remove->removed) == nullptr) return mls_leaf_unknown;
+      out.effects.removed.push_back(member_at(out.tree, remove->removed));
+      SATSUMA_TRY_VOID(out.tree.remove_leaf(remove->removed));
+    }
+  }
+  for (const ResolvedProposal& resolved : proposals) {
+    if (const auto* add = resolved.proposal->as<Add>()) {
+      SATSUMA_TRY(const LeafIndex leaf, out.tree.add_leaf(add->key_package.leaf_node));
+      out.effects.added.push_back({leaf, add->key_package});
+    } else if (const auto* psk = resolved.proposal->as<PreSharedKey>()) {
+      out.effects.psks.push_back(psk->id);
+    } else if (const auto* reinit = resolved.proposal->as<ReInit>()) {
+      out.effects.reinit = *reinit;
+    } else if (const auto* external_init = resolved.proposal->as<ExternalInit>()) {
+      out.effects.external_init = external_init->kem_output;
+    }
+  }
+  // Everyone supports what the group now demands; otherwise only who is new needs a look.
+  if (out.effects.extensions_changed) {
+    for (const LeafIndex member : out.tree.members()) SATSUMA_TRY_VOID(verify_leaf_capabilities(*out.tree.leaf(member), out.extensions));
+  } else {
+    for (const AddedMember& added : out.effects.added) SATSUMA_TRY_VOID(verify_leaf_capabilities(added.key_package.leaf_node, out.extensions));
+    for (const ChangedMember& changed : out.effects.updated) SATSUMA_TRY_VOID(verify_leaf_capabilities(changed.after, out.extensions));
+  }
+  SATSUMA_TRY_VOID(verify_leaves_together(out.tree));
+  return out;
+}
+
+Result<Bytes> sender_signature_key(const RatchetTree& tree, const GroupContext& context, const FramedContent& content) {
+  switch (content.sender.type) {
+    case SenderType::member: {
+      const LeafNode* leaf = tree.leaf(content.sender.leaf());
+      if (leaf == nullptr) return mls_sender_invalid;
+      return leaf->signature_key;
+    }
+    case SenderType::external: {
+      const Extension* extension = find_extension(context.extensions, extension_type::external_senders);
+      if (extension == nullptr) return mls_sender_invalid;
+      ByteReader reader(extension->data);
+      SATSUMA_TRY(std::vector<ExternalSender> senders, codec::read_vector<ExternalSender>(reader));
+      SATSUMA_TRY_VOID(reader.expect_end());
+      if (content.sender.index >= senders.size() || content.type() != ContentType::proposal) return mls_sender_invalid;
+      return std::move(senders[content.sender.index].signature_key);
+    }
+    case SenderType::new_member_proposal: {
+      const auto* proposal = std::get_if<Proposal>(&content.content);
+      const Add* add = proposal != nullptr ? proposal->as<Add>() : nullptr;
+      if (add == nullptr) return mls_sender_invalid;
+      return add->key_package.leaf_node.signature_key;
+    }
+    case SenderType::new_member_commit: {
+      const auto* commit = std::get_if<Commit>(&content.content);
+      if (commit == nullptr || !commit->path) return mls_sender_invalid;
+      return commit->path->leaf_node.signature_key;
+    }
+  }
+  return mls_sender_invalid;
+}
+
+namespace {
+
+Result<void> apply_update_path(CommitTransition& next, const SuiteParameters& suite, const UpdatePath& path, std::optional<LeafIndex> committer) {
+  RatchetTree& tree = next.tree;
+  // s.7.5, s.12.4.2: none of the path's keys was in the tree before.
+  std::vector<ByteView> path_keys{path.leaf_node.encryption_key};
+  for (const UpdatePathNode& node : path.nodes) path_keys.push_back(node.encryption_key);
+  for (std::uint32_t i = 0; i < tree.node_width(); ++i) {
+    if (tree.is_blank({i})) continue;
+    for (const ByteView key : path_keys) {
+      if (equal(key, tree.public_key({i}))) return mls_leaf_key_duplicate;
+    }
+  }
+  if (path.leaf_node.source != LeafNodeSource::commit) return mls_leaf_source_wrong;
+  if (committer) {
+    next.path_leaf = *committer;
+    next.effects.updated.push_back({*committer, *tree.leaf(*committer), path.leaf_node});
+  } else {
+    SATSUMA_TRY(next.path_leaf, tree.add_leaf(path.leaf_node));
+    next.effects.joined_by_external_commit = next.path_leaf;
+  }
+  SATSUMA_TRY_VOID(verify_leaf(suite, path.leaf_node, next.context.group_id, next.path_leaf, next.context.extensions));
+
+  // One ciphertext for each node that the copath child resolves to, those just added aside.
+  const std::vector<RatchetTree::PathStep> steps = tree.filtered_direct_path(next.path_leaf);
+  if (steps.size() != path.nodes.size()) return mls_path_malformed;
+  std::vector<Bytes> public_keys;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    std::vector<NodeIndex> recipients = tree.resolution(steps[i].copath_child);
+    std::erase_if(recipients, [&next](NodeIndex node) {
+      return is_leaf(node) && std::ranges::any_of(next.effects.added, [node](const AddedMember& added) { return added.leaf == leaf_of(node); });
+    });
+    if (recipients.size() != path.nodes[i].encrypted_path_secret.size()) return mls_path_malformed;
+    if (!crypto::kem_check_public_key(suite.kem, path.nodes[i].encryption_key)) return mls_leaf_key_invalid;
+    public_keys.push_back(path.nodes[i].encryption_key);
+  }
+  SATSUMA_TRY(const Bytes leaf_parent_hash, tree.apply_path(next.path_leaf, public_keys));
+  if (path.leaf_node.parent_hash != leaf_parent_hash) return mls_parent_hash_invalid;
+  tree.set_leaf_after_path(next.path_leaf, path.leaf_node);
+  return verify_leaves_together(tree);
+}
+
+} // namespace
+
+Result<CommitTransition> evaluate_commit(const RatchetTree& tree, const GroupContext& context, ByteView interim_before,
+                                         const AuthenticatedContent& content, const ProposalCache& cache) {
+  const FramedContent& framed = content.content;
+  const auto* commit = std::get_if<Commit>(&framed.content);
+  if (commit == nullptr) return mls_not_a_commit;
+  if (framed.group_id != context.group_id) return mls_group_mismatch;
+  if (framed.epoch != context.epoch || context.epoch == ~Epoch{0}) return mls_epoch_mismatch;
+
+  std::optional<LeafIndex> committer;
+  if (framed.sender.type == SenderType::member) {
+    if (tree.leaf(framed.sender.leaf()) == nullptr) return mls_sender_invalid;
+    committer = framed.sender.leaf();
+  } else if (framed.sender.type != SenderType::new_member_commit) {
+    return mls_sender_invalid;
+  }
+
+  std::vector<ResolvedProposal> proposals;
+  for (const ProposalOrRef& entry : commit->proposals) {
+    if (const auto* proposal = std::get_if<Proposal>(&entry.value)) {
+      proposals.push_back({proposal, framed.sender, false});
+    } else {
+      const auto found = cache.find(std::get_if<ProposalOrRef::Reference>(&entry.value)->hash);
+      if (found == cache.end()) return mls_proposal_reference_unknown;
+      proposals.push_back({&found->second.proposal, found->second.sender, true});
+    }
+  }
+
+  SATSUMA_TRY(AppliedProposals applied, apply_proposals(tree, context, proposals, committer));
+  if (applied.path_required && !commit->path) return mls_path_required;
+
+  const SuiteParameters& suite = tree.suite();
+  CommitTransition next{std::move(applied.effects), std::move(applied.tree), context, {}, committer.value_or(LeafIndex{})};
+  next.context.extensions = std::move(applied.extensions);
+  next.context.epoch = context.epoch + 1;
+  if (commit->path) SATSUMA_TRY_VOID(apply_update_path(next, suite, *commit->path, committer));
+  next.context.tree_hash = to_bytes(next.tree.tree_hash().view());
+  next.context.confirmed_transcript_hash = confirmed_transcript_hash(suite, interim_before, content);
+  next.interim_transcript_hash = interim_transcript_hash(suite, next.context.confirmed_transcript_hash, content.auth.confirmation_tag);
+  return next;
+}
+
+Bytes confirmed_transcript_hash(const SuiteParameters& suite, ByteView interim_before, const AuthenticatedContent& commit) {
+  // ConfirmedTranscriptHashInput, s.8.2.
+  ByteWriter input;
+  input.bytes(interim_before);
+  input.u16(static_cast<std::uint16_t>(commit.wire_format));
+  commit.content.write(input);
+  codec::write_opaque(input, commit.auth.signature);
+  return crypto::hash(suite.hash, input.view());
+}
+
+Bytes interim_transcript_hash(const SuiteParameters& suite, ByteView confirmed, ByteView confirmation_tag) {
+  ByteWriter input;
+  input.bytes(confirmed);
+  codec::write_opaque(input, confirmation_tag);
+  return crypto::hash(suite.hash, input.view());
+}
+
+std::vector<Member> list_members(const RatchetTree& tree) {
+  std::vector<Member> out;
+  for (const LeafIndex leaf : tree.members()) out.push_back(member_at(tree, leaf));
+  return out;
+}
+
+} // namespace satsuma::mls

@@ -1,0 +1,103 @@
+#include "mls/tree/public_group.h"
+
+namespace satsuma::mls {
+
+Result<PublicGroup> PublicGroup::from_group_info(const GroupInfo& info) {
+  SATSUMA_TRY(const SuiteParameters* const suite, require_suite(info.group_context.cipher_suite));
+  const Extension* extension = find_extension(info.extensions, extension_type::ratchet_tree);
+  if (extension == nullptr) return mls_ratchet_tree_missing;
+  SATSUMA_TRY(RatchetTree tree, RatchetTree::parse(suite->id, extension->data));
+  SATSUMA_TRY_VOID(verify_tree(tree, info.group_context));
+  const LeafNode* signer = tree.leaf(info.signer);
+  if (signer == nullptr) return mls_sender_invalid;
+  SATSUMA_TRY_VOID(info.verify_signature(*suite, signer->signature_key));
+  Bytes interim = interim_transcript_hash(*suite, info.group_context.confirmed_transcript_hash, info.confirmation_tag);
+  return PublicGroup(std::move(tree), info.group_context, std::move(interim));
+}
+
+namespace {
+constexpr std::uint8_t format_version = 1;
+}
+
+Bytes PublicGroup::serialise() const {
+  ByteWriter writer;
+  writer.u8(format_version);
+  context_.write(writer);
+  codec::write_opaque(writer, tree_.serialise());
+  codec::write_opaque(writer, interim_transcript_hash_);
+  codec::write_varint(writer, proposals_.size());
+  for (const auto& [reference, known] : proposals_) {
+    codec::write_opaque(writer, reference);
+    known.proposal.write(writer);
+    known.sender.write(writer);
+  }
+  return std::move(writer).take();
+}
+
+Result<PublicGroup> PublicGroup::deserialise(ByteView bytes) {
+  ByteReader reader(bytes);
+  SATSUMA_TRY(const std::uint8_t version, reader.u8());
+  if (version != format_version) return mls_version_unsupported;
+  SATSUMA_TRY(GroupContext context, GroupContext::parse(reader));
+  SATSUMA_TRY(const ByteView tree_bytes, codec::read_opaque(reader));
+  SATSUMA_TRY(RatchetTree tree, RatchetTree::parse(context.cipher_suite, tree_bytes));
+  SATSUMA_TRY(Bytes interim, codec::read_bytes(reader));
+  PublicGroup group(std::move(tree), std::move(context), std::move(interim));
+  SATSUMA_TRY(const std::uint32_t count, codec::read_varint(reader));
+  for (std::uint32_t i = 0; i < count; ++i) {
+    SATSUMA_TRY(Bytes reference, codec::read_bytes(reader));
+    SATSUMA_TRY(Proposal proposal, Proposal::parse(reader));
+    SATSUMA_TRY(const Sender sender, Sender::parse(reader));
+    group.proposals_.emplace(std::move(reference), KnownProposal{std::move(proposal), sender});
+  }
+  SATSUMA_TRY_VOID(reader.expect_end());
+  return group;
+}
+
+std::vector<Member> PublicGroup::members() const { return list_members(tree_); }
+
+std::optional<LeafIndex> PublicGroup::find(ByteView signature_key) const {
+  for (std::uint32_t i = 0; i < tree_.leaf_count().value; ++i) {
+    const LeafNode* leaf = tree_.leaf({i});
+    if (leaf != nullptr && equal(leaf->signature_key, signature_key)) return LeafIndex{i};
+  }
+  return std::nullopt;
+}
+
+Result<void> PublicGroup::handle_proposal(const PublicMessage& message) {
+  const FramedContent& content = message.content;
+  const auto* proposal = std::get_if<Proposal>(&content.content);
+  if (proposal == nullptr) return mls_not_a_commit;
+  if (content.group_id != context_.group_id) return mls_group_mismatch;
+  if (content.epoch != context_.epoch) return mls_epoch_mismatch;
+  const AuthenticatedContent authenticated = message.authenticated_content();
+  SATSUMA_TRY(const Bytes key, sender_signature_key(tree_, context_, content));
+  SATSUMA_TRY_VOID(authenticated.verify_signature(tree_.suite(), key, context_));
+  SATSUMA_TRY_VOID(verify_proposal(tree_, context_, *proposal, content.sender));
+  if (proposals_.size() >= max_proposals) return mls_proposal_list_invalid;
+  proposals_.emplace(proposal_ref(tree_.suite(), codec::encode(authenticated)), KnownProposal{*proposal, content.sender});
+  return {};
+}
+
+Result<StagedPublicCommit> PublicGroup::verify(const PublicMessage& message) const {
+  // The cheap refusals first: a message for another epoch costs no signature.
+  if (message.content.type() != ContentType::commit) return mls_not_a_commit;
+  if (message.content.group_id != context_.group_id) return mls_group_mismatch;
+  if (message.content.epoch != context_.epoch) return mls_epoch_mismatch;
+  const AuthenticatedContent authenticated = message.authenticated_content();
+  SATSUMA_TRY(const Bytes key, sender_signature_key(tree_, context_, message.content));
+  SATSUMA_TRY_VOID(authenticated.verify_signature(tree_.suite(), key, context_));
+  SATSUMA_TRY(CommitTransition transition, evaluate_commit(tree_, context_, interim_transcript_hash_, authenticated, proposals_));
+  return StagedPublicCommit(std::move(transition), interim_transcript_hash_);
+}
+
+Result<void> PublicGroup::apply(StagedPublicCommit&& staged) {
+  if (staged.base_ != interim_transcript_hash_) return mls_stale_stage;
+  tree_ = std::move(staged.transition_.tree);
+  context_ = std::move(staged.transition_.context);
+  interim_transcript_hash_ = std::move(staged.transition_.interim_transcript_hash);
+  proposals_.clear();
+  return {};
+}
+
+} // namespace satsuma::mls

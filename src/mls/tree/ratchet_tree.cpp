@@ -1,0 +1,327 @@
+#include "mls/tree/ratchet_tree.h"
+
+#include <algorithm>
+
+namespace satsuma::mls {
+
+using namespace tree_math;
+
+namespace {
+
+TreeHash digest(const SuiteParameters& suite, ByteView input) {
+  TreeHash out;
+  out.size = static_cast<std::uint8_t>(suite.hash_size());
+  crypto::hash_into(suite.hash, {input}, MutableByteView(out.bytes).first(out.size));
+  return out;
+}
+
+} // namespace
+
+RatchetTree::RatchetTree(CipherSuite suite) : suite_(find_suite(suite)), leaf_count_{1}, nodes_(1), hashes_(1) { SATSUMA_CHECK(suite_ != nullptr); }
+
+// RFC 9420 s.12.4.3.3: optional<Node> ratchet_tree<V>, without the blanks at its end.
+Result<RatchetTree> RatchetTree::parse(CipherSuite suite, ByteView extension_data) {
+  SATSUMA_TRY_VOID(require_suite(suite));
+  ByteReader outer(extension_data);
+  SATSUMA_TRY(const ByteView body, codec::read_opaque(outer));
+  SATSUMA_TRY_VOID(outer.expect_end());
+
+  std::vector<NodePointer> nodes;
+  ByteReader reader(body);
+  while (!reader.empty()) {
+    if (nodes.size() == 2 * max_leaves - 1) return mls_tree_full;
+    const NodeIndex here{static_cast<std::uint32_t>(nodes.size())};
+    SATSUMA_TRY(const std::uint8_t present, reader.u8());
+    if (present > 1) return codec::codec_optional_invalid;
+    if (present == 0) {
+      nodes.push_back(nullptr);
+      continue;
+    }
+    SATSUMA_TRY(const std::uint8_t type, reader.u8());
+    if (type != (is_leaf(here) ? 1 : 2)) return mls_tree_malformed;
+    if (is_leaf(here)) {
+      SATSUMA_TRY(LeafNode leaf, LeafNode::parse(reader));
+      nodes.push_back(std::make_shared<const Node>(Node{std::move(leaf)}));
+    } else {
+      SATSUMA_TRY(ParentNode parent, ParentNode::parse(reader));
+      nodes.push_back(std::make_shared<const Node>(Node{std::move(parent)}));
+    }
+  }
+  if (nodes.empty() || nodes.back() == nullptr) return mls_tree_malformed;
+
+  RatchetTree tree(suite);
+  tree.leaf_count_ = full(static_cast<std::uint32_t>(nodes.size() / 2 + 1));
+  nodes.resize(tree.node_width());
+  tree.nodes_ = std::move(nodes);
+  tree.hashes_.assign(tree.node_width(), {});
+  return tree;
+}
+
+Bytes RatchetTree::serialise() const {
+  std::size_t size = nodes_.size();
+  while (size > 0 && nodes_[size - 1] == nullptr) --size;
+  ByteWriter body;
+  for (std::size_t i = 0; i < size; ++i) {
+    if (nodes_[i] == nullptr) {
+      body.u8(0);
+      continue;
+    }
+    body.u8(1);
+    body.u8(i % 2 == 0 ? 1 : 2);
+    std::visit([&body](const auto& node) { node.write(body); }, nodes_[i]->value);
+  }
+  ByteWriter writer(body.size() + 4);
+  codec::write_opaque(writer, body.view());
+  return std::move(writer).take();
+}
+
+const LeafNode* RatchetTree::leaf(LeafIndex index) const {
+  if (index.value >= leaf_count_.value) return nullptr;
+  const NodePointer& node = nodes_[node_of(index).value];
+  return node == nullptr ? nullptr : std::get_if<LeafNode>(&node->value);
+}
+
+const ParentNode* RatchetTree::parent(NodeIndex index) const {
+  if (index.value >= nodes_.size() || nodes_[index.value] == nullptr) return nullptr;
+  return std::get_if<ParentNode>(&nodes_[index.value]->value);
+}
+
+ByteView RatchetTree::public_key(NodeIndex index) const {
+  SATSUMA_CHECK(!is_blank(index));
+  return std::visit([](const auto& node) -> ByteView { return node.encryption_key; }, nodes_[index.value]->value);
+}
+
+std::vector<LeafIndex> RatchetTree::members() const {
+  std::vector<LeafIndex> out;
+  for (std::uint32_t i = 0; i < leaf_count_.value; ++i) {
+    if (leaf({i}) != nullptr) out.push_back({i});
+  }
+  return out;
+}
+
+std::size_t RatchetTree::member_count() const {
+  std::size_t count = 0;
+  for (std::uint32_t i = 0; i < leaf_count_.value; ++i) count += leaf({i}) != nullptr ? 1 : 0;
+  return count;
+}
+
+void RatchetTree::append_resolution(NodeIndex index, std::vector<NodeIndex>& out) const {
+  if (!is_blank(index)) {
+    out.push_back(index);
+    if (const ParentNode* node = parent(index)) {
+      for (const LeafIndex unmerged : node->unmerged_leaves) out.push_back(node_of(unmerged));
+    }
+    return;
+  }
+  if (is_leaf(index)) return;
+  append_resolution(left(index), out);
+  append_resolution(right(index), out);
+}
+
+std::vector<NodeIndex> RatchetTree::resolution(NodeIndex index) const {
+  std::vector<NodeIndex> out;
+  append_resolution(index, out);
+  return out;
+}
+
+std::vector<RatchetTree::PathStep> RatchetTree::filtered_direct_path(LeafIndex leaf) const {
+  std::vector<PathStep> steps;
+  for (const NodeIndex node : direct_path(leaf, leaf_count_)) {
+    const NodeIndex child = copath_child(node, leaf);
+    if (!resolution(child).empty()) steps.push_back({node, child});
+  }
+  return steps;
+}
+
+void RatchetTree::set(NodeIndex index, NodePointer node) {
+  nodes_[index.value] = std::move(node);
+  hashes_[index.value].size = 0;
+}
+
+void RatchetTree::forget_hashes(LeafIndex leaf) {
+  hashes_[node_of(leaf).value].size = 0;
+  for (const NodeIndex node : direct_path(leaf, leaf_count_)) hashes_[node.value].size = 0;
+}
+
+void RatchetTree::blank_direct_path(LeafIndex leaf) {
+  for (const NodeIndex node : direct_path(leaf, leaf_count_)) set(node, nullptr);
+}
+
+void RatchetTree::grow() {
+  leaf_count_.value *= 2;
+  nodes_.resize(node_width());
+  hashes_.resize(node_width());
+}
+
+void RatchetTree::truncate() {
+  // s.7.7: while the right half holds no leaf, the tree is halved.
+  while (leaf_count_.value > 1) {
+    for (std::uint32_t i = leaf_count_.value / 2; i < leaf_count_.value; ++i) {
+      if (leaf({i}) != nullptr) return;
+    }
+    leaf_count_.value /= 2;
+    nodes_.resize(node_width());
+    hashes_.resize(node_width());
+  }
+}
+
+Result<LeafIndex> RatchetTree::add_leaf(LeafNode leaf_node) {
+  LeafIndex index{leaf_count_.value};
+  for (std::uint32_t i = 0; i < leaf_count_.value; ++i) {
+    if (leaf({i}) == nullptr) {
+      index = {i};
+      break;
+    }
+  }
+  if (index.value == leaf_count_.value) {
+    if (leaf_count_.value == max_leaves) return mls_tree_full;
+    grow();
+  }
+  for (const NodeIndex node : direct_path(index, leaf_count_)) {
+    const ParentNode* current = parent(node);
+    if (current == nullptr) continue;
+    ParentNode changed = *current;
+    changed.unmerged_leaves.insert(std::ranges::upper_bound(changed.unmerged_leaves, index), index);
+    set(node, std::make_shared<const Node>(Node{std::move(changed)}));
+  }
+  set(node_of(index), std::make_shared<const Node>(Node{std::move(leaf_node)}));
+  forget_hashes(index);
+  return index;
+}
+
+Result<void> RatchetTree::update_leaf(LeafIndex index, LeafNode leaf_node) {
+  if (leaf(index) == nullptr) return mls_leaf_unknown;
+  blank_direct_path(index);
+  set(node_of(index), std::make_shared<const Node>(Node{std::move(leaf_node)}));
+  return {};
+}
+
+Result<void> RatchetTree::remove_leaf(LeafIndex index) {
+  if (leaf(index) == nullptr) return mls_leaf_unknown;
+  blank_direct_path(index);
+  set(node_of(index), nullptr);
+  truncate();
+  return {};
+}
+
+Result<Bytes> RatchetTree::apply_path(LeafIndex leaf_index, const std::vector<Bytes>& public_keys) {
+  const std::vector<PathStep> steps = filtered_direct_path(leaf_index);
+  if (steps.size() != public_keys.size()) return mls_path_malformed;
+  forget_hashes(leaf_index);
+  // The hashes of copath subtrees are needed as they are now; they do not change below.
+  for (const NodeIndex node : direct_path(leaf_index, leaf_count_)) set(node, nullptr);
+  Bytes hash_above; // the root's parent hash is empty, s.7.9
+  for (std::size_t i = steps.size(); i-- > 0;) {
+    ParentNode node{public_keys[i], hash_above, {}};
+    const TreeHash hash = hash_parent_input(node, tree_hash(steps[i].copath_child));
+    hash_above = to_bytes(hash.view());
+    set(steps[i].node, std::make_shared<const Node>(Node{std::move(node)}));
+  }
+  return hash_above;
+}
+
+void RatchetTree::set_leaf_after_path(LeafIndex index, LeafNode leaf_node) {
+  set(node_of(index), std::make_shared<const Node>(Node{std::move(leaf_node)}));
+  forget_hashes(index);
+}
+
+// RFC 9420 s.7.8, TreeHashInput. `without`: leaves that are to count as blank and as not unmerged (s.7.9,
+// the original sibling tree hash); rising.
+TreeHash RatchetTree::compute_tree_hash(NodeIndex index, const std::vector<LeafIndex>& without) const {
+  ByteWriter input;
+  if (is_leaf(index)) {
+    const LeafIndex leaf_index = leaf_of(index);
+    const LeafNode* node = std::ranges::binary_search(without, leaf_index) ? nullptr : leaf(leaf_index);
+    input.u8(1);
+    input.u32(leaf_index.value);
+    input.u8(node != nullptr ? 1 : 0);
+    if (node != nullptr) node->write(input);
+  } else {
+    const ParentNode* node = parent(index);
+    input.u8(2);
+    input.u8(node != nullptr ? 1 : 0);
+    if (node != nullptr) {
+      if (without.empty()) {
+        node->write(input);
+      } else {
+        ParentNode reduced = *node;
+        std::erase_if(reduced.unmerged_leaves, [&without](LeafIndex unmerged) { return std::ranges::binary_search(without, unmerged); });
+        reduced.write(input);
+      }
+    }
+    codec::write_opaque(input, tree_hash_without(left(index), without).view());
+    codec::write_opaque(input, tree_hash_without(right(index), without).view());
+  }
+  return digest(*suite_, input.view());
+}
+
+TreeHash RatchetTree::tree_hash_without(NodeIndex index, const std::vector<LeafIndex>& without) const {
+  // The kept hash serves wherever none of those leaves is below.
+  const auto first = std::ranges::lower_bound(without, first_leaf(index));
+  if (first == without.end() || *first > last_leaf(index)) return tree_hash(index);
+  return compute_tree_hash(index, without);
+}
+
+TreeHash RatchetTree::tree_hash(NodeIndex index) const {
+  TreeHash& kept = hashes_[index.value];
+  if (!kept.known()) {
+    const TreeHash computed = compute_tree_hash(index, {});
+    hashes_[index.value] = computed;
+    return computed;
+  }
+  return kept;
+}
+
+// ParentHashInput, s.7.9.
+TreeHash RatchetTree::hash_parent_input(const ParentNode& node, const TreeHash& sibling_tree_hash) const {
+  ByteWriter input;
+  codec::write_opaque(input, node.encryption_key);
+  codec::write_opaque(input, node.parent_hash);
+  codec::write_opaque(input, sibling_tree_hash.view());
+  return digest(*suite_, input.view());
+}
+
+TreeHash RatchetTree::parent_hash(NodeIndex index, NodeIndex sibling_index) const {
+  const ParentNode* node = parent(index);
+  SATSUMA_CHECK(node != nullptr);
+  return hash_parent_input(*node, tree_hash_without(sibling_index, node->unmerged_leaves));
+}
+
+// s.7.9.2. For each parent P there must be a descendant D below one child C, with the other child S, such that D's parent
+// hash is P's over S, D is in the resolution of C, and P's unmerged leaves below C are exactly the rest of that resolution.
+Result<void> RatchetTree::verify_parent_hashes() const {
+  for (std::uint32_t i = 1; i < nodes_.size(); i += 2) {
+    const NodeIndex index{i};
+    const ParentNode* node = parent(index);
+    if (node == nullptr) continue;
+    bool valid = false;
+    for (const bool through_left : {true, false}) {
+      const NodeIndex child = through_left ? left(index) : right(index);
+      const NodeIndex other = through_left ? right(index) : left(index);
+      const Bytes expected = to_bytes(parent_hash(index, other).view());
+      std::vector<NodeIndex> reached = resolution(child);
+      const auto carries = [this, &expected](NodeIndex candidate) {
+        if (const ParentNode* below = parent(candidate)) return equal(below->parent_hash, expected);
+        const LeafNode* leaf_node = leaf(leaf_of(candidate));
+        return leaf_node != nullptr && leaf_node->source == LeafNodeSource::commit && equal(leaf_node->parent_hash, expected);
+      };
+      const auto found = std::ranges::find_if(reached, carries);
+      if (found == reached.end()) continue;
+      reached.erase(found);
+      std::ranges::sort(reached);
+      std::vector<NodeIndex> unmerged_below;
+      for (const LeafIndex unmerged : node->unmerged_leaves) {
+        if (is_in_subtree(unmerged, child)) unmerged_below.push_back(node_of(unmerged));
+      }
+      std::ranges::sort(unmerged_below);
+      if (reached == unmerged_below) {
+        valid = true;
+        break;
+      }
+    }
+    if (!valid) return mls_parent_hash_invalid;
+  }
+  return {};
+}
+
+} // namespace satsuma::mls
