@@ -9,8 +9,11 @@ export class EngineClient {
   readonly listening: Promise<void>;
   readonly #waiting = new Map<number, (message: FromWorker) => void>();
   #request = 0;
+  #listener: ((message: FromWorker) => void) | null = null;
+  /** What came before anybody listened: hardly more than "listening", or why it could not start. */
+  #early: FromWorker[] = [];
 
-  constructor(onMessage: (message: FromWorker) => void) {
+  constructor() {
     this.worker = new Worker(new URL("./engine.worker.ts", import.meta.url), { type: "module", name: "satsuma engine" });
     this.listening = new Promise((resolve) => {
       this.worker.addEventListener("message", (event: MessageEvent<unknown>) => {
@@ -18,12 +21,17 @@ export class EngineClient {
         if (!isFromWorker(message)) return;
         if (message.type === "listening") resolve();
         if (message.type === "counts" || message.type === "recordings") this.#waiting.get(message.request)?.(message);
-        else onMessage(message);
+        else this.#deliver(message);
       });
     });
     this.worker.addEventListener("error", (event) => {
-      onMessage({ type: "failed", reason: event.message === "" ? "the worker did not start" : event.message });
+      this.#deliver({ type: "failed", reason: event.message === "" ? "the worker did not start" : event.message });
     });
+  }
+
+  listen(listener: (message: FromWorker) => void): void {
+    this.#listener = listener;
+    for (const message of this.#early.splice(0)) listener(message);
   }
 
   post(message: ToWorker): void {
@@ -45,6 +53,11 @@ export class EngineClient {
     this.worker.terminate();
   }
 
+  #deliver(message: FromWorker): void {
+    if (this.#listener === null) this.#early.push(message);
+    else this.#listener(message);
+  }
+
   #ask(make: (request: number) => ToWorker): Promise<FromWorker | null> {
     this.#request += 1;
     const request = this.#request;
@@ -59,4 +72,17 @@ export class EngineClient {
       this.post(make(request));
     });
   }
+}
+
+let spare: EngineClient | null = null;
+
+/** Starts an engine ahead of time: it takes some ten milliseconds that nobody should wait for after a click. */
+export function prepareEngine(): void {
+  spare ??= new EngineClient();
+}
+
+export function takeEngine(): EngineClient {
+  const engine = spare ?? new EngineClient();
+  spare = null;
+  return engine;
 }

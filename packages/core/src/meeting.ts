@@ -15,7 +15,7 @@ import { Capture } from "./capture.ts";
 import { unreachable } from "./check.ts";
 import { installDebugHook } from "./debug.ts";
 import { type DebugOptions, debugOptions } from "./debug-options.ts";
-import { EngineClient } from "./engine-client.ts";
+import { type EngineClient, takeEngine } from "./engine-client.ts";
 import { missingFeatures } from "./features.ts";
 import { decodeRoomSecret, makeRoomLink } from "./link.ts";
 import { MediaSession } from "./media-session.ts";
@@ -76,9 +76,10 @@ class EncryptedMeeting implements Meeting {
     this.#states = new Store(view(this.#model));
     // The engine loads while the person still looks for the button.
     const canRun = missingFeatures().length === 0;
-    this.#engine = canRun ? new EngineClient((message) => this.#handleEngine(message)) : null;
+    this.#engine = canRun ? takeEngine() : null;
     this.#media = this.#engine === null ? null : this.#newMediaSession(this.#engine);
     this.#capture.store.subscribe((capture) => this.#handleCapture(capture), this.#ending.signal);
+    this.#engine?.listen((message) => this.#handleEngine(message));
     if (this.#debug.enabled) {
       installDebugHook({
         state: () => this.getState(),

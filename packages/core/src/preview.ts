@@ -2,9 +2,12 @@
 import type { LocalPreview, PreviewState } from "./api.ts";
 import { Capture, type CaptureState } from "./capture.ts";
 import { debugOptions } from "./debug-options.ts";
+import { prepareEngine } from "./engine-client.ts";
+import { missingFeatures } from "./features.ts";
 import { Store } from "./store.ts";
 
 export function createPreview(): LocalPreview {
+  if (missingFeatures().length === 0) prepareEngine();
   const capture = new Capture({ videoSize: debugOptions().videoSize }, () => undefined);
   const store = new Store(view(capture.store.state));
   capture.store.subscribe((state) => store.set(view(state)), new AbortController().signal);
