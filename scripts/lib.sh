@@ -83,25 +83,22 @@ node_modules() { # the npm packages that package-lock.json names
   local now
   now=$(fingerprint package.json package-lock.json 'packages/*/package.json' 'tests/e2e/package.json')
   if ! up_to_date node_modules "$now" || [[ ! -d $root/node_modules ]]; then
-    step "Installing the npm packages" npm npm ci --prefix "$root" --no-audit --no-fund
+    step "Installing the npm packages" npm npm ci --prefix "$root" --no-audit --no-fund || return
     mark node_modules "$now"
   fi
 }
 
-build_wasm() {
-  step "Building OpenSSL for the browser module" openssl-wasm "$root/scripts/build-openssl-wasm"
-  configure wasm
-  step "Compiling the browser module" build-wasm nice ninja -C "$root/build/wasm" "$@"
+build_wasm() { # ninja's targets
+  step "Building OpenSSL for the browser module" openssl-wasm "$root/scripts/build-openssl-wasm" &&
+    configure wasm && step "Compiling the browser module" build-wasm nice ninja -C "$root/build/wasm" "$@"
 }
 
 build_web() {
-  node_modules
-  # Where packages/core takes it from.
-  install -D -m 644 "$root/build/wasm/apps/wasm/satsuma.wasm" "$root/packages/core/wasm/satsuma.wasm"
+  node_modules || return
   local now
   now=$(fingerprint packages package-lock.json)-$(sha256sum <"$root/build/wasm/apps/wasm/satsuma.wasm" | cut -c1-16)
   if ! up_to_date web "$now" || [[ ! -f $root/packages/web/dist/index.html ]]; then
-    step "Building the web page" build-web npm run --prefix "$root" --workspace packages/web build
+    step "Building the web page" build-web npm run --prefix "$root" --workspace packages/web build || return
     mark web "$now"
   fi
 }
