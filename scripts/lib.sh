@@ -95,8 +95,9 @@ build_wasm() { # ninja's targets
 
 build_web() {
   node_modules || return
-  local now
-  now=$(fingerprint packages package-lock.json)-$(sha256sum <"$root/build/wasm/apps/wasm/satsuma.wasm" | cut -c1-16)
+  local now module=build/wasm/apps/wasm/satsuma.wasm
+  mkdir -p "$root/packages/core/wasm" && cp -u "$root/$module" "$root/packages/core/wasm/" || return
+  now=$(fingerprint packages package-lock.json)-$(sha256sum <"$root/$module" | cut -c1-16)
   if ! up_to_date web "$now" || [[ ! -f $root/packages/web/dist/index.html ]]; then
     step "Building the web page" build-web npm run --prefix "$root" --workspace packages/web build || return
     mark web "$now"
