@@ -1,0 +1,180 @@
+#include "call/epoch_keys.h"
+
+#include <gtest/gtest.h>
+
+#include "helpers.h"
+
+namespace satsuma::call {
+namespace {
+
+using namespace std::chrono_literals;
+using test::at;
+using test::secret_of;
+
+EpochKeys::Epoch epoch(std::uint64_t era, std::uint64_t number, std::uint32_t own_leaf) {
+  return {era, number, own_leaf, {0, 1, 2}, secret_of(static_cast<std::uint8_t>(16 * era + number + 1), 32)};
+}
+
+struct Frames : ::testing::Test {
+  EpochKeys alice; // leaf 0
+  EpochKeys bob;   // leaf 1
+  Bytes plain = to_bytes(as_bytes("one encoded frame"));
+
+  void both_enter(Duration when, std::uint64_t era, std::uint64_t number, bool at_once = false) {
+    alice.enter(at(when), epoch(era, number, 0), at_once);
+    bob.enter(at(when), epoch(era, number, 1), at_once);
+  }
+  Bytes send(EpochKeys& keys, Duration when, StreamContext context = StreamContext::camera,
+             sframe::Shell shell = sframe::Shell::vp8_delta) {
+    Bytes out(plain.size() + sframe::max_overhead + sframe::max_shell_size);
+    const auto written = keys.protect(at(when), context, shell, plain, out);
+    EXPECT_TRUE(written);
+    out.resize(written ? written->size() : 0);
+    return out;
+  }
+  Result<EpochKeys::Received> receive(EpochKeys& keys, Duration when, const Bytes& frame,
+                                      sframe::ShellKind kind = sframe::ShellKind::vp8) {
+    buffer.assign(frame.size(), 0);
+    return keys.unprotect(at(when), kind, frame, buffer);
+  }
+  Bytes buffer;
+};
+
+TEST_F(Frames, PassBetweenMembersOfAnEpoch) {
+  both_enter(0s, 0, 0);
+  const auto received = receive(bob, 0s, send(alice, 0s));
+  ASSERT_TRUE(received);
+  EXPECT_EQ(to_bytes(received->plaintext), plain);
+  EXPECT_EQ(received->leaf, 0u);
+  EXPECT_EQ(received->context, StreamContext::camera);
+}
+
+TEST_F(Frames, DoNotLeaveBeforeThereIsAGroup) {
+  Bytes out(200);
+  EXPECT_EQ(alice.protect(at(0s), StreamContext::camera, sframe::Shell::none, plain, out).error(), Error(frame_no_key));
+  both_enter(0s, 0, 0);
+  alice.clear();
+  EXPECT_EQ(alice.protect(at(0s), StreamContext::camera, sframe::Shell::none, plain, out).error(), Error(frame_no_key));
+}
+
+TEST_F(Frames, AreSentInTheOldEpochForAMomentSoThatTheOthersCanHaveTheNewOne) {
+  both_enter(0s, 0, 0);
+  alice.enter(at(1s), epoch(0, 1, 0), false);
+  EXPECT_TRUE(receive(bob, 1s, send(alice, 1s))) << "bob has not heard of the new epoch";
+  EXPECT_EQ(alice.next_deadline(), at(1500ms));
+  EXPECT_FALSE(alice.handle_timeout(at(1499ms)));
+  EXPECT_TRUE(alice.handle_timeout(at(1500ms)));
+  EXPECT_EQ(alice.sending(), (EpochKeys::EpochName{0, 1}));
+  const Bytes ahead = send(alice, 1500ms);
+  EXPECT_EQ(receive(bob, 1500ms, ahead).error(), Error(frame_key_not_yet));
+  bob.enter(at(1600ms), epoch(0, 1, 1), false);
+  EXPECT_TRUE(receive(bob, 1600ms, ahead));
+}
+
+TEST_F(Frames, MoveAtOnceToAnEpochThatExcludesSomebody) {
+  both_enter(0s, 0, 0);
+  alice.enter(at(1s), epoch(0, 1, 0), true);
+  EXPECT_EQ(alice.sending(), (EpochKeys::EpochName{0, 1}));
+}
+
+TEST_F(Frames, AreNotHeldBackByARowOfChanges) {
+  both_enter(0s, 0, 0);
+  for (int i = 1; i <= 3; ++i) alice.enter(at(i * 200ms), epoch(0, i, 0), false);
+  EXPECT_EQ(alice.next_deadline(), at(700ms));
+  alice.handle_timeout(at(700ms));
+  EXPECT_EQ(alice.sending(), (EpochKeys::EpochName{0, 3}));
+}
+
+TEST_F(Frames, OfAnEpochThatIsOverDecryptDuringTheOverlapAndNotAfter) {
+  both_enter(0s, 0, 0);
+  const Bytes first = send(alice, 0s);
+  const Bytes second = send(alice, 0s);
+  bob.enter(at(1s), epoch(0, 1, 1), true);
+  EXPECT_TRUE(receive(bob, 10999ms, first));
+  EXPECT_EQ(receive(bob, 11s, second).error(), Error(frame_key_expired));
+}
+
+TEST_F(Frames, OfMoreThanFourEpochsAgoAreOver) {
+  both_enter(0s, 0, 0);
+  const Bytes old = send(alice, 0s);
+  for (int i = 1; i <= 4; ++i) bob.enter(at(i * 1ms), epoch(0, i, 1), true);
+  EXPECT_TRUE(receive(bob, 5ms, old));
+  bob.enter(at(5ms), epoch(0, 5, 1), true);
+  EXPECT_FALSE(receive(bob, 6ms, send(alice, 6ms)));
+}
+
+TEST_F(Frames, AreSentOnInTheNewEpochWhenTheOldOneFellOut) {
+  both_enter(0s, 0, 0);
+  for (int i = 1; i <= 5; ++i) alice.enter(at(i * 1ms), epoch(0, i, 0), false);
+  EXPECT_EQ(alice.sending(), (EpochKeys::EpochName{0, 5}));
+}
+
+TEST_F(Frames, ComeThroughOnce) {
+  both_enter(0s, 0, 0);
+  const Bytes frame = send(alice, 0s);
+  EXPECT_TRUE(receive(bob, 0s, frame));
+  EXPECT_EQ(receive(bob, 0s, frame).error(), Error(sframe::sframe_replayed));
+}
+
+TEST_F(Frames, OfAnEmptyLeafOrOurOwnAreRefused) {
+  both_enter(0s, 0, 0);
+  const Bytes own = send(bob, 0s);
+  EXPECT_EQ(receive(bob, 0s, own).error(), Error(frame_bad_sender));
+  EpochKeys outsider;
+  auto somewhere = epoch(0, 0, 9);
+  somewhere.leaves.insert(9);
+  outsider.enter(at(0s), std::move(somewhere), true);
+  EXPECT_EQ(receive(bob, 0s, send(outsider, 0s)).error(), Error(frame_bad_sender));
+}
+
+TEST_F(Frames, WithTheShellChangedAreForged) {
+  both_enter(0s, 0, 0);
+  Bytes frame = send(alice, 0s, StreamContext::camera, sframe::Shell::vp8_delta);
+  frame[0] ^= 1;
+  EXPECT_EQ(receive(bob, 0s, frame).error(), Error(sframe::sframe_authentication_failed));
+}
+
+TEST_F(Frames, WithAKeyIdThatNobodyMakesAreMalformed) {
+  both_enter(0s, 0, 0);
+  EXPECT_EQ(receive(bob, 0s, {}, sframe::ShellKind::none).error(), Error(sframe::sframe_malformed));
+  EXPECT_FALSE(KeyId::from(std::uint64_t{4} << 16));
+  EXPECT_FALSE(KeyId::from(std::uint64_t{1} << 32));
+  EXPECT_EQ(KeyId::from(2u << 16 | 5u << 4 | 3), (KeyId{2, 5, 3}));
+}
+
+TEST_F(Frames, OfTwoErasWithTheSameKeyIdBothDecryptDuringTheOverlap) {
+  both_enter(0s, 0, 3);
+  const Bytes old = send(alice, 0s);
+  both_enter(1s, 1, 3, true);
+  const Bytes fresh = send(alice, 1s);
+  EXPECT_TRUE(receive(bob, 1s, fresh));
+  const auto received = receive(bob, 1s, old);
+  ASSERT_TRUE(received);
+  EXPECT_EQ(received->epoch, (EpochKeys::EpochName{0, 3}));
+}
+
+TEST_F(Frames, NeverUseAKeyAndCounterTwice) {
+  both_enter(0s, 0, 0);
+  std::set<Bytes> seen;
+  for (int number = 0; number < 4; ++number) {
+    if (number > 0) both_enter(number * 1s, 0, number, true);
+    for (int context = 0; context < 4; ++context) {
+      for (int i = 0; i < 3; ++i) {
+        Bytes sent = send(alice, number * 1s, static_cast<StreamContext>(context), sframe::Shell::none);
+        EXPECT_TRUE(seen.insert(sent).second);
+      }
+    }
+  }
+}
+
+TEST(SenderBaseKey, DiffersInEveryPart) {
+  const SecretBytes secret = secret_of(1, 32);
+  const auto key = [&](std::uint64_t era, std::uint64_t number, std::uint32_t leaf, std::uint32_t context) {
+    return to_hex(sender_base_key(secret, era, number, leaf, context).view());
+  };
+  const std::set<std::string> all{key(1, 2, 3, 0), key(2, 2, 3, 0), key(1, 3, 3, 0), key(1, 2, 4, 0), key(1, 2, 3, 1)};
+  EXPECT_EQ(all.size(), 5u);
+}
+
+} // namespace
+} // namespace satsuma::call

@@ -1,0 +1,132 @@
+#include "call/identity.h"
+
+#include <gtest/gtest.h>
+
+#include "crypto/cipher.h"
+#include "helpers.h"
+
+namespace satsuma::call {
+namespace {
+
+using test::secret_of;
+using test::SeededRandom;
+
+struct Identity : ::testing::Test {
+  SeededRandom random{1};
+  RoomKeys keys = RoomKeys::derive("orchard", secret_of(1, 16).view()).value();
+  DeviceKey device = DeviceKey::from_seed(secret_of(2, 32).view()).value();
+  Bytes signature_key = Bytes(32, 3);
+
+  Bytes seal(std::string_view name = "Ada") { return keys.seal_identity(device, name, signature_key, random).value(); }
+};
+
+TEST_F(Identity, SealedWithTheRoomSecretVerifiesAndGivesTheProfile) {
+  const auto profile = keys.verify_identity(seal("Zoë 🍊"), signature_key);
+  ASSERT_TRUE(profile);
+  EXPECT_EQ(profile->name, "Zoë 🍊");
+  EXPECT_EQ(profile->device_key, device.public_key());
+}
+
+TEST_F(Identity, HidesTheNameFromWhoLacksTheSecret) {
+  const Bytes identity = seal("Ada Lovelace");
+  EXPECT_EQ(as_text(identity).find("Ada"), std::string_view::npos);
+}
+
+TEST_F(Identity, OfAnotherSecretIsNotAdmitted) {
+  const auto others = RoomKeys::derive("orchard", secret_of(9, 16).view()).value();
+  EXPECT_EQ(others.verify_identity(seal(), signature_key).error(), Error(identity_not_admitted));
+}
+
+TEST_F(Identity, OfAnotherRoomWithTheSameSecretIsNotAdmitted) {
+  const auto others = RoomKeys::derive("garden", secret_of(1, 16).view()).value();
+  EXPECT_EQ(others.verify_identity(seal(), signature_key).error(), Error(identity_not_admitted));
+}
+
+TEST_F(Identity, MovedToAnotherSignatureKeyIsNotAdmitted) {
+  EXPECT_EQ(keys.verify_identity(seal(), Bytes(32, 4)).error(), Error(identity_not_admitted));
+}
+
+TEST_F(Identity, WithAnyBitChangedIsRefused) {
+  const Bytes identity = seal();
+  for (std::size_t i = 0; i < identity.size(); ++i) {
+    Bytes changed = identity;
+    changed[i] ^= 0x10;
+    EXPECT_FALSE(keys.verify_identity(changed, signature_key)) << "byte " << i;
+  }
+}
+
+TEST_F(Identity, CutShortOrWithATailIsMalformed) {
+  const Bytes identity = seal();
+  for (std::size_t size = 0; size < identity.size(); ++size) {
+    EXPECT_FALSE(keys.verify_identity(ByteView(identity).first(size), signature_key));
+  }
+  Bytes longer = identity;
+  longer.push_back(0);
+  EXPECT_EQ(keys.verify_identity(longer, signature_key).error(), Error(identity_malformed));
+}
+
+// Somebody who has the link, and wants to appear as another one's device.
+TEST_F(Identity, WithAnotherDevicesSignatureIsRefused) {
+  struct Thief {
+    static Bytes forge(Identity& test) {
+      const DeviceKey own = DeviceKey::from_seed(secret_of(7, 32).view()).value();
+      // The profile of `own`, in which the device key is replaced: sealed and MACed by a holder of the secret.
+      const Bytes honest = test.keys.seal_identity(own, "Ada", test.signature_key, test.random).value();
+      const SecretBytes key =
+          crypto::hkdf_expand(crypto::HashAlgorithm::sha256,
+                              crypto::hkdf_extract(crypto::HashAlgorithm::sha256, as_bytes("satsuma admission 1"), secret_of(1, 16).view()).view(),
+                              as_bytes("profileorchard"), 32);
+      const SecretBytes mac_key =
+          crypto::hkdf_expand(crypto::HashAlgorithm::sha256,
+                              crypto::hkdf_extract(crypto::HashAlgorithm::sha256, as_bytes("satsuma admission 1"), secret_of(1, 16).view()).view(),
+                              as_bytes("macorchard"), 32);
+      ByteReader reader(honest);
+      (void)reader.u8();
+      const auto prefix = reader.u16().value() & 0x3fff; // a two-byte length, RFC 9420 s.2.1.2
+      Bytes sealed = to_bytes(reader.bytes(prefix).value());
+      const MutableByteView all(sealed);
+      crypto::AeadKey aead(crypto::AeadAlgorithm::chacha20_poly1305, key.view());
+      Bytes plain(sealed.size() - 28);
+      EXPECT_TRUE(aead.open(all.first(12), test.signature_key, all.subspan(12), plain));
+      std::ranges::copy(test.device.public_key(), plain.begin());
+      aead.seal(all.first(12), test.signature_key, plain, all.subspan(12));
+      ByteWriter size;
+      size.u16(32);
+      ByteWriter forged;
+      forged.u8(1);
+      forged.u16(static_cast<std::uint16_t>(0x4000 | sealed.size()));
+      forged.bytes(sealed);
+      forged.bytes(crypto::hmac(crypto::HashAlgorithm::sha256, mac_key.view(), {size.view(), test.signature_key, sealed}));
+      return std::move(forged).take();
+    }
+  };
+  EXPECT_EQ(keys.verify_identity(Thief::forge(*this), signature_key).error(), Error(identity_device_mismatch));
+}
+
+TEST_F(Identity, RefusesNamesThatAreTooLongOrNotText) {
+  EXPECT_TRUE(is_valid_name(""));
+  EXPECT_TRUE(is_valid_name(std::string(64, 'a')));
+  EXPECT_FALSE(is_valid_name(std::string(65, 'a')));
+  EXPECT_FALSE(is_valid_name("a\nb"));
+  EXPECT_FALSE(is_valid_name("\xff"));
+  EXPECT_FALSE(is_valid_name("\xc0\x80"));         // not the shortest form
+  EXPECT_FALSE(is_valid_name("\xed\xa0\x80"));     // a surrogate
+  EXPECT_FALSE(is_valid_name("\xe2\x80\xae" "abc")); // turns the direction of what follows
+  EXPECT_EQ(keys.seal_identity(device, "a\nb", signature_key, random).error(), Error(identity_bad_name));
+}
+
+TEST_F(Identity, NeedsARoomNameAndASecretOfTheRightForm) {
+  EXPECT_EQ(RoomKeys::derive("", secret_of(1, 16).view()).error(), Error(identity_bad_room));
+  EXPECT_EQ(RoomKeys::derive("Orchard", secret_of(1, 16).view()).error(), Error(identity_bad_room));
+  EXPECT_EQ(RoomKeys::derive(std::string(65, 'a'), secret_of(1, 16).view()).error(), Error(identity_bad_room));
+  EXPECT_EQ(RoomKeys::derive("orchard", secret_of(1, 15).view()).error(), Error(identity_bad_secret));
+}
+
+TEST(Incarnation, IsTheFrontOfTheHashOfTheSignatureKey) {
+  const Bytes key(32, 0xab);
+  const Bytes digest = crypto::hash(crypto::HashAlgorithm::sha256, key);
+  EXPECT_EQ(to_hex(incarnation_of(key).view()), to_hex(ByteView(digest).first(16)));
+}
+
+} // namespace
+} // namespace satsuma::call
