@@ -236,6 +236,14 @@ Connection::~Connection() = default;
 void Connection::handle_datagram(TimePoint now, ByteView datagram) {
   if (state_ == State::closed || datagram.empty()) return;
   io_->recycle();
+  // RFC 6347 s.4.2.4: who sent the last flight has no timer for it, and sends it again when the peer repeats the one before, of which
+  // some is unencrypted handshake (type 22, epoch 0). OpenSSL does so only if the peer numbers its records anew.
+  const bool repeated = state_ == State::established && role_ == Role::server && datagram.size() >= 5 && datagram[0] == 22 &&
+                        datagram[3] == 0 && datagram[4] == 0;
+  if (repeated && last_flight_repeats_ < max_last_flight_repeats) {
+    ++last_flight_repeats_;
+    repeat_flight();
+  }
   io_->incoming = datagram;
   advance(now);
   io_->incoming = {};
@@ -268,8 +276,7 @@ void Connection::advance(TimePoint now) {
     }
     announce_established_ = std::move(*keys);
     state_ = State::established;
-    // The last flight is sent again by OpenSSL when the peer repeats its own (RFC 6347 s.4.2.4); nothing answers it.
-    io_->flight.clear();
+    if (role_ == Role::client) io_->flight.clear();
     retransmit_at_.reset();
   }
   // Nothing is carried inside DTLS; what comes is dropped. Reading lets OpenSSL see close_notify and repeated flights.
@@ -332,11 +339,15 @@ void Connection::handle_timeout(TimePoint now) {
   }
   if (!retransmit_at_ || now < *retransmit_at_) return;
   io_->recycle();
+  repeat_flight();
+  retransmit_after_ = std::min(2 * retransmit_after_, max_retransmission);
+  retransmit_at_ = now + retransmit_after_;
+}
+
+void Connection::repeat_flight() {
   for (const Bytes& datagram : io_->flight) {
     if (io_->outgoing.size() < max_pending_datagrams) io_->outgoing.push_back(datagram);
   }
-  retransmit_after_ = std::min(2 * retransmit_after_, max_retransmission);
-  retransmit_at_ = now + retransmit_after_;
 }
 
 std::optional<TimePoint> Connection::next_deadline() const {

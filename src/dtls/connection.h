@@ -37,6 +37,8 @@ inline constexpr Duration first_retransmission = std::chrono::milliseconds(250);
 inline constexpr Duration max_retransmission = std::chrono::seconds(4);
 /// After this the handshake has failed.
 inline constexpr Duration handshake_timeout = std::chrono::seconds(30);
+/// How often a server sends its last flight again for a client that seems not to have it.
+inline constexpr std::size_t max_last_flight_repeats = 16;
 /// Datagrams of one flight, and those waiting for poll_output().
 inline constexpr std::size_t max_pending_datagrams = 32;
 
@@ -128,6 +130,7 @@ class Connection {
 
   static int verify_certificate(x509_store_ctx_st* store, void*);
   void advance(TimePoint now);
+  void repeat_flight();
   void finish(Error reason);
   Result<SrtpKeys> export_keys() const;
 
@@ -142,6 +145,7 @@ class Connection {
   TimePoint gives_up_;
   std::optional<TimePoint> retransmit_at_;
   Duration retransmit_after_ = first_retransmission;
+  std::size_t last_flight_repeats_ = 0;
 };
 
 } // namespace satsuma::dtls
