@@ -8,25 +8,21 @@
 #include "base/random.h"
 #include "base/secret.h"
 #include "mls/group/key_package_bundle.h"
+#include "mls/group/key_schedule.h"
+#include "mls/group/message_protection.h"
+#include "mls/group/treekem.h"
+#include "mls/group/welcome.h"
 #include "mls/tree/public_group.h"
 #include "mls/wire/message.h"
 
 namespace satsuma::mls {
 
 inline constexpr ErrorCode mls_confirmation_tag_mismatch{"mls_confirmation_tag_mismatch", ErrorKind::peer};
-inline constexpr ErrorCode mls_membership_tag_mismatch{"mls_membership_tag_mismatch", ErrorKind::peer};
 inline constexpr ErrorCode mls_welcome_not_for_us{"mls_welcome_not_for_us", ErrorKind::peer};
-inline constexpr ErrorCode mls_welcome_invalid{"mls_welcome_invalid", ErrorKind::peer};
-inline constexpr ErrorCode mls_path_secret_invalid{"mls_path_secret_invalid", ErrorKind::peer};
 inline constexpr ErrorCode mls_psk_unknown{"mls_psk_unknown", ErrorKind::caller};
 inline constexpr ErrorCode mls_own_message{"mls_own_message", ErrorKind::caller};
 inline constexpr ErrorCode mls_removed_from_group{"mls_removed_from_group", ErrorKind::peer};
 inline constexpr ErrorCode mls_cannot_remove_self{"mls_cannot_remove_self", ErrorKind::caller};
-inline constexpr ErrorCode mls_generation_consumed{"mls_generation_consumed", ErrorKind::peer};
-inline constexpr ErrorCode mls_generation_too_far{"mls_generation_too_far", ErrorKind::peer};
-inline constexpr ErrorCode mls_padding_invalid{"mls_padding_invalid", ErrorKind::peer};
-inline constexpr ErrorCode mls_private_message_invalid{"mls_private_message_invalid", ErrorKind::peer};
-inline constexpr ErrorCode mls_content_unexpected{"mls_content_unexpected", ErrorKind::peer};
 inline constexpr ErrorCode mls_group_inactive{"mls_group_inactive", ErrorKind::caller};
 inline constexpr ErrorCode mls_too_many_proposals{"mls_too_many_proposals", ErrorKind::peer};
 
@@ -160,6 +156,7 @@ class Group {
   Result<Bytes> group_info(bool with_tree = true, bool with_external_pub = false) const;
 
   // Commits
+  /// Changes nothing but, for a private message, our own handshake ratchet.
   Result<PendingCommit> commit(const CommitParams& params, RandomSource& random) const;
   /// Verifies and stages a commit that came as a PublicMessage's MLSMessage. mls_own_message for one of our own: merge the pending one instead.
   Result<StagedCommit> stage(ByteView message, const PskStore* psks = nullptr) const;
@@ -177,13 +174,20 @@ class Group {
   Result<Bytes> propose(const Proposal& proposal, bool private_message, ByteView authenticated_data, RandomSource& random);
 
   Result<Bytes> protect_application(ByteView plaintext, ByteView authenticated_data, RandomSource& random);
-  /// From an MLSMessage with a PrivateMessage of the present epoch. mls_own_message for our own.
+  /// From an MLSMessage with a PrivateMessage of the present epoch or of one of the max_past_epochs before it, looked up in
+  /// that epoch's own tree. mls_own_message for our own.
   Result<ReceivedApplication> unprotect_application(ByteView message);
 
   static constexpr std::size_t max_cached_proposals = 1024;
+  /// Epochs whose application keys are kept for messages that were overtaken by a commit.
+  static constexpr std::size_t max_past_epochs = 2;
+  /// Past resumption PSKs that are kept.
+  static constexpr std::size_t max_past_resumption_psks = 64;
 
  private:
   explicit Group(internal::GroupStatePointer state);
+  static StagedCommit make_staged(const internal::GroupState& base, CommitEffects effects, internal::GroupStatePointer next);
+  Result<std::vector<PskValue>> psk_values(const std::vector<PreSharedKeyId>& ids, const PskStore* store) const;
   internal::GroupStatePointer state_;
 };
 

@@ -1,0 +1,40 @@
+#include "mls/group/key_package_bundle.h"
+
+#include "mls/wire/message.h"
+
+namespace satsuma::mls {
+
+Bytes KeyPackageBundle::message() const { return MLSMessage{key_package}.encode(); }
+
+Result<crypto::SignatureKeyPair> generate_signature_keys(CipherSuite id, RandomSource& random) {
+  SATSUMA_TRY(const SuiteParameters* const suite, require_suite(id));
+  return crypto::generate_signature_key_pair(suite->signature, random);
+}
+
+Result<KeyPackageBundle> generate_key_package(const KeyPackageParams& params, const crypto::SignatureKeyPair& signature_keys, RandomSource& random) {
+  SATSUMA_TRY(const SuiteParameters* const suite, require_suite(params.suite));
+  crypto::KemKeyPair init = crypto::kem_generate_key_pair(suite->kem, random);
+  crypto::KemKeyPair leaf = crypto::kem_generate_key_pair(suite->kem, random);
+
+  KeyPackageBundle bundle;
+  KeyPackage& package = bundle.key_package;
+  package.cipher_suite = params.suite;
+  package.init_key = std::move(init.public_key);
+  package.extensions = params.extensions;
+  LeafNode& node = package.leaf_node;
+  node.encryption_key = std::move(leaf.public_key);
+  node.signature_key = signature_keys.public_key;
+  node.credential = params.credential;
+  node.capabilities = params.capabilities ? *params.capabilities : Capabilities::ours();
+  node.source = LeafNodeSource::key_package;
+  node.lifetime = params.lifetime;
+  node.extensions = params.leaf_extensions;
+  SATSUMA_TRY_VOID(node.sign(*suite, signature_keys.private_key.view(), {}, {}));
+  SATSUMA_TRY_VOID(package.sign(*suite, signature_keys.private_key.view()));
+  bundle.init_private_key = std::move(init.private_key);
+  bundle.encryption_private_key = std::move(leaf.private_key);
+  bundle.signature_private_key = signature_keys.private_key.clone();
+  return bundle;
+}
+
+} // namespace satsuma::mls

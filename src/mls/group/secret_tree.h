@@ -1,0 +1,64 @@
+#pragma once
+
+#include <map>
+
+#include "mls/group/labels.h"
+#include "mls/tree/tree_math.h"
+
+namespace satsuma::mls {
+
+inline constexpr ErrorCode mls_generation_consumed{"mls_generation_consumed", ErrorKind::peer};
+inline constexpr ErrorCode mls_generation_too_far{"mls_generation_too_far", ErrorKind::peer};
+
+struct MessageKey {
+  SecretBytes key;
+  SecretBytes nonce;
+};
+
+enum class RatchetType : std::uint8_t { handshake, application };
+
+/// The secret tree of an epoch and the ratchets of its leaves (RFC 9420 s.9). Secrets that were used are erased: a node once
+/// both children have theirs, a ratchet step once the next is there, a message key with `consume`.
+class SecretTree {
+ public:
+  /// How far one message may jump ahead in its sender's ratchet, which is also how much work it can cost us.
+  static constexpr std::uint32_t max_skip = 1024;
+  /// Keys of messages not seen that are kept for a ratchet; the oldest go first.
+  static constexpr std::size_t max_kept = 1024;
+
+  SecretTree() = default;
+  SecretTree(const SuiteParameters& suite, LeafCount leaves, SecretBytes encryption_secret);
+
+  /// The key of a generation, for receiving. It stays until `consume`, so that a message that does not open costs nothing.
+  Result<const MessageKey*> find(LeafIndex leaf, RatchetType type, std::uint32_t generation);
+  void consume(LeafIndex leaf, RatchetType type, std::uint32_t generation);
+
+  struct Next {
+    std::uint32_t generation;
+    MessageKey key;
+  };
+  /// For sending: never the same again.
+  Next take_next(LeafIndex leaf, RatchetType type);
+
+ private:
+  struct Ratchet {
+    SecretBytes secret;
+    std::uint32_t next_generation = 0;
+    std::map<std::uint32_t, MessageKey> kept;
+  };
+  struct Leaf {
+    Ratchet handshake;
+    Ratchet application;
+  };
+
+  Leaf& open_leaf(LeafIndex leaf);
+  Ratchet& ratchet(LeafIndex leaf, RatchetType type);
+  MessageKey step(Ratchet& ratchet) const;
+
+  const SuiteParameters* suite_ = nullptr;
+  LeafCount leaf_count_;
+  std::map<NodeIndex, SecretBytes> nodes_;
+  std::map<LeafIndex, Leaf> leaves_;
+};
+
+} // namespace satsuma::mls
