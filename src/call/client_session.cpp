@@ -116,17 +116,17 @@ void ClientSession::rejoin(TimePoint now, RejoinReason reason) {
   outputs_.emplace_back(RejoiningEvent{reason, delay});
   announce_keys();
   if (!begin_incarnation(now)) {
-    fail("session_crypto_failed", "Could not make new keys.");
+    fail(0, "Could not make new keys.");
     return;
   }
   outputs_.emplace_back(Reconnect{delay});
 }
 
-void ClientSession::fail(std::string_view code, std::string_view text) {
+void ClientSession::fail(std::uint16_t code, std::string_view text) {
   wipe_incarnation();
   connection_ = Connection::down;
   over_ = true;
-  outputs_.emplace_back(ErrorEvent{std::string(code), std::string(text), true});
+  outputs_.emplace_back(ErrorEvent{code, std::string(text), true});
   outputs_.emplace_back(Close{});
 }
 
@@ -220,8 +220,9 @@ void ClientSession::handle_ready(TimePoint now, const signaling::Ready& ready) {
 }
 
 void ClientSession::handle_error(TimePoint now, const signaling::ErrorMessage& error) {
+  const auto code = static_cast<std::uint16_t>(error.code);
   const auto again = [&](Duration delay) {
-    outputs_.emplace_back(ErrorEvent{"server", error.text, false});
+    outputs_.emplace_back(ErrorEvent{code, error.text, false});
     connection_ = Connection::down;
     ack_at_.reset();
     update_online(now);
@@ -230,12 +231,12 @@ void ClientSession::handle_error(TimePoint now, const signaling::ErrorMessage& e
   switch (error.code) {
     case signaling::ErrorReason::gone:
     case signaling::ErrorReason::not_yours: return rejoin(now, RejoinReason::gone);
-    case signaling::ErrorReason::replaced: return fail("replaced", error.text);
-    case signaling::ErrorReason::unsupported_version: return fail("unsupported_version", error.text);
+    case signaling::ErrorReason::replaced: return fail(code, error.text);
+    case signaling::ErrorReason::unsupported_version: return fail(code, error.text);
     case signaling::ErrorReason::malformed:
     case signaling::ErrorReason::too_large:
       // What we resent would be refused again.
-      outputs_.emplace_back(ErrorEvent{"server", error.text, false});
+      outputs_.emplace_back(ErrorEvent{code, error.text, false});
       return rejoin(now, RejoinReason::log_broken);
     case signaling::ErrorReason::full: return again(std::chrono::seconds(5));
     case signaling::ErrorReason::too_fast:
@@ -516,7 +517,7 @@ void ClientSession::prepare_genesis(TimePoint now) {
   auto group = mls::Group::create(params, *bundle_, *random_);
   auto group_info = group ? group->group_info() : Result<Bytes>(group.error());
   if (!group_info) {
-    fail("session_crypto_failed", "Could not make a group.");
+    fail(0, "Could not make a group.");
     return;
   }
   pending_genesis_ = std::move(*group);

@@ -106,7 +106,7 @@ struct RejoiningEvent {
   Duration delay{};
 };
 struct ErrorEvent {
-  std::string code;
+  std::uint16_t code = 0; ///< the server's (signaling::ErrorReason), 0 for a failure of our own
   std::string text; ///< for a person; may come from the server
   bool fatal = false;
 };
@@ -179,7 +179,7 @@ class ClientSession {
   Result<void> begin_incarnation(TimePoint now);
   void wipe_incarnation();
   void rejoin(TimePoint now, RejoinReason reason);
-  void fail(std::string_view code, std::string_view text);
+  void fail(std::uint16_t code, std::string_view text);
 
   // What arrives. A handler that returns an error broke the incarnation with that reason.
   using Outcome = std::expected<void, RejoinReason>;
