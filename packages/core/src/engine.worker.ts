@@ -3,12 +3,16 @@ import { Engine, type Transformer } from "./engine/engine.ts";
 import { loadModule } from "./engine/module.ts";
 import { type FromWorker, isToWorker, parseTransformOptions } from "./messages.ts";
 
+interface TransformEvent {
+  readonly transformer: Transformer & { readonly options: unknown };
+}
+
 /** What we use of DedicatedWorkerGlobalScope; the DOM and worker libraries of TypeScript exclude each other. */
 interface WorkerScope {
   postMessage(message: FromWorker): void;
   addEventListener(type: "message", listener: (event: MessageEvent<unknown>) => void): void;
   addEventListener(type: "online", listener: () => void): void;
-  onrtctransform: ((event: { readonly transformer: Transformer & { readonly options: unknown } }) => void) | null;
+  addEventListener(type: "rtctransform", listener: (event: TransformEvent) => void): void;
 }
 
 const scope = globalThis as unknown as WorkerScope;
@@ -20,9 +24,9 @@ scope.addEventListener("message", (event) => {
   if (isToWorker(event.data)) engine.handleMessage(event.data);
 });
 scope.addEventListener("online", () => engine.handleOnline());
-scope.onrtctransform = ({ transformer }) => {
+scope.addEventListener("rtctransform", ({ transformer }) => {
   const options = parseTransformOptions(transformer.options);
   // Without a known purpose the stream stays unread: nothing passes.
   if (options !== null) engine.handleTransform(transformer, options);
-};
+});
 scope.postMessage({ type: "listening" });

@@ -47,7 +47,9 @@ export class MediaSession {
   #offers: Promise<void> = Promise.resolve();
   #tracks: Tracks = { microphone: null, camera: null, screen: null };
   #active: readonly Source[] = [];
-  #stopped = new Set<Source>();
+  /** What the server was told last, since it answered our offer; null: nothing yet. */
+  #sentSources: string | null = null;
+  readonly #stopped = new Set<Source>();
 
   constructor(port: MediaSessionPort) {
     this.#port = port;
@@ -169,6 +171,7 @@ export class MediaSession {
   async #handlePublished(sdp: string): Promise<void> {
     const connection = this.#publish;
     this.#publishRequest = null;
+    this.#sentSources = null;
     clearTimeout(this.#publishTimer);
     if (connection === null) return;
     if (!connection.canContinueWith(sdp)) {
@@ -238,9 +241,10 @@ export class MediaSession {
   }
 
   #sendSources(): void {
-    if (this.#ready && this.#publish !== null && this.#publishRequest === null) {
-      this.#port.send({ type: "sources", active: this.#active });
-    }
+    const text = this.#active.join();
+    if (!this.#ready || this.#publish === null || this.#publishRequest !== null || text === this.#sentSources) return;
+    this.#sentSources = text;
+    this.#port.send({ type: "sources", active: this.#active });
   }
 
   // ---- Subscribing ----
