@@ -106,8 +106,7 @@ export function reduce(model: Model, change: Change, now: number): Model {
     case "capture":
       return { ...model, capture: change.capture };
     case "slots":
-      // Messages of an older mapping may not overtake a newer one; a server that started anew counts from the start,
-      // and then there is a new subscription.
+      // Messages of an older mapping may not overtake a newer one.
       if (change.sequence <= model.slotSequence) return model;
       return {
         ...model,
@@ -115,14 +114,8 @@ export function reduce(model: Model, change: Change, now: number): Model {
         slots: new Map(change.slots.map((slot) => [slot.mid, slot])),
       };
     case "subscription":
-      return {
-        ...model,
-        subscription: change.connection,
-        slotSequence: -1,
-        slots: new Map(),
-        streams: new Map(),
-        proofs: new Map(),
-      };
+      // The mapping stays: the server sends it again only when it changes, and nothing is shown by it alone.
+      return { ...model, subscription: change.connection, streams: new Map(), proofs: new Map() };
     case "stream":
       if (change.connection !== model.subscription) return model;
       return { ...model, streams: new Map(model.streams).set(change.mid, change.stream) };
@@ -157,7 +150,9 @@ function moveTo(model: Model, link: Link, now: number): Model {
 function reduceSession(model: Model, event: SessionEvent, calendarMs: number, now: number): Model {
   switch (event.type) {
     case "ready":
-      return moveTo(model, event.resumed && model.roster.length > 0 ? { at: "in" } : { at: "ready" }, now);
+      if (event.resumed) return moveTo(model, model.roster.length > 0 ? { at: "in" } : { at: "ready" }, now);
+      // Somebody new to the server, for whom it counts its messages from the start.
+      return moveTo({ ...model, slotSequence: -1, slots: new Map() }, { at: "ready" }, now);
     case "waiting":
       return moveTo(model, { at: "waiting", reason: waitingReasons[event.reason] }, now);
     case "epoch": {

@@ -131,6 +131,15 @@ test("an older mapping of slots does not replace a newer one", () => {
   assert.equal(model.slots.get("v0")?.incarnation, bo);
 });
 
+test("the mapping outlives a media connection, but not the incarnation", () => {
+  const model = after(start(), connecting, ready, { type: "subscription", connection: 4 }, slots(5, bo), { type: "subscription", connection: 5 });
+  assert.equal(model.slots.size, 1);
+  assert.equal(after(model, resumed).slots.size, 1);
+  const anew = after(model, ready);
+  assert.equal(anew.slots.size, 0);
+  assert.equal(after(anew, slots(1, ada)).slots.get("v0")?.incarnation, ada);
+});
+
 test("proofs and streams of a closed connection do not count", () => {
   const model = after(start(), { type: "subscription", connection: 5 }, proof(bo), { type: "stream", connection: 4, mid: "v0", stream: stream() });
   assert.equal(model.proofs.size, 0);
