@@ -1,0 +1,216 @@
+#include "io/media_loop.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "io/clock.h"
+
+namespace satsuma::io {
+
+namespace {
+
+// Batches taken from one socket before the others, the timer and commands have their turn.
+constexpr std::size_t max_batches_per_turn = 8;
+
+constexpr std::uint64_t wake_tag = ~std::uint64_t{0};
+constexpr std::uint64_t timer_tag = wake_tag - 1;
+
+void signal(int event) {
+  const std::uint64_t one = 1;
+  // It fails only when the counter is full, and then it is readable already.
+  [[maybe_unused]] const ssize_t written = ::write(event, &one, sizeof one);
+}
+
+void drain(int event) {
+  std::uint64_t count = 0;
+  [[maybe_unused]] const ssize_t got = ::read(event, &count, sizeof count);
+}
+
+} // namespace
+
+Result<std::unique_ptr<MediaLoop>> MediaLoop::start(std::vector<UdpSocket> sockets, sfu::Sfu sfu) {
+  std::unique_ptr<MediaLoop> loop(new MediaLoop(std::move(sockets), std::move(sfu)));
+  if (!loop->prepare()) return media_loop_failed;
+  loop->thread_ = std::thread([self = loop.get()] { self->run(); });
+  pthread_setname_np(loop->thread_.native_handle(), "media");
+  return loop;
+}
+
+MediaLoop::MediaLoop(std::vector<UdpSocket> sockets, sfu::Sfu sfu) : sockets_(std::move(sockets)), sfu_(std::move(sfu)) {
+  for (const UdpSocket& socket : sockets_) local_addresses_.push_back(socket.local());
+}
+
+bool MediaLoop::prepare() {
+  epoll_ = epoll_create1(EPOLL_CLOEXEC);
+  timer_ = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+  wake_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  events_ready_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (epoll_ < 0 || timer_ < 0 || wake_ < 0 || events_ready_ < 0) return false;
+  const auto watch = [this](int descriptor, std::uint64_t tag) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.u64 = tag;
+    return epoll_ctl(epoll_, EPOLL_CTL_ADD, descriptor, &event) == 0;
+  };
+  for (std::size_t i = 0; i < sockets_.size(); ++i) {
+    if (!watch(sockets_[i].descriptor(), i)) return false;
+  }
+  return watch(wake_, wake_tag) && watch(timer_, timer_tag);
+}
+
+MediaLoop::~MediaLoop() {
+  stop();
+  for (int descriptor : {epoll_, timer_, wake_, events_ready_}) {
+    if (descriptor >= 0) ::close(descriptor);
+  }
+}
+
+void MediaLoop::stop() {
+  if (!thread_.joinable()) return;
+  {
+    const std::lock_guard lock(commands_mutex_);
+    stopping_ = true;
+  }
+  signal(wake_);
+  thread_.join();
+}
+
+Result<void> MediaLoop::post(Command command) {
+  bool first = false;
+  {
+    const std::lock_guard lock(commands_mutex_);
+    if (stopping_) return media_loop_stopped;
+    if (commands_.size() >= max_waiting_commands) return media_loop_busy;
+    first = commands_.empty();
+    commands_.push_back(std::move(command));
+  }
+  if (first) signal(wake_);
+  return {};
+}
+
+std::vector<sfu::Output> MediaLoop::take_events() {
+  std::vector<sfu::Output> taken;
+  bool was_full = false;
+  {
+    const std::lock_guard lock(events_mutex_);
+    drain(events_ready_);
+    was_full = events_.size() >= max_waiting_events;
+    taken.swap(events_);
+  }
+  if (was_full) signal(wake_); // the Sfu may hold more
+  return taken;
+}
+
+MediaLoop::Counters MediaLoop::counters() const {
+  return {datagrams_in_.load(std::memory_order_relaxed), datagrams_out_.load(std::memory_order_relaxed),
+          datagrams_dropped_.load(std::memory_order_relaxed), send_calls_.load(std::memory_order_relaxed),
+          receive_failures_.load(std::memory_order_relaxed)};
+}
+
+void MediaLoop::run() {
+  std::array<epoll_event, 64> ready;
+  while (!stopping_) {
+    arm_timer(monotonic_now());
+    const int count = epoll_wait(epoll_, ready.data(), static_cast<int>(ready.size()), -1);
+    if (count < 0 && errno != EINTR) break; // our own descriptors are gone: nothing can be done here
+    for (int i = 0; i < count; ++i) {
+      const std::uint64_t tag = ready[static_cast<std::size_t>(i)].data.u64;
+      if (tag == wake_tag) {
+        drain(wake_);
+        events_full_ = false; // if they still are, one more makes it true again
+        run_commands(monotonic_now());
+      } else if (tag == timer_tag) {
+        drain(timer_);
+        armed_for_.reset();
+      } else {
+        receive(static_cast<std::size_t>(tag));
+      }
+    }
+    const TimePoint now = monotonic_now();
+    if (const auto deadline = sfu_.next_deadline(); deadline && *deadline <= now) sfu_.handle_timeout(now);
+    flush();
+    publish_events();
+  }
+}
+
+void MediaLoop::receive(std::size_t socket) {
+  for (std::size_t batch = 0; batch < max_batches_per_turn; ++batch) {
+    const auto received = sockets_[socket].receive();
+    if (!received) {
+      receive_failures_.fetch_add(1, std::memory_order_relaxed);
+      return;
+    }
+    if (received->empty()) return;
+    const TimePoint now = monotonic_now();
+    datagrams_in_.fetch_add(received->size(), std::memory_order_relaxed);
+    for (const UdpSocket::Received& datagram : *received) {
+      sfu_.handle_packet(now, {datagram.remote, static_cast<std::uint32_t>(socket)}, datagram.bytes);
+    }
+    flush();
+    if (received->size() < receive_batch_size) return;
+  }
+}
+
+void MediaLoop::run_commands(TimePoint now) {
+  {
+    const std::lock_guard lock(commands_mutex_);
+    running_.swap(commands_);
+  }
+  for (Command& command : running_) command(now, sfu_);
+  running_.clear();
+}
+
+void MediaLoop::flush() {
+  const std::span<const sfu::OutgoingDatagram> pending = sfu_.pending_datagrams();
+  // Datagrams of one socket at a time, in their order.
+  for (std::uint32_t socket = 0; socket < sockets_.size() && !pending.empty(); ++socket) {
+    outgoing_.clear();
+    for (const sfu::OutgoingDatagram& datagram : pending) {
+      if (datagram.path.socket == socket) outgoing_.push_back({datagram.path.remote, datagram.bytes});
+    }
+    if (outgoing_.empty()) continue;
+    const UdpSocket::Sent sent = sockets_[socket].send(outgoing_);
+    datagrams_out_.fetch_add(sent.datagrams, std::memory_order_relaxed);
+    datagrams_dropped_.fetch_add(sent.dropped, std::memory_order_relaxed);
+    send_calls_.fetch_add(sent.calls, std::memory_order_relaxed);
+  }
+  if (!pending.empty()) sfu_.clear_datagrams();
+}
+
+void MediaLoop::publish_events() {
+  // The lock is taken only when there is something, so that the media path has none.
+  bool any = false;
+  while (!events_full_) {
+    std::optional<sfu::Output> output = sfu_.poll_output();
+    if (!output) break;
+    const std::lock_guard lock(events_mutex_);
+    events_.push_back(std::move(*output));
+    events_full_ = events_.size() >= max_waiting_events;
+    any = true;
+  }
+  if (any) signal(events_ready_);
+}
+
+void MediaLoop::arm_timer(TimePoint now) {
+  const std::optional<TimePoint> deadline = sfu_.next_deadline();
+  if (deadline == armed_for_) return;
+  armed_for_ = deadline;
+  itimerspec spec{};
+  if (deadline) {
+    // A time of zero would disarm it.
+    const auto wait = std::max(std::chrono::duration_cast<std::chrono::nanoseconds>(*deadline - now), std::chrono::nanoseconds(1));
+    spec.it_value.tv_sec = static_cast<time_t>(wait.count() / 1'000'000'000);
+    spec.it_value.tv_nsec = static_cast<long>(wait.count() % 1'000'000'000);
+  }
+  timerfd_settime(timer_, 0, &spec, nullptr);
+}
+
+} // namespace satsuma::io

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "base/time.h"
+#include "io/udp_socket.h"
+#include "sfu/sfu.h"
+
+namespace satsuma::io {
+
+inline constexpr ErrorCode media_loop_failed{"media_loop_failed", ErrorKind::environment};
+inline constexpr ErrorCode media_loop_busy{"media_loop_busy", ErrorKind::environment};
+inline constexpr ErrorCode media_loop_stopped{"media_loop_stopped", ErrorKind::caller};
+
+/// Commands that wait for the media thread. It takes them within a millisecond, so this many mean that it is stuck.
+inline constexpr std::size_t max_waiting_commands = 16 * 1024;
+/// Events that wait for take_events(). When they are so many the rest stays in the Sfu.
+inline constexpr std::size_t max_waiting_events = 16 * 1024;
+
+/// One shard: a thread that owns an sfu::Sfu and its UDP sockets, and does nothing but media. Other threads talk to it by post(), and it to them
+/// by events, for which event_descriptor() becomes readable.
+///
+///   auto socket = UdpSocket::open(address);                        // for each announced address; the index is NetworkPath::socket
+///   auto loop = MediaLoop::start(std::move(sockets), sfu::Sfu(config, context, random));
+///   loop->post([=](TimePoint now, sfu::Sfu& sfu) { ...; asio::post(control, ...); });
+class MediaLoop {
+ public:
+  /// Runs on the media thread; `now` is the time of this turn. It must be short and must not throw.
+  using Command = std::function<void(TimePoint now, sfu::Sfu& sfu)>;
+
+  struct Counters {
+    std::uint64_t datagrams_in = 0;
+    std::uint64_t datagrams_out = 0;
+    std::uint64_t datagrams_dropped = 0; ///< not taken by the kernel
+    std::uint64_t send_calls = 0;
+    std::uint64_t receive_failures = 0;
+  };
+
+  /// media_loop_failed when the kernel has no descriptors left.
+  static Result<std::unique_ptr<MediaLoop>> start(std::vector<UdpSocket> sockets, sfu::Sfu sfu);
+  MediaLoop(const MediaLoop&) = delete;
+  /// Ends the thread; commands that wait are dropped.
+  ~MediaLoop();
+
+  /// From any thread. In the order of the calls of one thread. media_loop_busy, media_loop_stopped.
+  Result<void> post(Command command);
+  /// From any thread: what the Sfu's poll_output() gave since the last call, in order.
+  std::vector<sfu::Output> take_events();
+  /// Readable while events wait; take_events() resets it. For an event loop to watch; not to be read or closed.
+  int event_descriptor() const { return events_ready_; }
+  /// From any thread.
+  Counters counters() const;
+  /// Ends the thread and returns when it has ended. Not from a command.
+  void stop();
+
+  /// The sockets' addresses, by NetworkPath::socket.
+  const std::vector<TransportAddress>& local_addresses() const { return local_addresses_; }
+
+ private:
+  MediaLoop(std::vector<UdpSocket> sockets, sfu::Sfu sfu);
+  bool prepare();
+  void run();
+  void receive(std::size_t socket);
+  void run_commands(TimePoint now);
+  void flush();
+  void publish_events();
+  void arm_timer(TimePoint now);
+
+  std::vector<UdpSocket> sockets_;
+  std::vector<TransportAddress> local_addresses_;
+  sfu::Sfu sfu_;
+  std::vector<Datagram> outgoing_;
+  std::vector<Command> running_;
+  std::optional<TimePoint> armed_for_;
+  bool events_full_ = false;
+
+  int epoll_ = -1;
+  int timer_ = -1;
+  int wake_ = -1;
+  int events_ready_ = -1;
+
+  std::atomic<bool> stopping_ = false;
+  std::mutex commands_mutex_;
+  std::vector<Command> commands_;
+  std::mutex events_mutex_;
+  std::vector<sfu::Output> events_;
+
+  std::atomic<std::uint64_t> datagrams_in_ = 0, datagrams_out_ = 0, datagrams_dropped_ = 0, send_calls_ = 0, receive_failures_ = 0;
+  std::thread thread_;
+};
+
+} // namespace satsuma::io

@@ -1,0 +1,221 @@
+#include "io/udp_socket.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+
+namespace satsuma::io {
+
+namespace {
+
+constexpr std::size_t max_run_bytes = 60'000; // of a UDP_SEGMENT message, below what IP can say
+
+union SocketAddress {
+  sockaddr base;
+  sockaddr_in v4;
+  sockaddr_in6 v6;
+};
+
+// On an IPv6 socket IPv4 addresses stand as mapped ones, which is how TransportAddress keeps them anyway.
+socklen_t to_socket_address(const TransportAddress& address, bool is_v6, SocketAddress& out) {
+  std::memset(&out, 0, sizeof out);
+  if (is_v6) {
+    out.v6.sin6_family = AF_INET6;
+    out.v6.sin6_port = htons(address.port);
+    std::memcpy(&out.v6.sin6_addr, address.ip.data(), 16);
+    return sizeof out.v6;
+  }
+  out.v4.sin_family = AF_INET;
+  out.v4.sin_port = htons(address.port);
+  std::memcpy(&out.v4.sin_addr, address.ip.data() + 12, 4);
+  return sizeof out.v4;
+}
+
+TransportAddress from_socket_address(const SocketAddress& address) {
+  if (address.base.sa_family == AF_INET6) {
+    std::array<std::uint8_t, 16> ip;
+    std::memcpy(ip.data(), &address.v6.sin6_addr, 16);
+    return TransportAddress::v6(ip, ntohs(address.v6.sin6_port));
+  }
+  std::array<std::uint8_t, 4> ip;
+  std::memcpy(ip.data(), &address.v4.sin_addr, 4);
+  return TransportAddress::v4(ip, ntohs(address.v4.sin_port));
+}
+
+} // namespace
+
+// Everything that recvmmsg and sendmmsg want, made once.
+struct UdpSocket::Buffers {
+  std::array<mmsghdr, receive_batch_size> in{};
+  std::array<iovec, receive_batch_size> in_parts{};
+  std::array<SocketAddress, receive_batch_size> in_addresses{};
+  std::array<std::array<std::uint8_t, max_datagram_size>, receive_batch_size> in_bytes;
+  std::array<Received, receive_batch_size> received{};
+
+  struct Control {
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(std::uint16_t))> bytes{};
+  };
+  std::array<mmsghdr, send_batch_size> out{};
+  std::array<iovec, send_batch_size * max_segments> out_parts{};
+  std::array<SocketAddress, send_batch_size> out_addresses{};
+  std::array<Control, send_batch_size> out_controls{};
+};
+
+Result<UdpSocket> UdpSocket::open(const TransportAddress& local, const Options& options) {
+  UdpSocket socket;
+  socket.is_v6_ = !local.is_v4();
+  socket.descriptor_ = ::socket(socket.is_v6_ ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (socket.descriptor_ < 0) return udp_open_failed;
+  const int fd = socket.descriptor_;
+  if (socket.is_v6_) {
+    const bool wildcard = std::all_of(local.ip.begin(), local.ip.end(), [](std::uint8_t byte) { return byte == 0; });
+    const int only_v6 = wildcard ? 0 : 1;
+    if (setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only_v6, sizeof only_v6) != 0) return udp_open_failed;
+  }
+  const int size = static_cast<int>(std::min<std::size_t>(options.buffer_bytes, 1U << 30));
+  // A smaller buffer than wished for is no failure.
+  (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+  (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+  SocketAddress address;
+  socklen_t address_size = to_socket_address(local, socket.is_v6_, address);
+  if (bind(fd, &address.base, address_size) != 0) return udp_bind_failed;
+  address_size = sizeof address;
+  if (getsockname(fd, &address.base, &address_size) != 0) return udp_bind_failed;
+  socket.local_ = from_socket_address(address);
+  socket.segmentation_ = options.segmentation;
+
+  socket.buffers_ = std::make_unique<Buffers>();
+  Buffers& b = *socket.buffers_;
+  for (std::size_t i = 0; i < receive_batch_size; ++i) {
+    b.in_parts[i] = {b.in_bytes[i].data(), b.in_bytes[i].size()};
+    b.in[i].msg_hdr.msg_iov = &b.in_parts[i];
+    b.in[i].msg_hdr.msg_iovlen = 1;
+    b.in[i].msg_hdr.msg_name = &b.in_addresses[i];
+  }
+  return socket;
+}
+
+UdpSocket::UdpSocket(UdpSocket&& other) noexcept
+    : descriptor_(std::exchange(other.descriptor_, -1)),
+      local_(other.local_),
+      is_v6_(other.is_v6_),
+      segmentation_(other.segmentation_),
+      buffers_(std::move(other.buffers_)) {}
+
+UdpSocket& UdpSocket::operator=(UdpSocket&& other) noexcept {
+  std::swap(descriptor_, other.descriptor_);
+  std::swap(local_, other.local_);
+  std::swap(is_v6_, other.is_v6_);
+  std::swap(segmentation_, other.segmentation_);
+  std::swap(buffers_, other.buffers_);
+  return *this;
+}
+
+UdpSocket::~UdpSocket() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+Result<std::span<const UdpSocket::Received>> UdpSocket::receive() {
+  Buffers& b = *buffers_;
+  for (mmsghdr& message : b.in) message.msg_hdr.msg_namelen = sizeof(SocketAddress);
+  const int count = recvmmsg(descriptor_, b.in.data(), receive_batch_size, MSG_DONTWAIT, nullptr);
+  if (count < 0) {
+    // ECONNREFUSED and its like tell of an earlier send's fate, and there is nothing to do about it.
+    const bool harmless = errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR || errno == ECONNREFUSED || errno == EHOSTUNREACH ||
+                          errno == ENETUNREACH;
+    if (!harmless) return udp_receive_failed;
+    return std::span<const Received>();
+  }
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
+    if ((b.in[i].msg_hdr.msg_flags & MSG_TRUNC) != 0) continue;
+    b.received[kept++] = {from_socket_address(b.in_addresses[i]), MutableByteView(b.in_bytes[i]).first(b.in[i].msg_len)};
+  }
+  return std::span<const Received>(b.received).first(kept);
+}
+
+UdpSocket::Sent UdpSocket::send(std::span<const Datagram> datagrams) {
+  Buffers& b = *buffers_;
+  Sent sent;
+  std::array<std::size_t, send_batch_size> run_sizes{};
+  while (!datagrams.empty()) {
+    // Messages of one call: runs of datagrams that the kernel can cut apart again.
+    std::size_t messages = 0;
+    std::size_t parts = 0;
+    std::size_t next = 0;
+    while (messages < send_batch_size && next < datagrams.size()) {
+      const Datagram& first = datagrams[next];
+      const std::size_t segment = first.bytes.size();
+      std::size_t run = 0;
+      std::size_t bytes = 0;
+      const std::size_t first_part = parts;
+      while (next + run < datagrams.size()) {
+        const Datagram& datagram = datagrams[next + run];
+        if (run > 0 && (!segmentation_ || run == max_segments || datagram.remote != first.remote || datagram.bytes.size() > segment ||
+                        datagram.bytes.empty() || bytes + datagram.bytes.size() > max_run_bytes)) {
+          break;
+        }
+        b.out_parts[parts++] = {const_cast<std::uint8_t*>(datagram.bytes.data()), datagram.bytes.size()};
+        bytes += datagram.bytes.size();
+        ++run;
+        if (datagram.bytes.size() < segment) break; // only the last may be shorter
+      }
+      msghdr& header = b.out[messages].msg_hdr;
+      header = {};
+      header.msg_namelen = to_socket_address(first.remote, is_v6_, b.out_addresses[messages]);
+      header.msg_name = &b.out_addresses[messages];
+      header.msg_iov = &b.out_parts[first_part];
+      header.msg_iovlen = run;
+      if (run > 1) {
+        header.msg_control = b.out_controls[messages].bytes.data();
+        header.msg_controllen = b.out_controls[messages].bytes.size();
+        cmsghdr* control = CMSG_FIRSTHDR(&header);
+        control->cmsg_level = SOL_UDP;
+        control->cmsg_type = UDP_SEGMENT;
+        control->cmsg_len = CMSG_LEN(sizeof(std::uint16_t));
+        const auto size = static_cast<std::uint16_t>(segment);
+        std::memcpy(CMSG_DATA(control), &size, sizeof size);
+      }
+      run_sizes[messages++] = run;
+      next += run;
+    }
+
+    const int result = sendmmsg(descriptor_, b.out.data(), static_cast<unsigned>(messages), MSG_DONTWAIT);
+    ++sent.calls;
+    if (result < 0) {
+      if (errno == EINTR) continue;
+      if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS) {
+        sent.dropped += datagrams.size();
+        return sent;
+      }
+      if (run_sizes[0] > 1 && (errno == EINVAL || errno == EIO || errno == EOPNOTSUPP || errno == ENOPROTOOPT || errno == EMSGSIZE)) {
+        // The interface cannot (EIO), or segments exceed its MTU (EINVAL): singly each has its own fate.
+        segmentation_ = false;
+        continue;
+      }
+      // The first message alone was refused: its destination cannot be reached, for now.
+      sent.dropped += run_sizes[0];
+      datagrams = datagrams.subspan(run_sizes[0]);
+      continue;
+    }
+    for (std::size_t i = 0; i < static_cast<std::size_t>(result); ++i) {
+      sent.datagrams += run_sizes[i];
+      datagrams = datagrams.subspan(run_sizes[i]);
+    }
+    if (result == 0) return sent; // does not happen; would loop for ever
+  }
+  return sent;
+}
+
+} // namespace satsuma::io
