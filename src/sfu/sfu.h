@@ -16,10 +16,11 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "base/transport_address.h"
+#include "sfu/limits.h"
 #include "signaling/source.h"
 
 namespace satsuma::dtls {
-class Certificate;
+class Context;
 }
 
 /// The forwarding of media: docs/protocol.md, section 6.
@@ -37,21 +38,6 @@ inline constexpr ErrorCode sfu_too_many_rooms{"sfu_too_many_rooms", ErrorKind::e
 inline constexpr ErrorCode sfu_no_publication{"sfu_no_publication", ErrorKind::peer};
 inline constexpr ErrorCode sfu_unknown_slot{"sfu_unknown_slot", ErrorKind::peer};
 inline constexpr ErrorCode sfu_unknown_revision{"sfu_unknown_revision", ErrorKind::peer};
-
-/// What a shard will hold at most. Each is a promise about memory or work that a peer can cause.
-struct Limits {
-  std::size_t rooms = 1024;
-  std::size_t participants_per_room = 200;
-  std::size_t ssrcs_per_publisher = 16;      ///< streams and their retransmissions, with a margin for changes
-  std::size_t audio_slots = 6;               ///< of the first offer
-  std::size_t video_slots = 8;
-  std::size_t max_audio_slots = 40;          ///< the pool grows up to these; publications beyond them are not shown
-  std::size_t max_video_slots = 40;
-  std::size_t video_history_packets = 512;   ///< kept for each publication; power of two. 1500 bytes each
-  std::size_t nack_list = 512;               ///< packets waited for at once, for each publication
-  std::size_t send_arena_bytes = 16U << 20;  ///< waiting datagrams; what does not fit is dropped and counted
-  Duration key_frame_interval = std::chrono::milliseconds(500); ///< between two PLIs to one publication
-};
 
 struct Config {
   /// What clients are told to connect to, best first; at least one. All lead to this shard.
@@ -99,30 +85,14 @@ struct OutgoingDatagram {
   ByteView bytes;
 };
 
-/// Counters for operators; all rise only.
-struct Counters {
-  std::uint64_t packets_in = 0;
-  std::uint64_t packets_out = 0;
-  std::uint64_t dropped_unknown_address = 0;
-  std::uint64_t dropped_invalid = 0;         ///< did not authenticate or did not parse
-  std::uint64_t dropped_unknown_stream = 0;  ///< no publication takes this SSRC, mid or payload type
-  std::uint64_t dropped_inactive = 0;        ///< the source is not active or the sender is not a member
-  std::uint64_t dropped_arena_full = 0;
-  std::uint64_t key_frames_requested = 0;
-  std::uint64_t nacks_sent = 0;
-  std::uint64_t retransmissions_sent = 0;
-  std::uint64_t retransmissions_missed = 0;  ///< asked for, no longer held
-  std::uint64_t slots_refused = 0;           ///< a publication found the pool at its limit
-};
-
 /// One shard: whole rooms with their participants' connections and the media between them. Sans-I/O; one thread.
 ///
 /// Calls for a participant that this shard does not hold fail with sfu_unknown_participant. Everything that comes from
 /// a client (SDP, packets) may be hostile: a failure leaves the state as it was.
 class Sfu {
  public:
-  /// `certificate` and `random` must outlive the object.
-  Sfu(Config config, const dtls::Certificate& certificate, RandomSource& random);
+  /// `context` (the DTLS certificate) and `random` must outlive the object.
+  Sfu(Config config, const dtls::Context& context, RandomSource& random);
   ~Sfu();
   Sfu(Sfu&&) noexcept;
   Sfu& operator=(Sfu&&) noexcept;

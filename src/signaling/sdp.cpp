@@ -264,9 +264,9 @@ Result<void> Parser::media_attribute(SdpMedia& media, std::string_view name, std
     const auto id = number<std::uint16_t>(take(id_text, '/'), 255);
     if (!id || *id == 0) return sdp_malformed;
     if (!id_text.empty()) {
-      const auto direction = direction_of(id_text);
-      if (!direction) return sdp_malformed;
-      extension.direction = *direction;
+      const auto extension_direction = direction_of(id_text);
+      if (!extension_direction) return sdp_malformed;
+      extension.direction = *extension_direction;
     }
     if (media.extensions.size() == max_sdp_extensions) return sdp_too_many_items;
     extension.id = static_cast<std::uint8_t>(*id);

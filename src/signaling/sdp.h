@@ -124,6 +124,7 @@ struct PublishedMedia {
   bool transport_cc = false;
   std::optional<std::uint8_t> mid_extension;
   std::optional<std::uint8_t> transport_cc_extension;
+  friend bool operator==(const PublishedMedia&, const PublishedMedia&) = default;
 };
 
 struct PublishOffer {

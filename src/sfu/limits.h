@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/time.h"
+
+namespace satsuma::sfu {
+
+/// What a shard will hold at most. Each is a promise about memory or work that a peer can cause.
+struct Limits {
+  std::size_t rooms = 1024;
+  std::size_t participants_per_room = 200;
+  std::size_t ssrcs_per_publisher = 16;      ///< streams and their retransmissions, with a margin for changes
+  std::size_t audio_slots = 6;               ///< of the first offer, and by how many the pool grows
+  std::size_t video_slots = 8;
+  /// The pool grows up to these; publications beyond them are not shown. A browser's answer about so many m-lines still fits a frame.
+  std::size_t max_audio_slots = 40;
+  std::size_t max_video_slots = 40;
+  std::size_t video_history_packets = 512;   ///< kept of each video publication, 1500 bytes each; a power of two
+  std::size_t nack_list = 512;               ///< packets of a publication waited for at once
+  std::size_t retransmissions_per_second = 1000; ///< to one subscriber
+  std::size_t send_arena_bytes = 16U << 20;  ///< waiting datagrams; what does not fit is dropped and counted
+  Duration key_frame_interval = std::chrono::milliseconds(500); ///< between two PLIs to one publication
+};
+
+/// Counters for operators; all rise only.
+struct Counters {
+  std::uint64_t packets_in = 0;              ///< media, after SRTP was undone
+  std::uint64_t packets_out = 0;             ///< media, retransmissions included
+  std::uint64_t dropped_unknown_address = 0;
+  std::uint64_t dropped_invalid = 0;         ///< did not authenticate or did not parse
+  std::uint64_t dropped_unknown_stream = 0;  ///< no publication takes this SSRC, mid or payload type
+  std::uint64_t dropped_inactive = 0;        ///< the source is not active or the sender is not a member
+  std::uint64_t dropped_arena_full = 0;
+  std::uint64_t key_frames_requested = 0;
+  std::uint64_t nacks_sent = 0;
+  std::uint64_t retransmissions_sent = 0;
+  std::uint64_t retransmissions_missed = 0;  ///< asked for and not held, or beyond the rate
+  std::uint64_t feedback_received = 0;       ///< transport-wide, from subscribers
+  std::uint64_t slots_refused = 0;           ///< a publication found the pool at its limit
+};
+
+} // namespace satsuma::sfu

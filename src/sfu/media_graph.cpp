@@ -1,0 +1,661 @@
+#include "sfu/media_graph.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace satsuma::sfu {
+
+namespace {
+
+constexpr Duration feedback_interval = std::chrono::milliseconds(60);
+constexpr Duration report_interval = std::chrono::seconds(1);
+constexpr std::size_t max_rtcp_size = 1200;
+/// Nobody sends a larger datagram over a path of usual width; what a header may gain on its way included.
+constexpr std::size_t max_packet_size = 1600;
+constexpr std::string_view publisher_cname = "satsuma";
+
+} // namespace
+
+MediaGraph::MediaGraph(const Limits& limits, RandomSource& random)
+    : limits_(limits), random_(random), arena_(limits.send_arena_bytes), statuses_(rtp::max_feedback_statuses) {}
+
+// ---- rooms and participants
+
+Result<ParticipantIndex> MediaGraph::add_participant(std::string_view room, const IncarnationId& id) {
+  if (by_id_.contains(id)) return sfu_participant_exists;
+  std::string name(room);
+  const auto found = rooms_.find(name);
+  if (found == rooms_.end() && rooms_.size() >= limits_.rooms) return sfu_too_many_rooms;
+  if (found != rooms_.end() && found->second.size() >= limits_.participants_per_room) return sfu_room_full;
+  ParticipantIndex index;
+  if (free_.empty()) {
+    index = static_cast<ParticipantIndex>(participants_.size());
+    participants_.emplace_back();
+  } else {
+    index = free_.back();
+    free_.pop_back();
+  }
+  participants_[index] = std::make_unique<Participant>();
+  participants_[index]->id = id;
+  participants_[index]->room = name;
+  by_id_.emplace(id, index);
+  rooms_[std::move(name)].push_back(index);
+  return index;
+}
+
+void MediaGraph::remove_participant(TimePoint now, ParticipantIndex index) {
+  Participant& p = *participants_[index];
+  if (p.subscriber)
+    for (std::size_t i = 0; i < p.subscriber->slots.size(); ++i) disconnect_slot(index, i);
+  release_publications(index, {Source::microphone, Source::camera, Source::screen, Source::screen_audio});
+  const std::string room = p.room;
+  by_id_.erase(p.id);
+  std::erase(rooms_[room], index);
+  if (rooms_[room].empty()) rooms_.erase(room);
+  participants_[index].reset();
+  free_.push_back(index);
+  std::erase_if(packets_, [index](const OutgoingPacket& packet) { return packet.participant == index; });
+  const auto concerns = [index](const Output& output) {
+    return std::visit([index](const auto& o) { return o.participant == index; }, output);
+  };
+  outputs_.erase(outputs_.begin(), outputs_.begin() + static_cast<std::ptrdiff_t>(next_output_));
+  next_output_ = 0;
+  std::erase_if(outputs_, concerns);
+  assign_slots(now, room);
+}
+
+std::optional<ParticipantIndex> MediaGraph::find(const IncarnationId& id) const {
+  const auto found = by_id_.find(id);
+  if (found == by_id_.end()) return std::nullopt;
+  return found->second;
+}
+
+void MediaGraph::set_member(TimePoint now, ParticipantIndex index, bool member) {
+  participants_[index]->member = member;
+  assign_slots(now, participants_[index]->room);
+}
+
+void MediaGraph::set_active(TimePoint now, ParticipantIndex index, SourceSet active) {
+  participants_[index]->active = active;
+  assign_slots(now, participants_[index]->room);
+}
+
+// ---- who publishes and who subscribes
+
+void MediaGraph::set_publisher(TimePoint now, ParticipantIndex index, const signaling::PublishOffer& offer) {
+  Participant& p = *participants_[index];
+  if (!p.publisher) {
+    p.publisher.emplace();
+    p.publisher->ssrc = fresh_ssrc();
+    p.publisher->feedback = std::make_unique<rtp::TransportFeedbackRecorder>();
+  }
+  Publisher& publisher = *p.publisher;
+  std::array<const signaling::PublishedMedia*, signaling::source_count> wanted{};
+  publisher.mid_extension.reset();
+  publisher.transport_cc_extension.reset();
+  for (const signaling::PublishedMedia& media : offer.media) {
+    if (!media.source) continue;
+    wanted[static_cast<std::size_t>(*media.source)] = &media;
+    // RFC 9143 s.9.4: within a bundle an id means the same in each m-line.
+    if (!publisher.mid_extension) publisher.mid_extension = media.mid_extension;
+    if (!publisher.transport_cc_extension) publisher.transport_cc_extension = media.transport_cc_extension;
+  }
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    std::unique_ptr<Publication>& present = publisher.publications[i];
+    const auto source = static_cast<Source>(i);
+    if (present && wanted[i] && present->media() == *wanted[i]) continue;
+    if (!present && !wanted[i]) continue;
+    release_publications(index, {source});
+    std::erase_if(publisher.streams, [source](const Stream& s) { return s.source == source; });
+    present = wanted[i] ? std::make_unique<Publication>(*wanted[i], source, limits_) : nullptr;
+    if (!wanted[i]) continue;
+    if (wanted[i]->ssrc) publisher.streams.push_back({*wanted[i]->ssrc, source, false});
+    if (wanted[i]->rtx_ssrc) publisher.streams.push_back({*wanted[i]->rtx_ssrc, source, true});
+  }
+  assign_slots(now, p.room);
+}
+
+void MediaGraph::begin_subscriber(TimePoint now, ParticipantIndex index) {
+  Participant& p = *participants_[index];
+  if (p.subscriber) return;
+  p.subscriber.emplace();
+  add_slots(*p.subscriber, signaling::MediaKind::audio, limits_.audio_slots);
+  add_slots(*p.subscriber, signaling::MediaKind::video, limits_.video_slots);
+  // What a large room needs at once goes into the first offer; the growth itself is no news to anybody yet.
+  assign_slots_of(now, index);
+  std::erase_if(outputs_, [index](const Output& output) {
+    const PoolGrown* const grown = std::get_if<PoolGrown>(&output);
+    return grown && grown->participant == index;
+  });
+  next_output_ = std::min(next_output_, outputs_.size());
+}
+
+bool MediaGraph::add_slots(Subscriber& subscriber, signaling::MediaKind kind, std::size_t count) {
+  const bool audio = kind == signaling::MediaKind::audio;
+  const auto same = [kind](const Slot& slot) { return slot.offered().kind == kind; };
+  const auto have = static_cast<std::size_t>(std::count_if(subscriber.slots.begin(), subscriber.slots.end(), same));
+  const std::size_t most = audio ? limits_.max_audio_slots : limits_.max_video_slots;
+  for (std::size_t i = 0; i < count && have + i < most; ++i) {
+    signaling::OfferedSlot offered{kind, (audio ? "a" : "v") + std::to_string(have + i), fresh_ssrc(), audio ? 0 : fresh_ssrc()};
+    subscriber.slots.emplace_back(std::move(offered), audio ? 0 : limits_.video_history_packets, random_);
+  }
+  return have < most && count > 0;
+}
+
+std::size_t MediaGraph::slot_count(ParticipantIndex index) const {
+  const Participant& p = *participants_[index];
+  return p.subscriber ? p.subscriber->slots.size() : 0;
+}
+
+std::vector<signaling::OfferedSlot> MediaGraph::offered_slots(ParticipantIndex index) const {
+  std::vector<signaling::OfferedSlot> out;
+  if (const auto& subscriber = participants_[index]->subscriber)
+    for (const Slot& slot : subscriber->slots) out.push_back(slot.offered());
+  return out;
+}
+
+void MediaGraph::accept_slots(TimePoint now, ParticipantIndex index, std::span<const signaling::SubscribeAnswer::Slot> answer) {
+  Subscriber& subscriber = *participants_[index]->subscriber;
+  SATSUMA_CHECK(answer.size() <= subscriber.slots.size());
+  for (std::size_t i = 0; i < answer.size(); ++i) {
+    Slot& slot = subscriber.slots[i];
+    slot.accepted = answer[i].accepted;
+    slot.retransmissions = answer[i].retransmissions;
+    if (!slot.accepted) disconnect_slot(index, i);
+  }
+  subscriber.answered = answer.size();
+  if (!subscriber.ever_told) note_slots_changed(index); // an empty mapping is news as well, the first time
+  subscriber.ever_told = true;
+  assign_slots_of(now, index);
+}
+
+std::vector<SlotUse> MediaGraph::slot_uses(ParticipantIndex index) const {
+  std::vector<SlotUse> out;
+  if (const auto& subscriber = participants_[index]->subscriber)
+    for (const Slot& slot : subscriber->slots)
+      if (slot.publication()) out.push_back({slot.offered().mid, participants_[slot.publication()->participant]->id, slot.publication()->source});
+  return out;
+}
+
+void MediaGraph::set_connected(TimePoint now, ParticipantIndex index, Leg leg, bool connected, bool renewed) {
+  Participant& p = *participants_[index];
+  if (leg == Leg::publish && p.publisher) {
+    p.publisher->connected = connected;
+    if (renewed) *p.publisher->feedback = {};
+    if (connected)
+      for (std::size_t i = 0; i < signaling::source_count; ++i)
+        if (p.publisher->publications[i]) send_key_frame_request(now, {index, static_cast<Source>(i)});
+  }
+  if (leg == Leg::subscribe && p.subscriber) {
+    p.subscriber->connected = connected;
+    for (Slot& slot : p.subscriber->slots) {
+      if (renewed) slot.restart();
+      if (connected && slot.state() == Slot::State::waiting) want_key_frame(now, *slot.publication(), true);
+    }
+  }
+}
+
+// ---- slots
+
+Publication* MediaGraph::publication(const PublicationReference& reference) {
+  if (reference.participant >= participants_.size() || !participants_[reference.participant]) return nullptr;
+  auto& publisher = participants_[reference.participant]->publisher;
+  return publisher ? publisher->publications[static_cast<std::size_t>(reference.source)].get() : nullptr;
+}
+
+const Publication* MediaGraph::publication(const PublicationReference& reference) const {
+  return const_cast<MediaGraph*>(this)->publication(reference);
+}
+
+bool MediaGraph::live(const PublicationReference& reference) const {
+  if (!publication(reference)) return false;
+  const Participant& p = *participants_[reference.participant];
+  return p.member && p.active.contains(reference.source);
+}
+
+void MediaGraph::connect_slot(TimePoint now, ParticipantIndex index, std::size_t slot, const PublicationReference& to) {
+  Subscriber& subscriber = *participants_[index]->subscriber;
+  subscriber.slots[slot].assign(to);
+  publication(to)->subscribers.push_back({index, static_cast<std::uint32_t>(slot)});
+  note_slots_changed(index);
+  if (subscriber.connected) want_key_frame(now, to, true);
+}
+
+void MediaGraph::disconnect_slot(ParticipantIndex index, std::size_t slot) {
+  Slot& s = participants_[index]->subscriber->slots[slot];
+  if (!s.publication()) return;
+  if (Publication* const from = publication(*s.publication())) {
+    std::erase(from->subscribers, SlotReference{index, static_cast<std::uint32_t>(slot)});
+    if (from->subscribers.empty()) from->stop_waiting();
+  }
+  s.release();
+  note_slots_changed(index);
+}
+
+void MediaGraph::release_publications(ParticipantIndex index, SourceSet which) {
+  for (std::size_t i = 0; i < signaling::source_count; ++i) {
+    const auto source = static_cast<Source>(i);
+    Publication* const p = which.contains(source) ? publication({index, source}) : nullptr;
+    while (p && !p->subscribers.empty()) {
+      const SlotReference last = p->subscribers.back();
+      disconnect_slot(last.participant, last.slot);
+    }
+  }
+}
+
+void MediaGraph::assign_slots(TimePoint now, const std::string& room) {
+  const auto found = rooms_.find(room);
+  if (found == rooms_.end()) return;
+  for (const ParticipantIndex index : found->second)
+    if (participants_[index]->subscriber) assign_slots_of(now, index);
+}
+
+void MediaGraph::assign_slots_of(TimePoint now, ParticipantIndex index) {
+  Participant& p = *participants_[index];
+  if (!p.subscriber) return;
+  Subscriber& subscriber = *p.subscriber;
+  // What ended leaves first, so that what began can have its slots.
+  for (std::size_t i = 0; i < subscriber.slots.size(); ++i) {
+    const Slot& slot = subscriber.slots[i];
+    if (slot.publication() && (!p.member || !live(*slot.publication()))) disconnect_slot(index, i);
+  }
+  if (!p.member) return;
+  std::size_t missing_audio = 0, missing_video = 0;
+  for (const ParticipantIndex other : rooms_.at(p.room)) {
+    if (other == index) continue;
+    for (std::size_t s = 0; s < signaling::source_count; ++s) {
+      const PublicationReference reference{other, static_cast<Source>(s)};
+      if (!live(reference)) continue;
+      const auto carries = [&](const Slot& slot) { return slot.publication() == reference; };
+      if (std::any_of(subscriber.slots.begin(), subscriber.slots.end(), carries)) continue;
+      const bool audio = signaling::is_audio(reference.source);
+      std::size_t at = 0;
+      while (at < subscriber.answered) {
+        const Slot& slot = subscriber.slots[at];
+        if (slot.accepted && slot.state() == Slot::State::idle && slot.video() != audio) break;
+        ++at;
+      }
+      if (at < subscriber.answered)
+        connect_slot(now, index, at, reference);
+      else
+        ++(audio ? missing_audio : missing_video);
+    }
+  }
+  // Slots that are made and not answered yet will take some of them.
+  for (std::size_t i = subscriber.answered; i < subscriber.slots.size(); ++i) {
+    std::size_t& missing = subscriber.slots[i].video() ? missing_video : missing_audio;
+    if (missing > 0) --missing;
+  }
+  if (missing_audio + missing_video == 0) return;
+  const auto chunks = [](std::size_t missing, std::size_t chunk) { return chunk == 0 ? missing : (missing + chunk - 1) / chunk * chunk; };
+  const bool more_audio = add_slots(subscriber, signaling::MediaKind::audio, chunks(missing_audio, limits_.audio_slots));
+  const bool more_video = add_slots(subscriber, signaling::MediaKind::video, chunks(missing_video, limits_.video_slots));
+  if (more_audio || more_video)
+    outputs_.push_back(PoolGrown{index});
+  else
+    ++counters_.slots_refused;
+}
+
+void MediaGraph::note_slots_changed(ParticipantIndex index) {
+  Subscriber& subscriber = *participants_[index]->subscriber;
+  if (subscriber.slots_changed) return; // said once until it is polled
+  subscriber.slots_changed = true;
+  outputs_.push_back(SlotsChanged{index});
+}
+
+std::optional<MediaGraph::Output> MediaGraph::poll_output() {
+  if (next_output_ == outputs_.size()) {
+    outputs_.clear();
+    next_output_ = 0;
+    return std::nullopt;
+  }
+  const Output output = outputs_[next_output_++];
+  if (const SlotsChanged* const changed = std::get_if<SlotsChanged>(&output))
+    participants_[changed->participant]->subscriber->slots_changed = false;
+  return output;
+}
+
+// ---- packets of publishers
+
+MediaGraph::Stream* MediaGraph::stream_of(Publisher& publisher, const rtp::Packet& packet) {
+  for (Stream& stream : publisher.streams)
+    if (stream.ssrc == packet.ssrc) return &stream;
+  if (publisher.streams.size() >= limits_.ssrcs_per_publisher) return nullptr;
+  // RFC 9143 s.9.2: a stream that is not known belongs to the m-line that its mid names, or else to the only one with its payload type.
+  const auto fits = [&packet](const Publication& p) {
+    return packet.payload_type == p.media().payload_type || packet.payload_type == p.media().rtx_payload_type;
+  };
+  const auto mid = publisher.mid_extension ? packet.extension(*publisher.mid_extension) : std::nullopt;
+  Publication* found = nullptr;
+  for (auto& candidate : publisher.publications) {
+    if (!candidate || !fits(*candidate) || (mid && as_text(*mid) != candidate->media().mid)) continue;
+    if (found) return nullptr;
+    found = candidate.get();
+  }
+  if (!found) return nullptr;
+  const bool retransmission = packet.payload_type != found->media().payload_type;
+  if (retransmission)
+    found->set_retransmission_stream(packet.ssrc);
+  else
+    found->set_stream(packet.ssrc);
+  // The stream it had before is over: its place in the table goes to the new one.
+  std::erase_if(publisher.streams,
+                [&](const Stream& s) { return s.source == found->source() && s.retransmission == retransmission; });
+  return &publisher.streams.emplace_back(packet.ssrc, found->source(), retransmission);
+}
+
+void MediaGraph::handle_rtp(TimePoint now, ParticipantIndex index, ByteView datagram) {
+  ++counters_.packets_in;
+  Participant& p = *participants_[index];
+  const auto packet = rtp::parse_packet(datagram);
+  if (!packet || !p.publisher) {
+    ++counters_.dropped_invalid;
+    return;
+  }
+  Publisher& publisher = *p.publisher;
+  if (publisher.transport_cc_extension)
+    if (const auto value = packet->extension(*publisher.transport_cc_extension); value && value->size() == 2)
+      publisher.feedback->on_packet(now, static_cast<std::uint16_t>((*value)[0] << 8 | (*value)[1]));
+
+  const Stream* const stream = stream_of(publisher, *packet);
+  if (!stream) {
+    ++counters_.dropped_unknown_stream;
+    return;
+  }
+  const PublicationReference from{index, stream->source};
+  Publication& publication = *publisher.publications[static_cast<std::size_t>(stream->source)];
+  const auto expected = stream->retransmission ? publication.media().rtx_payload_type : std::optional(publication.media().payload_type);
+  if (packet->payload_type != expected) {
+    ++counters_.dropped_unknown_stream;
+    return;
+  }
+  const bool wanted = live(from) && !publication.subscribers.empty();
+  if (!wanted && !live(from)) ++counters_.dropped_inactive;
+  const auto media = stream->retransmission ? publication.handle_retransmission(now, *packet, wanted)
+                                            : publication.handle_media(now, *packet, wanted);
+  if (media) forward(now, from, *media);
+  if (publication.key_frame_requested()) send_key_frame_request(now, from);
+}
+
+void MediaGraph::forward(TimePoint now, const PublicationReference& from, const MediaPacket& packet) {
+  const Publication& source = *publication(from);
+  for (const SlotReference& to : source.subscribers) {
+    const Slot& slot = participants_[to.participant]->subscriber->slots[to.slot];
+    const bool was_waiting = slot.state() == Slot::State::waiting;
+    send_to_slot(now, to, source, packet);
+    if (!was_waiting || slot.state() != Slot::State::flowing || !slot.video()) continue;
+    // A key frame whose first packet came late: the rest of it is here already.
+    for (rtp::ExtendedSequence next = packet.sequence + 1; next <= source.highest().value_or(0); ++next)
+      if (const auto held = source.find(next)) send_to_slot(now, to, source, *held);
+  }
+}
+
+void MediaGraph::send_to_slot(TimePoint now, const SlotReference& to, const Publication& from, const MediaPacket& packet) {
+  Subscriber& subscriber = *participants_[to.participant]->subscriber;
+  if (!subscriber.connected) return;
+  Slot& slot = subscriber.slots[to.slot];
+  const auto rewrite = slot.forward(now, from.generation(), packet);
+  if (!rewrite) return;
+  slot.count_sent(packet.payload.size());
+  emit_media(subscriber, to.participant, slot, *rewrite, packet, std::nullopt);
+}
+
+void MediaGraph::emit_media(Subscriber& subscriber, ParticipantIndex index, const Slot& slot, const Slot::Rewrite& rewrite,
+                            const MediaPacket& packet, std::optional<std::uint16_t> rtx_sequence) {
+  const std::uint16_t transport_sequence = subscriber.transport_sequence;
+  const std::uint8_t transport_value[2] = {static_cast<std::uint8_t>(transport_sequence >> 8), static_cast<std::uint8_t>(transport_sequence)};
+  const rtp::HeaderExtension extensions[2] = {{signaling::slot_mid_extension, as_bytes(slot.offered().mid)},
+                                              {signaling::slot_transport_cc_extension, transport_value}};
+  constexpr std::size_t max_header = rtp::fixed_header_size + 4 + 24;
+  const std::size_t size = max_header + 2 + packet.payload.size();
+  if (size > max_packet_size) return;
+  const MutableByteView space = arena_.take(size + packet_overhead);
+  if (space.empty()) {
+    ++counters_.dropped_arena_full;
+    return;
+  }
+  rtp::Header header;
+  header.marker = packet.marker;
+  header.timestamp = rewrite.timestamp;
+  if (rtx_sequence) {
+    header.payload_type = signaling::slot_rtx_payload_type;
+    header.sequence = *rtx_sequence;
+    header.ssrc = slot.offered().rtx_ssrc;
+  } else {
+    header.payload_type = slot.video() ? signaling::slot_vp8_payload_type : signaling::slot_opus_payload_type;
+    header.sequence = rewrite.sequence;
+    header.ssrc = slot.offered().ssrc;
+  }
+  const auto written = rtp::write_header(header, extensions, space);
+  SATSUMA_CHECK(written.has_value());
+  const std::size_t header_size = written->size();
+  std::size_t at = header_size;
+  if (rtx_sequence) { // RFC 4588 s.4: OSN
+    space[at++] = static_cast<std::uint8_t>(rewrite.sequence >> 8);
+    space[at++] = static_cast<std::uint8_t>(rewrite.sequence);
+  }
+  std::copy(packet.payload.begin(), packet.payload.end(), space.begin() + static_cast<std::ptrdiff_t>(at));
+  if (packet.vp8)
+    rtp::rewrite_vp8_descriptor(*packet.vp8, rewrite.picture_id, rewrite.tl0_picture_index, space.subspan(at, packet.payload.size()));
+  at += packet.payload.size();
+  ++subscriber.transport_sequence;
+  ++counters_.packets_out;
+  packets_.push_back({index, Leg::subscribe, false, static_cast<std::uint16_t>(header_size), static_cast<std::uint16_t>(at), space.data()});
+}
+
+// ---- key frames
+
+bool MediaGraph::request_key_frame(TimePoint now, ParticipantIndex index, std::string_view mid) {
+  Participant& p = *participants_[index];
+  if (!p.subscriber) return false;
+  for (const Slot& slot : p.subscriber->slots) {
+    if (slot.offered().mid != mid) continue;
+    if (slot.publication()) want_key_frame(now, *slot.publication(), false);
+    return true;
+  }
+  return false;
+}
+
+void MediaGraph::want_key_frame(TimePoint now, const PublicationReference& from, bool urgent) {
+  Publication* const p = publication(from);
+  if (!p) return;
+  p->request_key_frame(urgent);
+  send_key_frame_request(now, from);
+}
+
+void MediaGraph::send_key_frame_request(TimePoint now, const PublicationReference& from) {
+  Publication* const p = publication(from);
+  Publisher& publisher = *participants_[from.participant]->publisher;
+  if (!publisher.connected || !p->take_key_frame_request(now)) return;
+  ++counters_.key_frames_requested;
+  emit_rtcp(from.participant, Leg::publish, [&](SpanWriter& out) { rtp::write_pli(publisher.ssrc, *p->ssrc(), out); });
+}
+
+// ---- RTCP
+
+void MediaGraph::handle_rtcp(TimePoint now, ParticipantIndex index, Leg leg, ByteView compound) {
+  rtp::RtcpReader reader(compound);
+  while (true) {
+    const auto packet = reader.next();
+    if (!packet) {
+      ++counters_.dropped_invalid;
+      return;
+    }
+    if (!*packet) return;
+    if (leg == Leg::publish)
+      handle_publisher_rtcp(now, index, **packet);
+    else
+      handle_subscriber_rtcp(now, index, **packet);
+  }
+}
+
+void MediaGraph::handle_publisher_rtcp(TimePoint now, ParticipantIndex index, const rtp::RtcpPacket& packet) {
+  Participant& p = *participants_[index];
+  if (!p.publisher || !packet.is(rtp::RtcpType::sender_report)) return;
+  const auto report = rtp::parse_sender_report(packet);
+  if (!report) {
+    ++counters_.dropped_invalid;
+    return;
+  }
+  for (auto& publication : p.publisher->publications)
+    if (publication) publication->handle_sender_report(now, report->info);
+}
+
+void MediaGraph::handle_subscriber_rtcp(TimePoint now, ParticipantIndex index, const rtp::RtcpPacket& packet) {
+  Participant& p = *participants_[index];
+  if (!p.subscriber) return;
+  Subscriber& subscriber = *p.subscriber;
+  const auto slot_of = [&subscriber](std::uint32_t ssrc) -> Slot* {
+    for (Slot& slot : subscriber.slots)
+      if (slot.offered().ssrc == ssrc) return &slot;
+    return nullptr;
+  };
+  if (!packet.is(rtp::RtcpType::transport_feedback) && !packet.is(rtp::RtcpType::payload_feedback)) return;
+  const auto feedback = rtp::parse_feedback(packet);
+  if (!feedback) {
+    ++counters_.dropped_invalid;
+    return;
+  }
+  if (packet.is_transport_feedback(rtp::format_transport_wide)) {
+    if (rtp::parse_transport_feedback(feedback->control, statuses_))
+      ++counters_.feedback_received;
+    else
+      ++counters_.dropped_invalid;
+  } else if (packet.is_payload_feedback(rtp::format_pli)) {
+    const Slot* const slot = slot_of(feedback->media);
+    if (slot && slot->publication()) want_key_frame(now, *slot->publication(), false);
+  } else if (packet.is_payload_feedback(rtp::format_fir)) {
+    rtp::FirTargets targets(feedback->control);
+    while (const auto ssrc = targets.next()) {
+      const Slot* const slot = slot_of(*ssrc);
+      if (slot && slot->publication()) want_key_frame(now, *slot->publication(), false);
+    }
+  } else if (packet.is_transport_feedback(rtp::format_nack)) {
+    Slot* const slot = slot_of(feedback->media);
+    const Publication* const from = slot && slot->publication() ? publication(*slot->publication()) : nullptr;
+    if (!from || !slot->retransmissions || !subscriber.connected) return;
+    if (now - subscriber.budget_begin >= std::chrono::seconds(1)) {
+      subscriber.budget_begin = now;
+      subscriber.retransmissions = 0;
+    }
+    rtp::NackedSequences sequences(feedback->control);
+    while (const auto sequence = sequences.next()) {
+      // Few bytes must not make many: the rate is bounded, and each packet repeated only every so often.
+      const bool affordable = subscriber.retransmissions < limits_.retransmissions_per_second;
+      const auto repeat = affordable ? slot->repeat(now, from->generation(), *sequence) : std::nullopt;
+      const auto held = repeat ? from->find(repeat->original) : std::nullopt;
+      if (!held) {
+        ++counters_.retransmissions_missed;
+        continue;
+      }
+      ++subscriber.retransmissions;
+      ++counters_.retransmissions_sent;
+      emit_media(subscriber, index, *slot, repeat->rewrite, *held, repeat->rtx_sequence);
+    }
+  }
+  // REMB and whatever else there is: nothing to do.
+}
+
+template <class Write>
+void MediaGraph::emit_rtcp(ParticipantIndex index, Leg leg, Write&& write) {
+  const MutableByteView space = arena_.take(max_rtcp_size + packet_overhead);
+  if (space.empty()) {
+    ++counters_.dropped_arena_full;
+    return;
+  }
+  SpanWriter out(space.first(max_rtcp_size));
+  write(out);
+  const auto written = out.written();
+  if (!written || written->empty()) return;
+  packets_.push_back({index, leg, true, 0, static_cast<std::uint16_t>(written->size()), space.data()});
+}
+
+// ---- time
+
+void MediaGraph::handle_timeout(TimePoint now) {
+  for (ParticipantIndex index = 0; index < participants_.size(); ++index) {
+    if (!participants_[index]) continue;
+    if (participants_[index]->publisher && participants_[index]->publisher->connected) tick_publisher(now, index);
+    if (participants_[index]->subscriber && participants_[index]->subscriber->connected) tick_subscriber(now, index);
+  }
+}
+
+void MediaGraph::tick_publisher(TimePoint now, ParticipantIndex index) {
+  Publisher& publisher = *participants_[index]->publisher;
+  for (std::size_t i = 0; i < signaling::source_count; ++i) {
+    Publication* const p = publisher.publications[i].get();
+    if (!p || !p->video() || p->subscribers.empty()) continue;
+    std::array<std::uint16_t, 256> missing;
+    if (const std::size_t count = p->poll_nacks(now, missing); count > 0) {
+      counters_.nacks_sent += count;
+      emit_rtcp(index, Leg::publish, [&](SpanWriter& out) {
+        rtp::write_nack(publisher.ssrc, *p->ssrc(), std::span<const std::uint16_t>(missing).first(count), out, 256);
+      });
+    }
+    // As long as somebody waits for a picture.
+    const bool waiting = std::any_of(p->subscribers.begin(), p->subscribers.end(), [this](const SlotReference& to) {
+      const Subscriber& subscriber = *participants_[to.participant]->subscriber;
+      return subscriber.connected && subscriber.slots[to.slot].state() == Slot::State::waiting;
+    });
+    if (waiting) p->request_key_frame(false);
+    send_key_frame_request(now, {index, static_cast<Source>(i)});
+  }
+  if (now >= publisher.next_feedback) {
+    publisher.next_feedback = now + feedback_interval;
+    for (int i = 0; i < 8 && publisher.feedback->pending(); ++i)
+      emit_rtcp(index, Leg::publish, [&](SpanWriter& out) {
+        std::array<std::uint8_t, max_rtcp_size> message;
+        // The draft wants the SSRC of a stream; which one does not matter.
+        const std::uint32_t media = publisher.streams.empty() ? 0 : publisher.streams.front().ssrc;
+        if (const auto written = publisher.feedback->write(publisher.ssrc, media, message)) out.bytes(*written);
+      });
+  }
+  if (now >= publisher.next_report) {
+    publisher.next_report = now + report_interval;
+    std::array<rtp::ReportBlock, 2 * signaling::source_count> blocks;
+    std::size_t count = 0;
+    for (auto& p : publisher.publications)
+      if (p) count += p->reports(now, std::span<rtp::ReportBlock>(blocks).subspan(count));
+    emit_rtcp(index, Leg::publish, [&](SpanWriter& out) {
+      rtp::write_receiver_report(publisher.ssrc, std::span<const rtp::ReportBlock>(blocks).first(count), out);
+      rtp::write_cname(publisher.ssrc, publisher_cname, out);
+    });
+  }
+}
+
+void MediaGraph::tick_subscriber(TimePoint now, ParticipantIndex index) {
+  Subscriber& subscriber = *participants_[index]->subscriber;
+  if (now < subscriber.next_report) return;
+  subscriber.next_report = now + report_interval;
+  // A report with its name has 48 bytes: as many to a packet as fit.
+  constexpr std::size_t per_packet = 20;
+  std::array<std::pair<rtp::SenderInfo, const Slot*>, per_packet> reports;
+  std::size_t count = 0;
+  const auto flush = [&] {
+    if (count == 0) return;
+    emit_rtcp(index, Leg::subscribe, [&](SpanWriter& out) {
+      for (std::size_t i = 0; i < count; ++i) {
+        rtp::write_sender_report(reports[i].first, {}, out);
+        rtp::write_cname(reports[i].first.ssrc, signaling::slot_cname(reports[i].second->offered()), out);
+      }
+    });
+    count = 0;
+  };
+  for (const Slot& slot : subscriber.slots) {
+    const Publication* const from = slot.publication() ? publication(*slot.publication()) : nullptr;
+    const auto info = from ? slot.sender_info(now, *from) : std::nullopt;
+    if (!info) continue;
+    reports[count++] = {*info, &slot};
+    if (count == per_packet) flush();
+  }
+  flush();
+}
+
+std::uint32_t MediaGraph::fresh_ssrc() {
+  while (true) {
+    const auto ssrc = static_cast<std::uint32_t>(random_.u64());
+    if (ssrc > 255) return ssrc; // small ones have meanings in some browsers
+  }
+}
+
+} // namespace satsuma::sfu

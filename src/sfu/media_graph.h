@@ -1,0 +1,184 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/random.h"
+#include "base/time.h"
+#include "rtp/transport_feedback.h"
+#include "sfu/limits.h"
+#include "sfu/publication.h"
+#include "sfu/send_arena.h"
+#include "sfu/sfu.h"
+#include "sfu/slot.h"
+
+namespace satsuma::sfu {
+
+/// Names a participant within a shard. Reused after removal.
+using ParticipantIndex = std::uint32_t;
+
+/// Rooms, who is in them, who sends what, and who gets it: everything between the decrypted packet of a publisher and the
+/// packets for its subscribers before they are encrypted. Knows nothing of ICE, DTLS and SRTP (Sfu adds them).
+///
+/// A participant's publication reaches the other members of its room while the publisher is a member, has named it active, and each
+/// of them has a slot for it. Slots are sticky: one keeps its publication until that ends.
+class MediaGraph {
+ public:
+  /// Room behind each packet in packets(), for the tag that SRTP appends.
+  static constexpr std::size_t packet_overhead = 32;
+
+  /// A packet to be encrypted where it stands and sent over the participant's connection.
+  struct OutgoingPacket {
+    ParticipantIndex participant = 0;
+    Leg leg = Leg::subscribe;
+    bool rtcp = false;
+    std::uint16_t header_size = 0; ///< of RTP
+    std::uint16_t size = 0;
+    std::uint8_t* data = nullptr;  ///< size + packet_overhead bytes
+  };
+
+  struct SlotsChanged {
+    ParticipantIndex participant = 0;
+  };
+  /// The participant's pool was extended by slots that nobody has offered yet.
+  struct PoolGrown {
+    ParticipantIndex participant = 0;
+  };
+  using Output = std::variant<SlotsChanged, PoolGrown>;
+
+  MediaGraph(const Limits& limits, RandomSource& random);
+
+  Result<ParticipantIndex> add_participant(std::string_view room, const IncarnationId& id);
+  void remove_participant(TimePoint now, ParticipantIndex index);
+  std::optional<ParticipantIndex> find(const IncarnationId& id) const;
+  const IncarnationId& id(ParticipantIndex index) const { return participants_[index]->id; }
+  void set_member(TimePoint now, ParticipantIndex index, bool member);
+  void set_active(TimePoint now, ParticipantIndex index, SourceSet active);
+
+  /// What the participant publishes from now on. Publications that are as before go on.
+  void set_publisher(TimePoint now, ParticipantIndex index, const signaling::PublishOffer& offer);
+  /// The first call makes the pool.
+  void begin_subscriber(TimePoint now, ParticipantIndex index);
+  /// The subscriber's pool, offered or not yet.
+  std::size_t slot_count(ParticipantIndex index) const;
+  std::vector<signaling::OfferedSlot> offered_slots(ParticipantIndex index) const;
+  /// `answer` is about the first answer.size() slots.
+  void accept_slots(TimePoint now, ParticipantIndex index, std::span<const signaling::SubscribeAnswer::Slot> answer);
+  /// The whole mapping of slots in use.
+  std::vector<SlotUse> slot_uses(ParticipantIndex index) const;
+
+  /// A connection can carry packets, or no more. `renewed`: it is another one than before, whose other end knows nothing.
+  void set_connected(TimePoint now, ParticipantIndex index, Leg leg, bool connected, bool renewed);
+
+  /// False when there is no such slot.
+  bool request_key_frame(TimePoint now, ParticipantIndex index, std::string_view mid);
+
+  /// Decrypted packets of the participant's connections.
+  void handle_rtp(TimePoint now, ParticipantIndex index, ByteView packet);
+  void handle_rtcp(TimePoint now, ParticipantIndex index, Leg leg, ByteView compound);
+  /// Every tick_interval while anybody is connected.
+  void handle_timeout(TimePoint now);
+  static constexpr Duration tick_interval = std::chrono::milliseconds(20);
+
+  std::span<const OutgoingPacket> packets() const { return packets_; }
+  /// Forgets them; their bytes stay until clear_arena().
+  void clear_packets() { packets_.clear(); }
+  SendArena& arena() { return arena_; }
+
+  std::optional<Output> poll_output();
+
+  Counters& counters() { return counters_; }
+  const Counters& counters() const { return counters_; }
+  std::size_t participant_count() const { return by_id_.size(); }
+  std::size_t room_count() const { return rooms_.size(); }
+
+ private:
+  struct Stream {
+    std::uint32_t ssrc = 0;
+    Source source = Source::microphone;
+    bool retransmission = false;
+  };
+  struct Publisher {
+    std::array<std::unique_ptr<Publication>, signaling::source_count> publications;
+    std::vector<Stream> streams;
+    std::optional<std::uint8_t> mid_extension;
+    std::optional<std::uint8_t> transport_cc_extension;
+    std::unique_ptr<rtp::TransportFeedbackRecorder> feedback;
+    std::uint32_t ssrc = 0; ///< ours, as a sender of RTCP
+    bool connected = false;
+    TimePoint next_feedback{};
+    TimePoint next_report{};
+  };
+  struct Subscriber {
+    std::vector<Slot> slots;
+    std::size_t answered = 0; ///< slots that the peer knows
+    bool connected = false;
+    bool slots_changed = false;
+    bool ever_told = false;
+    std::uint16_t transport_sequence = 0;
+    TimePoint next_report{};
+    TimePoint budget_begin{};
+    std::size_t retransmissions = 0; ///< since budget_begin
+  };
+  struct Participant {
+    IncarnationId id;
+    std::string room;
+    bool member = false;
+    SourceSet active;
+    std::optional<Publisher> publisher;
+    std::optional<Subscriber> subscriber;
+  };
+
+  Publication* publication(const PublicationReference& reference);
+  const Publication* publication(const PublicationReference& reference) const;
+  /// It is there and the other members are to have it.
+  bool live(const PublicationReference& reference) const;
+  void connect_slot(TimePoint now, ParticipantIndex index, std::size_t slot, const PublicationReference& to);
+  void disconnect_slot(ParticipantIndex index, std::size_t slot);
+  void release_publications(ParticipantIndex index, SourceSet which);
+  void assign_slots(TimePoint now, const std::string& room);
+  void assign_slots_of(TimePoint now, ParticipantIndex index);
+  bool add_slots(Subscriber& subscriber, signaling::MediaKind kind, std::size_t count);
+
+  Stream* stream_of(Publisher& publisher, const rtp::Packet& packet);
+  void forward(TimePoint now, const PublicationReference& from, const MediaPacket& packet);
+  void send_to_slot(TimePoint now, const SlotReference& to, const Publication& from, const MediaPacket& packet);
+  void emit_media(Subscriber& subscriber, ParticipantIndex index, const Slot& slot, const Slot::Rewrite& rewrite, const MediaPacket& packet,
+                  std::optional<std::uint16_t> rtx_sequence);
+  void handle_subscriber_rtcp(TimePoint now, ParticipantIndex index, const rtp::RtcpPacket& packet);
+  void handle_publisher_rtcp(TimePoint now, ParticipantIndex index, const rtp::RtcpPacket& packet);
+  void want_key_frame(TimePoint now, const PublicationReference& from, bool urgent);
+  void send_key_frame_request(TimePoint now, const PublicationReference& from);
+  void tick_publisher(TimePoint now, ParticipantIndex index);
+  void tick_subscriber(TimePoint now, ParticipantIndex index);
+  /// Sends what `write` puts into the writer as one RTCP packet.
+  template <class Write>
+  void emit_rtcp(ParticipantIndex index, Leg leg, Write&& write);
+  void note_slots_changed(ParticipantIndex index);
+  std::uint32_t fresh_ssrc();
+
+  Limits limits_;
+  RandomSource& random_;
+  std::vector<std::unique_ptr<Participant>> participants_;
+  std::vector<ParticipantIndex> free_;
+  std::unordered_map<IncarnationId, ParticipantIndex> by_id_;
+  std::unordered_map<std::string, std::vector<ParticipantIndex>> rooms_;
+  SendArena arena_;
+  std::vector<OutgoingPacket> packets_;
+  std::vector<Output> outputs_;
+  std::size_t next_output_ = 0;
+  std::vector<rtp::PacketStatus> statuses_; ///< scratch for parsing feedback
+  Counters counters_;
+};
+
+} // namespace satsuma::sfu

@@ -1,0 +1,493 @@
+#include "sfu/sfu.h"
+
+#include <algorithm>
+#include <array>
+#include <deque>
+#include <tuple>
+#include <unordered_map>
+
+#include "dtls/connection.h"
+#include "ice/ice_lite.h"
+#include "sfu/media_graph.h"
+#include "sfu/packet_tap.h"
+#include "sfu/transport.h"
+#include "signaling/sdp.h"
+
+namespace satsuma::sfu {
+
+namespace {
+
+/// Addresses from which one connection may be reached at a time; as many as ICE keeps pairs.
+constexpr std::size_t max_paths = ice::max_pairs;
+/// Of an ICE restart the old fragment stays good until a pair is selected with the new one.
+constexpr std::size_t max_ufrags = 2;
+
+signaling::IceDescription describe(const ice::Credentials& credentials) { return {credentials.ufrag, credentials.password}; }
+
+} // namespace
+
+class Sfu::Shard {
+ public:
+  Shard(Config config, const dtls::Context& context, RandomSource& random)
+      : config_(std::move(config)), context_(context), random_(random), graph_(config_.limits, random) {}
+
+  Result<void> add_participant(TimePoint now, std::string_view room, const IncarnationId& id);
+  Result<void> remove_participant(TimePoint now, const IncarnationId& id);
+  Result<void> set_member(TimePoint now, const IncarnationId& id, bool member);
+  Result<std::string> handle_publish_offer(TimePoint now, const IncarnationId& id, std::string_view sdp);
+  Result<void> handle_sources(TimePoint now, const IncarnationId& id, SourceSet active);
+  Result<void> request_subscribe(TimePoint now, const IncarnationId& id);
+  Result<void> handle_subscribe_answer(TimePoint now, const IncarnationId& id, std::uint32_t revision, std::string_view sdp);
+  Result<void> handle_key_frame_request(TimePoint now, const IncarnationId& id, std::string_view mid);
+  void handle_packet(TimePoint now, const NetworkPath& path, MutableByteView packet);
+  void handle_timeout(TimePoint now);
+  std::optional<TimePoint> next_deadline() const;
+  std::optional<Output> poll_output();
+  std::span<const OutgoingDatagram> pending_datagrams();
+  void clear_datagrams();
+
+  const MediaGraph& graph() const { return graph_; }
+  PacketTap* tap = nullptr;
+
+ private:
+  struct ConnectionKey {
+    ParticipantIndex participant = 0;
+    Leg leg = Leg::publish;
+    friend bool operator==(const ConnectionKey&, const ConnectionKey&) = default;
+  };
+  /// A transport with what its description said, and where the tables know it.
+  struct Connection {
+    std::unique_ptr<Transport> transport;
+    signaling::IceDescription remote_ice;
+    dtls::Fingerprint remote_fingerprint;
+    std::vector<std::string> ufrags;
+    std::vector<NetworkPath> paths; ///< oldest first
+    bool announced = false;         ///< told as connected
+    bool fresh = true;              ///< has not been connected yet
+  };
+  /// A description that goes back and forth: RFC 8866 s.5.2 wants the version to rise.
+  struct Negotiation {
+    std::uint64_t session_id = 0;
+    std::uint64_t version = 0;
+  };
+  /// An offer to a subscriber that waits for its answer.
+  struct PendingOffer {
+    std::uint32_t revision = 0;
+    ice::Credentials credentials;
+    bool new_credentials = false;
+    std::size_t slots = 0;
+  };
+  struct Peer {
+    std::array<std::unique_ptr<Connection>, 2> connections;
+    std::array<Negotiation, 2> negotiations;
+    std::optional<PendingOffer> offer;
+    std::uint32_t revision = 0;
+    std::uint64_t slots_sequence = 0;
+    std::vector<SlotUse> told_slots;
+    bool ever_told = false;
+  };
+  struct Queued {
+    std::uint32_t order = 0;
+    ConnectionKey key;
+    OutgoingDatagram datagram;
+  };
+
+  Result<ParticipantIndex> index_of(const IncarnationId& id) const;
+  std::unique_ptr<Connection>& connection(const ConnectionKey& key) {
+    return peers_[key.participant].connections[static_cast<std::size_t>(key.leg)];
+  }
+  signaling::LocalDescription local_description(const ConnectionKey& key, const ice::Credentials& credentials);
+  /// Makes `key` a new connection to the described peer in place of the one it may have.
+  Result<void> open(TimePoint now, const ConnectionKey& key, ice::Credentials local, const signaling::IceDescription& remote,
+                    const dtls::Fingerprint& fingerprint);
+  void close(const ConnectionKey& key);
+  void add_ufrag(const ConnectionKey& key, const std::string& ufrag);
+  void learn_path(const ConnectionKey& key, const NetworkPath& path);
+  void offer(const IncarnationId& id, ParticipantIndex index, ice::Credentials credentials, bool new_credentials);
+
+  /// Passes on what the transport has to say; may end the connection.
+  void pump(TimePoint now, const ConnectionKey& key);
+  void drain_graph();
+  void send(const ConnectionKey& key, const NetworkPath& path, ByteView bytes);
+  void wake(TimePoint now) {
+    if (!next_tick_) next_tick_ = now + MediaGraph::tick_interval;
+  }
+
+  Config config_;
+  const dtls::Context& context_;
+  RandomSource& random_;
+  MediaGraph graph_;
+  std::vector<Peer> peers_; ///< by ParticipantIndex
+  std::unordered_map<std::string, ConnectionKey> by_ufrag_;
+  std::unordered_map<NetworkPath, ConnectionKey> by_path_;
+  std::vector<ParticipantIndex> growing_; ///< their pools have slots that no offer has told
+  std::deque<Output> outputs_;
+  std::vector<Queued> queued_;
+  std::vector<OutgoingDatagram> datagrams_;
+  std::optional<TimePoint> next_tick_;
+};
+
+// ---- participants
+
+Result<ParticipantIndex> Sfu::Shard::index_of(const IncarnationId& id) const {
+  const auto index = graph_.find(id);
+  if (!index) return sfu_unknown_participant;
+  return *index;
+}
+
+Result<void> Sfu::Shard::add_participant(TimePoint now, std::string_view room, const IncarnationId& id) {
+  SATSUMA_TRY(const ParticipantIndex index, graph_.add_participant(room, id));
+  if (index >= peers_.size()) peers_.resize(index + 1);
+  peers_[index] = {};
+  wake(now);
+  return {};
+}
+
+Result<void> Sfu::Shard::remove_participant(TimePoint now, const IncarnationId& id) {
+  SATSUMA_TRY(const ParticipantIndex index, index_of(id));
+  for (const Leg leg : {Leg::publish, Leg::subscribe}) {
+    const ConnectionKey key{index, leg};
+    if (connection(key)) {
+      connection(key)->transport->close();
+      while (const auto output = connection(key)->transport->poll_output())
+        if (const auto* const last = std::get_if<Transport::Send>(&*output)) send(key, last->path, last->datagram);
+    }
+    close(key);
+  }
+  graph_.remove_participant(now, index);
+  peers_[index] = {};
+  std::erase(growing_, index);
+  std::erase_if(outputs_, [&id](const Output& output) { return std::visit([&id](const auto& o) { return o.id == id; }, output); });
+  drain_graph();
+  return {};
+}
+
+Result<void> Sfu::Shard::set_member(TimePoint now, const IncarnationId& id, bool member) {
+  SATSUMA_TRY(const ParticipantIndex index, index_of(id));
+  graph_.set_member(now, index, member);
+  drain_graph();
+  return {};
+}
+
+Result<void> Sfu::Shard::handle_sources(TimePoint now, const IncarnationId& id, SourceSet active) {
+  SATSUMA_TRY(const ParticipantIndex index, index_of(id));
+  graph_.set_active(now, index, active);
+  drain_graph();
+  return {};
+}
+
+// ---- connections
+
+signaling::LocalDescription Sfu::Shard::local_description(const ConnectionKey& key, const ice::Credentials& credentials) {
+  Negotiation& negotiation = peers_[key.participant].negotiations[static_cast<std::size_t>(key.leg)];
+  if (negotiation.version == 0) negotiation.session_id = random_.u64() >> 2;
+  ++negotiation.version;
+  return {describe(credentials), context_.fingerprint().text(), config_.candidates, negotiation.session_id, negotiation.version};
+}
+
+Result<void> Sfu::Shard::open(TimePoint now, const ConnectionKey& key, ice::Credentials local, const signaling::IceDescription& remote,
+                              const dtls::Fingerprint& fingerprint) {
+  auto fresh = std::make_unique<Connection>();
+  const std::string ufrag = local.ufrag;
+  fresh->transport = std::make_unique<Transport>(now, context_, std::move(local));
+  SATSUMA_TRY_VOID(fresh->transport->set_remote(remote.ufrag, fingerprint));
+  fresh->remote_ice = remote;
+  fresh->remote_fingerprint = fingerprint;
+  close(key);
+  connection(key) = std::move(fresh);
+  add_ufrag(key, ufrag);
+  graph_.set_connected(now, key.participant, key.leg, false, false);
+  wake(now);
+  return {};
+}
+
+void Sfu::Shard::close(const ConnectionKey& key) {
+  std::unique_ptr<Connection>& c = connection(key);
+  if (!c) return;
+  for (const std::string& ufrag : c->ufrags) by_ufrag_.erase(ufrag);
+  for (const NetworkPath& path : c->paths)
+    if (const auto found = by_path_.find(path); found != by_path_.end() && found->second == key) by_path_.erase(found);
+  c.reset();
+}
+
+void Sfu::Shard::add_ufrag(const ConnectionKey& key, const std::string& ufrag) {
+  Connection& c = *connection(key);
+  if (c.ufrags.size() == max_ufrags) {
+    by_ufrag_.erase(c.ufrags.front());
+    c.ufrags.erase(c.ufrags.begin());
+  }
+  c.ufrags.push_back(ufrag);
+  by_ufrag_.insert_or_assign(ufrag, key);
+}
+
+void Sfu::Shard::learn_path(const ConnectionKey& key, const NetworkPath& path) {
+  const auto found = by_path_.find(path);
+  if (found != by_path_.end() && found->second == key) return;
+  Connection& c = *connection(key);
+  if (c.paths.size() == max_paths) {
+    if (const auto oldest = by_path_.find(c.paths.front()); oldest != by_path_.end() && oldest->second == key) by_path_.erase(oldest);
+    c.paths.erase(c.paths.begin());
+  }
+  c.paths.push_back(path);
+  by_path_.insert_or_assign(path, key);
+}
+
+Result<std::string> Sfu::Shard::handle_publish_offer(TimePoint now, const IncarnationId& id, std::string_view sdp) {
+  SATSUMA_TRY(const ParticipantIndex index, index_of(id));
+  SATSUMA_TRY(const signaling::SessionDescription description, signaling::parse_sdp(sdp));
+  SATSUMA_TRY(const signaling::PublishOffer offer, signaling::interpret_publish_offer(description));
+  SATSUMA_TRY(const dtls::Fingerprint fingerprint, dtls::Fingerprint::parse(offer.fingerprint));
+  const ConnectionKey key{index, Leg::publish};
+  const bool keep = connection(key) && !connection(key)->transport->closed() && connection(key)->remote_fingerprint == fingerprint;
+  if (!keep) {
+    SATSUMA_TRY_VOID(open(now, key, ice::Credentials::generate(random_), offer.ice, fingerprint));
+  } else if (connection(key)->remote_ice != offer.ice) {
+    // RFC 8445 s.9: an ICE restart; DTLS and SRTP go on.
+    ice::Credentials local = ice::Credentials::generate(random_);
+    const std::string ufrag = local.ufrag;
+    SATSUMA_TRY_VOID(connection(key)->transport->restart_ice(now, std::move(local), offer.ice.ufrag));
+    connection(key)->remote_ice = offer.ice;
+    add_ufrag(key, ufrag);
+  }
+  graph_.set_publisher(now, index, offer);
+  pump(now, key);
+  drain_graph();
+  // What the transport had to say may have been its end.
+  const auto& c = connection(key);
+  if (!c) return transport_closed;
+  return signaling::write_publish_answer(offer, local_description(key, c->transport->local_credentials()));
+}
+
+void Sfu::Shard::offer(const IncarnationId& id, ParticipantIndex index, ice::Credentials credentials, bool new_credentials) {
+  Peer& peer = peers_[index];
+  const ConnectionKey key{index, Leg::subscribe};
+  const auto slots = graph_.offered_slots(index);
+  std::string sdp = signaling::write_subscribe_offer(slots, local_description(key, credentials));
+  peer.offer = PendingOffer{++peer.revision, std::move(credentials), new_credentials, slots.size()};
+  outputs_.push_back(SubscribeOffer{id, peer.revision, std::move(sdp)});
+}
+
+Result<void> Sfu::Shard::request_subscribe(TimePoint now, const IncarnationId& id) {
+  SATSUMA_TRY(const ParticipantIndex index, index_of(id));
+  graph_.begin_subscriber(now, index);
+  std::erase(growing_, index); // this offer tells of all slots
+  offer(id, index, ice::Credentials::generate(random_), true);
+  drain_graph();
+  return {};
+}
+
+Result<void> Sfu::Shard::handle_subscribe_answer(TimePoint now, const IncarnationId& id, std::uint32_t revision, std::string_view sdp) {
+  SATSUMA_TRY(const ParticipantIndex index, index_of(id));
+  Peer& peer = peers_[index];
+  if (!peer.offer || peer.offer->revision != revision) return sfu_unknown_revision;
+  auto slots = graph_.offered_slots(index);
+  slots.resize(peer.offer->slots);
+  SATSUMA_TRY(const signaling::SessionDescription description, signaling::parse_sdp(sdp));
+  SATSUMA_TRY(const signaling::SubscribeAnswer answer, signaling::interpret_subscribe_answer(description, slots));
+  SATSUMA_TRY(const dtls::Fingerprint fingerprint, dtls::Fingerprint::parse(answer.fingerprint));
+  const ConnectionKey key{index, Leg::subscribe};
+  const bool keep = connection(key) && !connection(key)->transport->closed() && connection(key)->remote_fingerprint == fingerprint;
+  if (!keep) {
+    SATSUMA_TRY_VOID(open(now, key, peer.offer->credentials, answer.ice, fingerprint));
+  } else if (peer.offer->new_credentials) {
+    SATSUMA_TRY_VOID(connection(key)->transport->restart_ice(now, peer.offer->credentials, answer.ice.ufrag));
+    connection(key)->remote_ice = answer.ice;
+    add_ufrag(key, peer.offer->credentials.ufrag);
+  }
+  peer.offer.reset();
+  graph_.accept_slots(now, index, answer.slots);
+  pump(now, key);
+  drain_graph();
+  return {};
+}
+
+Result<void> Sfu::Shard::handle_key_frame_request(TimePoint now, const IncarnationId& id, std::string_view mid) {
+  SATSUMA_TRY(const ParticipantIndex index, index_of(id));
+  if (!graph_.request_key_frame(now, index, mid)) return sfu_unknown_slot;
+  drain_graph();
+  return {};
+}
+
+// ---- packets
+
+void Sfu::Shard::handle_packet(TimePoint now, const NetworkPath& path, MutableByteView datagram) {
+  std::optional<ConnectionKey> key;
+  const bool stun = classify(datagram) == PacketKind::stun;
+  if (stun) {
+    // By fragment first: an address may have come to belong to another connection.
+    if (const auto ufrag = ice::receiver_ufrag(datagram))
+      if (const auto found = by_ufrag_.find(std::string(*ufrag)); found != by_ufrag_.end()) key = found->second;
+  } else if (const auto found = by_path_.find(path); found != by_path_.end()) {
+    key = found->second;
+  }
+  if (!key) {
+    ++graph_.counters().dropped_unknown_address;
+    return;
+  }
+  const auto received = connection(*key)->transport->handle_packet(now, path, datagram);
+  if (!received) {
+    ++graph_.counters().dropped_invalid;
+    // A wrong packet changes nothing, but a transport may have found its end in it.
+    pump(now, *key);
+    return;
+  }
+  if (stun) learn_path(*key, path); // it was authenticated
+  switch (received->kind) {
+    case Transport::Received::nothing: break;
+    case Transport::Received::rtp:
+      if (tap) tap->on_packet(received->packet);
+      if (key->leg == Leg::publish) graph_.handle_rtp(now, key->participant, received->packet);
+      break;
+    case Transport::Received::rtcp: graph_.handle_rtcp(now, key->participant, key->leg, received->packet); break;
+  }
+  pump(now, *key);
+  drain_graph();
+}
+
+void Sfu::Shard::handle_timeout(TimePoint now) {
+  for (ParticipantIndex index = 0; index < peers_.size(); ++index)
+    for (const Leg leg : {Leg::publish, Leg::subscribe}) {
+      const ConnectionKey key{index, leg};
+      if (!connection(key)) continue;
+      connection(key)->transport->handle_timeout(now);
+      pump(now, key);
+    }
+  graph_.handle_timeout(now);
+  drain_graph();
+  if (graph_.participant_count() > 0)
+    next_tick_ = now + MediaGraph::tick_interval;
+  else
+    next_tick_.reset();
+}
+
+std::optional<TimePoint> Sfu::Shard::next_deadline() const { return next_tick_; }
+
+void Sfu::Shard::pump(TimePoint now, const ConnectionKey& key) {
+  std::optional<Error> ended;
+  Connection& c = *connection(key);
+  while (const auto output = c.transport->poll_output()) {
+    if (const auto* const out = std::get_if<Transport::Send>(&*output)) {
+      send(key, out->path, out->datagram);
+    } else if (std::holds_alternative<Transport::Connected>(*output)) {
+      graph_.set_connected(now, key.participant, key.leg, true, c.fresh);
+      c.fresh = false;
+      if (!c.announced) outputs_.push_back(Connected{graph_.id(key.participant), key.leg});
+      c.announced = true;
+    } else if (const auto* const gone = std::get_if<Transport::Disconnected>(&*output)) {
+      ended = gone->reason;
+    }
+  }
+  if (!ended) return;
+  graph_.set_connected(now, key.participant, key.leg, false, false);
+  outputs_.push_back(Disconnected{graph_.id(key.participant), key.leg});
+  c.announced = false;
+  // After a lost consent the peer's checks may bring it back.
+  if (c.transport->closed()) close(key);
+}
+
+void Sfu::Shard::send(const ConnectionKey& key, const NetworkPath& path, ByteView bytes) {
+  const MutableByteView space = graph_.arena().take(bytes.size());
+  if (space.empty()) {
+    ++graph_.counters().dropped_arena_full;
+    return;
+  }
+  std::copy(bytes.begin(), bytes.end(), space.begin());
+  queued_.push_back({static_cast<std::uint32_t>(queued_.size()), key, {path, space}});
+}
+
+void Sfu::Shard::drain_graph() {
+  for (const MediaGraph::OutgoingPacket& packet : graph_.packets()) {
+    const ConnectionKey key{packet.participant, packet.leg};
+    Connection* const c = connection(key).get();
+    if (!c || !c->transport->path()) continue;
+    const MutableByteView space(packet.data, packet.size + MediaGraph::packet_overhead);
+    const MutableByteView plain = space.first(packet.size);
+    const auto sealed = packet.rtcp ? c->transport->protect_rtcp(plain, space)
+                                    : c->transport->protect_rtp(plain.first(packet.header_size), plain.subspan(packet.header_size), space);
+    if (!sealed) continue;
+    queued_.push_back({static_cast<std::uint32_t>(queued_.size()), key, {*c->transport->path(), *sealed}});
+  }
+  graph_.clear_packets();
+
+  while (const auto output = graph_.poll_output()) {
+    if (const auto* const changed = std::get_if<MediaGraph::SlotsChanged>(&*output)) {
+      Peer& peer = peers_[changed->participant];
+      auto slots = graph_.slot_uses(changed->participant);
+      if (peer.ever_told && slots == peer.told_slots) continue; // a slot went and came back
+      peer.ever_told = true;
+      peer.told_slots = slots;
+      outputs_.push_back(Slots{graph_.id(changed->participant), ++peer.slots_sequence, std::move(slots)});
+    } else if (const auto* const grown = std::get_if<MediaGraph::PoolGrown>(&*output)) {
+      if (std::find(growing_.begin(), growing_.end(), grown->participant) == growing_.end()) growing_.push_back(grown->participant);
+    }
+  }
+  // One offer at a time; the next tells everything that came up meanwhile.
+  std::erase_if(growing_, [this](ParticipantIndex index) {
+    const ConnectionKey key{index, Leg::subscribe};
+    if (peers_[index].offer || !connection(key)) return false;
+    offer(graph_.id(index), index, connection(key)->transport->local_credentials(), false);
+    return true;
+  });
+}
+
+std::optional<Output> Sfu::Shard::poll_output() {
+  if (outputs_.empty()) return std::nullopt;
+  Output output = std::move(outputs_.front());
+  outputs_.pop_front();
+  return output;
+}
+
+std::span<const OutgoingDatagram> Sfu::Shard::pending_datagrams() {
+  const auto rank = [](const Queued& q) { return std::tuple(q.key.participant, q.key.leg, q.order); };
+  std::sort(queued_.begin(), queued_.end(), [&rank](const Queued& a, const Queued& b) { return rank(a) < rank(b); });
+  datagrams_.clear();
+  for (const Queued& q : queued_) datagrams_.push_back(q.datagram);
+  return datagrams_;
+}
+
+void Sfu::Shard::clear_datagrams() {
+  queued_.clear();
+  datagrams_.clear();
+  graph_.arena().clear();
+}
+
+// ---- the front
+
+Sfu::Sfu(Config config, const dtls::Context& context, RandomSource& random)
+    : shard_(std::make_unique<Shard>(std::move(config), context, random)) {}
+Sfu::~Sfu() = default;
+Sfu::Sfu(Sfu&&) noexcept = default;
+Sfu& Sfu::operator=(Sfu&&) noexcept = default;
+
+Result<void> Sfu::add_participant(TimePoint now, std::string_view room, const IncarnationId& id) {
+  return shard_->add_participant(now, room, id);
+}
+Result<void> Sfu::remove_participant(TimePoint now, const IncarnationId& id) { return shard_->remove_participant(now, id); }
+Result<void> Sfu::set_member(TimePoint now, const IncarnationId& id, bool member) { return shard_->set_member(now, id, member); }
+Result<std::string> Sfu::handle_publish_offer(TimePoint now, const IncarnationId& id, std::string_view sdp) {
+  return shard_->handle_publish_offer(now, id, sdp);
+}
+Result<void> Sfu::handle_sources(TimePoint now, const IncarnationId& id, SourceSet active) {
+  return shard_->handle_sources(now, id, active);
+}
+Result<void> Sfu::request_subscribe(TimePoint now, const IncarnationId& id) { return shard_->request_subscribe(now, id); }
+Result<void> Sfu::handle_subscribe_answer(TimePoint now, const IncarnationId& id, std::uint32_t revision, std::string_view sdp) {
+  return shard_->handle_subscribe_answer(now, id, revision, sdp);
+}
+Result<void> Sfu::handle_key_frame_request(TimePoint now, const IncarnationId& id, std::string_view mid) {
+  return shard_->handle_key_frame_request(now, id, mid);
+}
+void Sfu::handle_packet(TimePoint now, const NetworkPath& path, MutableByteView packet) { shard_->handle_packet(now, path, packet); }
+void Sfu::handle_timeout(TimePoint now) { shard_->handle_timeout(now); }
+std::optional<TimePoint> Sfu::next_deadline() const { return shard_->next_deadline(); }
+std::optional<Output> Sfu::poll_output() { return shard_->poll_output(); }
+std::span<const OutgoingDatagram> Sfu::pending_datagrams() { return shard_->pending_datagrams(); }
+void Sfu::clear_datagrams() { shard_->clear_datagrams(); }
+const Counters& Sfu::counters() const { return shard_->graph().counters(); }
+std::size_t Sfu::participant_count() const { return shard_->graph().participant_count(); }
+std::size_t Sfu::room_count() const { return shard_->graph().room_count(); }
+#ifdef SATSUMA_TEST_HOOKS
+void Sfu::set_packet_tap(PacketTap* tap) { shard_->tap = tap; }
+#endif
+
+} // namespace satsuma::sfu
