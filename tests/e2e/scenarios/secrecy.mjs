@@ -131,7 +131,8 @@ scenario('a browser that comes without the secret is not admitted and sees nothi
   assert.equal(await eve.framesDecoded(), 0);
   assert.equal(await eve.safetyNumber(), null);
   assert.equal(await commonSafetyNumber([ada, bo]), number, 'nobody was added');
-  // The same with a wrong one.
+  // The same with a wrong one. (Only the part after # differs: a blank page in between makes it a new visit.)
+  await eve.open('about:blank');
   await eve.open(`${link.withoutSecret}#AAAAAAAAAAAAAAAAAAAAAA`);
   if (await eve.has('Join', 'button', 5000)) {
     await eve.call('fill', 'Your name', 'Eve', 3000).catch(() => {});
