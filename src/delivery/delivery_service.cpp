@@ -360,7 +360,7 @@ void DeliveryService::handle_ack(TimePoint now, ConnectionId id, Room& room, Par
   if (ack.cursor <= *room.sequencer.cursor(participant.who)) return;
   room.sequencer.acknowledge(participant.who, ack.cursor);
   send_entries(room, participant);
-  trim(room);
+  if (room.sequencer.should_trim()) trim(room);
 }
 
 void DeliveryService::handle_genesis(TimePoint now, ConnectionId id, Room& room, IncarnationId who,
@@ -507,7 +507,7 @@ bool DeliveryService::make_gone(TimePoint now, Room& room, IncarnationId who, Go
   }
   if (room.participants.empty()) {
     arm_room(now, room);
-  } else {
+  } else if (room.sequencer.should_trim()) {
     trim(room); // it may have been the one who held the log back
   }
   return true;
@@ -531,7 +531,6 @@ void DeliveryService::forget_room(Room& room) {
 }
 
 void DeliveryService::trim(Room& room) {
-  if (!room.sequencer.should_trim()) return;
   const std::uint64_t start = room.sequencer.lowest_cursor();
   StoreTrim trim{start, signaling::write_snapshot(room.sequencer.roster_at(start).snapshot()), {}};
   const std::size_t remembered = options_.room.remembered_gone;
@@ -557,7 +556,7 @@ void DeliveryService::relieve_log(TimePoint now, Room& room) {
     if (lowest > room.sequencer.log_start()) {
       const std::uint64_t before = room.sequencer.log_start();
       trim(room);
-      if (room.sequencer.log_start() == before) return; // not worth it yet, or the store refuses: next time
+      if (room.sequencer.log_start() == before) return; // the store refuses: next time
       continue;
     }
     const auto laggard = std::ranges::find_if(room.participants, [&](const auto& one) {

@@ -45,6 +45,8 @@ bool is_shallow(std::string_view text) {
 
 Result<json> parse_object(std::string_view text) {
   if (text.size() > max_control_size) return control_too_large;
+  // The library takes a NUL for the end of the text, whatever follows.
+  if (text.find('\0') != std::string_view::npos) return control_not_json;
   if (!is_shallow(text)) return control_not_json;
   json value = json::parse(text, nullptr, false);
   if (!value.is_object()) return control_not_json;

@@ -1,0 +1,149 @@
+#include "signaling/control_messages.h"
+
+#include <gtest/gtest.h>
+
+namespace satsuma::signaling {
+namespace {
+
+IncarnationId some_id() {
+  IncarnationId who;
+  for (std::size_t i = 0; i < who.bytes.size(); ++i) who.bytes[i] = static_cast<std::uint8_t>(0xa0 + i);
+  return who;
+}
+
+template <class T>
+T client(std::string_view text) {
+  const auto parsed = parse_client_control(text);
+  EXPECT_TRUE(parsed.has_value()) << text << " " << (parsed ? "" : parsed.error().name());
+  return parsed ? std::get<T>(*parsed) : T{};
+}
+
+TEST(ControlMessages, TheClientsMessagesAreThoseOfTheProtocol) {
+  EXPECT_EQ(client<Publish>(R"({"type":"publish","id":1,"sdp":"v=0\r\n"})").sdp, "v=0\r\n");
+  EXPECT_EQ(client<Publish>(R"({"type":"publish","id":2147483648,"sdp":"v"})").id, 2147483648u);
+  EXPECT_EQ(client<Sources>(R"({"type":"sources","active":["microphone","camera"]})").active,
+            (SourceSet{Source::microphone, Source::camera}));
+  EXPECT_EQ(client<Sources>(R"({"type":"sources","active":[]})").active, SourceSet{});
+  EXPECT_EQ(client<Subscribe>(R"({"type":"subscribe","id":5})").id, 5u);
+  EXPECT_EQ(client<Answer>(R"({"type":"answer","revision":3,"sdp":"x"})").revision, 3u);
+  EXPECT_EQ(client<KeyFrame>(R"({"type":"key_frame","mid":"v0"})").mid, "v0");
+  EXPECT_EQ(client<Restart>(R"({"type":"restart","id":7,"sdp":"x"})").id, 7u);
+  EXPECT_EQ(client<Subscribe>(R"( { "later" : { "a" : [ 1 ] } , "id" : 5, "type":"subscribe" } )").id, 5u);
+}
+
+TEST(ControlMessages, WhatIsWrittenIsReadBack) {
+  const std::vector<ClientControl> from_client{Publish{1, "v=0\r\n\"\\"}, Sources{{Source::screen, Source::screen_audio}},
+                                               Subscribe{2}, Answer{3, "x"}, KeyFrame{"a12"}, Restart{4, "y"}};
+  for (const auto& message : from_client) {
+    const std::string text = write_client_control(message);
+    const auto parsed = parse_client_control(text);
+    ASSERT_TRUE(parsed.has_value()) << text;
+    EXPECT_EQ(parsed->index(), message.index());
+    EXPECT_EQ(write_client_control(*parsed), text);
+  }
+  const std::vector<ServerControl> from_server{Published{1, "v=0"}, Offer{2, "v=0"},
+                                               Slots{9, {{"a0", some_id(), Source::microphone}, {"v1", some_id(), Source::screen}}},
+                                               ControlError{5, "not_ready", "Say hello first."}, ControlError{{}, "bad", ""}};
+  for (const auto& message : from_server) {
+    const std::string text = write_server_control(message);
+    const auto parsed = parse_server_control(text);
+    ASSERT_TRUE(parsed.has_value()) << text;
+    EXPECT_EQ(write_server_control(*parsed), text);
+  }
+}
+
+TEST(ControlMessages, SlotsNameIncarnationsInHex) {
+  EXPECT_EQ(write_server_control(Slots{1, {{"a0", some_id(), Source::microphone}}}),
+            R"({"sequence":1,"slots":[{"incarnation":"a0a1a2a3a4a5a6a7a8a9aaabacadaeaf","mid":"a0","source":"microphone"}],"type":"slots"})");
+  const auto refuses = [](std::string_view incarnation) {
+    const std::string text = R"({"sequence":1,"slots":[{"incarnation":")" + std::string(incarnation) +
+                             R"(","mid":"a0","source":"camera"}],"type":"slots"})";
+    return !parse_server_control(text).has_value();
+  };
+  EXPECT_FALSE(refuses("a0a1a2a3a4a5a6a7a8a9aaabacadaeaf"));
+  EXPECT_TRUE(refuses("A0a1a2a3a4a5a6a7a8a9aaabacadaeaf"));
+  EXPECT_TRUE(refuses("a0a1a2a3a4a5a6a7a8a9aaabacadae"));
+  EXPECT_TRUE(refuses("g0a1a2a3a4a5a6a7a8a9aaabacadaeaf"));
+}
+
+TEST(ControlMessages, TheLargestMessagesStayWithinTheBound) {
+  Slots slots{(1ULL << 53) - 1, std::vector(max_slots, Slot{std::string(max_mid_size, 'z'), some_id(), Source::screen_audio})};
+  EXPECT_LE(write_server_control(slots).size(), max_control_size);
+  EXPECT_TRUE(parse_server_control(write_server_control(slots)).has_value());
+}
+
+TEST(ControlMessages, WhatIsNotAJsonObjectIsRefused) {
+  for (const char* text : {"", " ", "null", "1", "[]", "\"publish\"", "{", "}", "{]", "{\"type\":\"subscribe\",\"id\":1", "{'type':'subscribe'}",
+                           "{\"type\":\"subscribe\",\"id\":1}x", "{\"type\":\"subscribe\",\"id\":1}{}", "{\"type\":\"subscribe\",\"id\":01}",
+                           "{\"type\":\"subscribe\",\"id\":NaN}", "{\"type\":\"subscribe\",}", "\xef\xbb\xbf", "{\"type\":\"\xff\"}",
+                           "{\"type\":\"\\ud800\"}", "// {}"}) {
+    EXPECT_FALSE(parse_client_control(text).has_value()) << text;
+  }
+  using namespace std::string_view_literals;
+  EXPECT_FALSE(parse_client_control("{\"type\":\"subscribe\",\"id\":1}\0"sv).has_value());
+  EXPECT_FALSE(parse_client_control("{\"type\":\"subscribe\",\"id\":1}\0garbage"sv).has_value());
+  EXPECT_FALSE(parse_client_control("\0{\"type\":\"subscribe\",\"id\":1}"sv).has_value());
+}
+
+TEST(ControlMessages, EveryTruncationIsRefused) {
+  const std::string text = R"({"type":"publish","id":17,"sdp":"v=0\r\n"})";
+  for (std::size_t size = 0; size < text.size(); ++size) EXPECT_FALSE(parse_client_control(text.substr(0, size)).has_value()) << size;
+}
+
+TEST(ControlMessages, FieldsOfAnotherTypeOrOutOfRangeAreRefused) {
+  for (const char* text : {
+           R"({})", R"({"type":1})", R"({"type":null})", R"({"type":"nonsense"})", R"({"type":""})", R"({"type":["publish"]})",
+           R"({"type":"publish","id":1})", R"({"type":"publish","sdp":"v"})", R"({"type":"publish","id":0,"sdp":"v"})",
+           R"({"type":"publish","id":-1,"sdp":"v"})", R"({"type":"publish","id":2147483649,"sdp":"v"})",
+           R"({"type":"publish","id":1.0,"sdp":"v"})", R"({"type":"publish","id":1e3,"sdp":"v"})", R"({"type":"publish","id":"1","sdp":"v"})",
+           R"({"type":"publish","id":true,"sdp":"v"})", R"({"type":"publish","id":99999999999999999999999999,"sdp":"v"})",
+           R"({"type":"publish","id":1,"sdp":""})", R"({"type":"publish","id":1,"sdp":{}})", R"({"type":"publish","id":1,"sdp":null})",
+           R"({"type":"sources"})", R"({"type":"sources","active":"camera"})", R"({"type":"sources","active":{"a":"camera"}})",
+           R"({"type":"sources","active":["camera","camera"]})", R"({"type":"sources","active":["window"]})", R"({"type":"sources","active":[1]})",
+           R"({"type":"sources","active":["camera","screen","microphone","screen_audio","camera"]})",
+           R"({"type":"subscribe"})", R"({"type":"answer","revision":0,"sdp":"x"})", R"({"type":"answer","id":1,"sdp":"x"})",
+           R"({"type":"key_frame"})", R"({"type":"key_frame","mid":""})", R"({"type":"key_frame","mid":"a 0"})",
+           R"({"type":"key_frame","mid":"aaaaaaaaaaaaaaaaa"})", R"({"type":"key_frame","mid":"a\u0000"})", R"({"type":"key_frame","mid":0})",
+           R"({"type":"published","id":1,"sdp":"v"})",
+       }) {
+    EXPECT_FALSE(parse_client_control(text).has_value()) << text;
+  }
+  for (const char* text : {R"({"type":"error","id":0,"code":"a","message":""})", R"({"type":"error","code":"A","message":""})",
+                           R"({"type":"error","code":"","message":""})", R"({"type":"error","code":"a"})", R"({"type":"offer","revision":1})",
+                           R"({"type":"slots","sequence":9007199254740992,"slots":[]})", R"({"type":"slots","sequence":1,"slots":{}})",
+                           R"({"type":"slots","sequence":1,"slots":[[]]})", R"({"type":"publish","id":1,"sdp":"v"})"}) {
+    EXPECT_FALSE(parse_server_control(text).has_value()) << text;
+  }
+}
+
+TEST(ControlMessages, SizesHaveBounds) {
+  const auto publish = [](std::size_t size) { return R"({"type":"publish","id":1,"sdp":")" + std::string(size, 'a') + "\"}"; };
+  EXPECT_TRUE(parse_client_control(publish(max_sdp_size)).has_value());
+  EXPECT_EQ(parse_client_control(publish(max_sdp_size + 1)).error(), Error(control_bad_field));
+  EXPECT_EQ(parse_client_control(publish(max_control_size)).error(), Error(control_too_large));
+}
+
+TEST(ControlMessages, DeepNestingIsRefusedBeforeItIsParsed) {
+  std::string deep = R"({"type":"subscribe","id":1,"x":)" + std::string(30'000, '[') + std::string(30'000, ']') + "}";
+  EXPECT_EQ(parse_client_control(deep).error(), Error(control_not_json));
+  EXPECT_TRUE(parse_client_control(R"({"type":"subscribe","id":1,"x":[[[1]]]})").has_value());
+  EXPECT_FALSE(parse_client_control(R"({"type":"subscribe","id":1,"x":[[[[1]]]]})").has_value());
+  // Brackets in a string are text, also behind an escaped quote.
+  EXPECT_TRUE(parse_client_control(R"({"type":"publish","id":1,"sdp":"[[[[[[\"[[[[{{{{"})").has_value());
+}
+
+TEST(ControlMessages, TextThatIsNotUtf8IsWrittenWithReplacementsAndDoesNotAbort) {
+  const std::string text = write_server_control(ControlError{1, "bad", "\xff\xfe"});
+  EXPECT_TRUE(parse_server_control(text).has_value());
+}
+
+TEST(ControlMessages, OnlyRequestsHaveAnIdToAnswerTo) {
+  EXPECT_EQ(request_id(Publish{3, "x"}), 3u);
+  EXPECT_EQ(request_id(Subscribe{4}), 4u);
+  EXPECT_EQ(request_id(Restart{5, "x"}), 5u);
+  EXPECT_EQ(request_id(Answer{6, "x"}), std::nullopt);
+  EXPECT_EQ(request_id(KeyFrame{"v"}), std::nullopt);
+}
+
+} // namespace
+} // namespace satsuma::signaling
