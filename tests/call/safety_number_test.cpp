@@ -10,8 +10,8 @@ TEST(SafetyNumber, HasSixGroupsOfFiveDigits) {
   const SafetyNumber number = safety_number(authenticator);
   ASSERT_EQ(number.digits.size(), 35u);
   for (std::size_t i = 0; i < number.digits.size(); ++i) {
-    if (i % 6 == 5) EXPECT_EQ(number.digits[i], ' ');
-    else EXPECT_TRUE(number.digits[i] >= '0' && number.digits[i] <= '9');
+    const char c = number.digits[i];
+    EXPECT_TRUE(i % 6 == 5 ? c == ' ' : c >= '0' && c <= '9') << i;
   }
   EXPECT_EQ(number.bits, authenticator);
 }
