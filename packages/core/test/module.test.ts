@@ -10,7 +10,7 @@ const skip = compiled === null ? "the module is not built" : false;
 
 async function newSession(): Promise<WasmSession> {
   assert.ok(compiled !== null);
-  const module = await WasmModule.instantiate(await WebAssembly.compile(compiled));
+  const module = await WasmModule.instantiate(await WebAssembly.compile(new Uint8Array(compiled)));
   return new WasmSession(module, {
     room: "test",
     secret: new Uint8Array(16).fill(7),
