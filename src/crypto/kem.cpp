@@ -94,10 +94,13 @@ KemKeyPair kem_generate_key_pair(KemAlgorithm kem, RandomSource& random) {
 
 Result<KemKeyPair> kem_key_pair_from_private(KemAlgorithm kem, ByteView private_key) {
   const KemRow r = row(kem);
-  if (private_key.size() != r.private_size) return kem_key_invalid;
-  Bytes public_key = public_from_private(r, private_key);
+  if (private_key.size() > r.private_size) return kem_key_invalid;
+  if (r.raw_name != nullptr && private_key.size() != r.private_size) return kem_key_invalid;
+  SecretBytes padded(r.private_size);
+  for (std::size_t i = 0; i < private_key.size(); ++i) padded.mutable_view()[r.private_size - private_key.size() + i] = private_key[i];
+  Bytes public_key = public_from_private(r, padded.view());
   if (public_key.empty()) return kem_key_invalid;
-  return KemKeyPair{std::move(public_key), SecretBytes::copy_of(private_key)};
+  return KemKeyPair{std::move(public_key), std::move(padded)};
 }
 
 Result<void> kem_check_public_key(KemAlgorithm kem, ByteView public_key) {

@@ -36,7 +36,7 @@ std::size_t kem_public_key_size(KemAlgorithm kem);
 KemKeyPair kem_derive_key_pair(KemAlgorithm kem, ByteView input_key);
 /// Derives from kem_private_key_size() bytes of `random`.
 KemKeyPair kem_generate_key_pair(KemAlgorithm kem, RandomSource& random);
-/// kem_key_invalid when the private key is none. Computes the public one.
+/// kem_key_invalid when the private key is none. Computes the public one. A NIST scalar may come without its leading zeros.
 Result<KemKeyPair> kem_key_pair_from_private(KemAlgorithm kem, ByteView private_key);
 /// Whether the bytes are a public key: right size, and on the curve.
 Result<void> kem_check_public_key(KemAlgorithm kem, ByteView public_key);
