@@ -6,6 +6,7 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -23,6 +24,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ip/v6_only.hpp>
+#include <boost/asio/posix/basic_stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -52,6 +54,7 @@ using asio::ip::tcp;
 using Executor = asio::io_context::executor_type;
 using Socket = asio::basic_stream_socket<tcp, Executor>;
 using Acceptor = asio::basic_socket_acceptor<tcp, Executor>;
+using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
 using Timer = asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
 
 constexpr std::size_t gather_size = 16 * 1024; // a TLS record holds no more
@@ -921,6 +924,24 @@ void HttpServer::stop() {
   asio::post(implementation_->io, [this] { implementation_->begin_stop(); });
 }
 void HttpServer::post(std::function<void()> work) { asio::post(implementation_->io, std::move(work)); }
+
+void HttpServer::watch(int descriptor, std::function<void()> ready) {
+  struct Watch {
+    Descriptor descriptor;
+    std::function<void()> ready;
+    static void wait(std::shared_ptr<Watch> self) {
+      Descriptor& watched = self->descriptor;
+      watched.async_wait(Descriptor::wait_read, [self = std::move(self)](error_code error) mutable {
+        if (error) return;
+        self->ready();
+        wait(std::move(self));
+      });
+    }
+  };
+  const int duplicate = ::dup(descriptor);
+  SATSUMA_CHECK(duplicate >= 0);
+  Watch::wait(std::make_shared<Watch>(Descriptor(implementation_->io.get_executor(), duplicate), std::move(ready)));
+}
 
 void HttpServer::send_text(ConnectionId id, std::string text) {
   if (Connection* connection = implementation_->web_socket(id)) connection->send(true, to_bytes(as_bytes(text)));

@@ -1,0 +1,387 @@
+#include "meeting_server.h"
+
+#include <spdlog/spdlog.h>
+
+#include <future>
+#include <numeric>
+
+#include "io/clock.h"
+
+namespace satsuma::server {
+namespace {
+
+/// The wire takes a-z and _ only.
+std::string wire_code(std::string_view name) {
+  std::string code;
+  for (const char c : name.substr(0, 64)) {
+    if ((c >= 'a' && c <= 'z') || c == '_') code += c;
+  }
+  return code.empty() ? "failed" : code;
+}
+
+std::string sentence_for(const Error& error) {
+  if (error == sfu::sfu_room_full) return "The room takes no more people with pictures and sound.";
+  if (error == sfu::sfu_no_publication) return "The server does not know that connection; publish anew.";
+  if (error == sfu::sfu_unknown_revision) return "That offer has been replaced by a newer one.";
+  if (error == sfu::sfu_unknown_participant) return "The server does not know you as a participant any more; enter again.";
+  switch (error.kind()) {
+    case ErrorKind::peer: return "The server did not understand what your browser sent about pictures and sound.";
+    case ErrorKind::environment: return "The server is at its limit; try again later.";
+    case ErrorKind::caller: return "The server could not do that.";
+  }
+  return {};
+}
+
+} // namespace
+
+// --- from the WebSockets ---
+
+void MeetingServer::on_open(io::ConnectionId id) {
+  connections_[id].control_tokens_at = io::monotonic_now();
+  service_.handle_connected(io::monotonic_now(), id);
+  pump();
+}
+
+void MeetingServer::on_binary(io::ConnectionId id, ByteView bytes) {
+  service_.handle_frame(io::monotonic_now(), id, bytes);
+  pump();
+}
+
+void MeetingServer::on_oversized(io::ConnectionId id) {
+  service_.handle_oversized(io::monotonic_now(), id);
+  pump();
+}
+
+void MeetingServer::on_close(io::ConnectionId id) {
+  if (const auto found = connections_.find(id); found != connections_.end()) {
+    if (const auto who = participants_.find(found->second.incarnation); found->second.joined && who != participants_.end() && who->second.connection == id) {
+      who->second.connection = 0;
+    }
+    connections_.erase(found);
+  }
+  service_.handle_disconnected(io::monotonic_now(), id);
+  pump();
+}
+
+void MeetingServer::on_deadline(TimePoint now) {
+  deadline_.reset();
+  service_.handle_timeout(now);
+  pump();
+}
+
+void MeetingServer::on_stop() { spdlog::info("event=stopping websockets={}", connections_.size()); }
+
+void MeetingServer::on_text(io::ConnectionId id, std::string_view text) {
+  const auto found = connections_.find(id);
+  if (found == connections_.end()) return;
+  Connection& connection = found->second;
+  if (!connection.joined) return refuse(id, std::nullopt, "not_ready", "Media control is possible once the delivery service has answered `ready`.");
+  const auto who = participants_.find(connection.incarnation);
+  if (who == participants_.end() || who->second.connection != id) return; // being replaced or gone: its close is on the way
+  auto message = signaling::parse_client_control(text);
+  if (!message) return refuse(id, std::nullopt, wire_code(message.error().name()), "This text frame is not a message of docs/protocol.md, section 6.");
+  if (!take_control_token(connection)) return refuse(id, std::nullopt, "too_fast", "Too many requests.", io::CloseCode::too_fast);
+  handle_control(id, connection.incarnation, *shards_[who->second.shard], std::move(*message));
+}
+
+bool MeetingServer::take_control_token(Connection& connection) {
+  const TimePoint now = io::monotonic_now();
+  const double elapsed = std::chrono::duration<double>(now - connection.control_tokens_at).count();
+  connection.control_tokens_at = now;
+  connection.control_tokens = std::min(control_burst, connection.control_tokens + elapsed * control_per_second);
+  if (connection.control_tokens < 1) return false;
+  connection.control_tokens -= 1;
+  return true;
+}
+
+void MeetingServer::handle_control(io::ConnectionId id, const IncarnationId& who, MediaShard& shard, signaling::ClientControl message) {
+  const std::optional<std::uint32_t> request = signaling::request_id(message);
+  const auto publish = [&](std::uint32_t request_id, std::string sdp) {
+    const auto offer = [this, id, who, request_id, sdp = std::move(sdp)](TimePoint now, sfu::Sfu& sfu) {
+      Result<std::string> answer = sfu.handle_publish_offer(now, who, sdp);
+      http_->post([this, id, request_id, answer = std::move(answer)] {
+        if (!answer) return answer_from_media(id, request_id, answer.error());
+        send_control(id, signaling::Published{request_id, *answer});
+      });
+    };
+    if (!post(shard, offer)) refuse(id, request_id, "busy", "The server is overloaded; try again.");
+  };
+  // Runs `call` on the media thread; a failure comes back as an error.
+  const auto ask = [&](auto call) {
+    const auto work = [this, id, request, call = std::move(call)](TimePoint now, sfu::Sfu& sfu) {
+      Result<void> result = call(now, sfu);
+      if (result) return;
+      http_->post([this, id, request, result = std::move(result)] { answer_from_media(id, request, result); });
+    };
+    if (!post(shard, work) && request) refuse(id, request, "busy", "The server is overloaded; try again.");
+  };
+  struct Visitor {
+    decltype(publish)& publish_offer;
+    decltype(ask)& on_media;
+    const IncarnationId& incarnation;
+
+    void operator()(signaling::Publish& m) { publish_offer(m.id, std::move(m.sdp)); }
+    void operator()(signaling::Restart& m) { publish_offer(m.id, std::move(m.sdp)); }
+    void operator()(signaling::Sources& m) {
+      on_media([target = incarnation, active = m.active](TimePoint now, sfu::Sfu& sfu) { return sfu.handle_sources(now, target, active); });
+    }
+    void operator()(signaling::Subscribe&) {
+      on_media([target = incarnation](TimePoint now, sfu::Sfu& sfu) { return sfu.request_subscribe(now, target); });
+    }
+    void operator()(signaling::Answer& m) {
+      on_media([target = incarnation, revision = m.revision, sdp = std::move(m.sdp)](TimePoint now, sfu::Sfu& sfu) -> Result<void> {
+        Result<void> result = sfu.handle_subscribe_answer(now, target, revision, sdp);
+        if (!result && result.error() == sfu::sfu_unknown_revision) return {}; // crossed with a newer offer, which will be answered too
+        return result;
+      });
+    }
+    void operator()(signaling::KeyFrame& m) {
+      on_media([target = incarnation, mid = std::move(m.mid)](TimePoint now, sfu::Sfu& sfu) -> Result<void> {
+        Result<void> result = sfu.handle_key_frame_request(now, target, mid);
+        if (!result && result.error() == sfu::sfu_unknown_slot) return {}; // the pool was offered anew meanwhile
+        return result;
+      });
+    }
+  };
+  std::visit(Visitor{publish, ask, who}, message);
+}
+
+void MeetingServer::answer_from_media(io::ConnectionId id, std::optional<std::uint32_t> request, const Result<void>& result) {
+  const Error error = result.error();
+  if (error == sfu::sfu_unknown_participant) {
+    // Its departure crossed the request; the close is on the way.
+    if (request) refuse(id, request, wire_code(error.name()), sentence_for(error));
+    return;
+  }
+  refuse(id, request, wire_code(error.name()), sentence_for(error));
+}
+
+void MeetingServer::send_control(io::ConnectionId id, const signaling::ServerControl& message) {
+  http_->send_text(id, signaling::write_server_control(message));
+}
+
+void MeetingServer::refuse(io::ConnectionId id, std::optional<std::uint32_t> request, std::string_view code, std::string message, io::CloseCode close) {
+  ++control_errors_;
+  spdlog::debug("event=control_error connection={} code={}", id, code);
+  send_control(id, signaling::ControlError{request, std::string(code), message});
+  if (!request) http_->close(id, close, message);
+}
+
+// --- from the delivery service ---
+
+void MeetingServer::pump() {
+  while (auto output = service_.poll_output()) std::visit([this](const auto& item) { handle(item); }, *output);
+  const auto next = service_.next_deadline();
+  if (next == deadline_) return;
+  deadline_ = next;
+  http_->set_deadline(next);
+}
+
+void MeetingServer::handle(const delivery::Send& send) { http_->send_binary(send.connection, send.bytes); }
+
+void MeetingServer::handle(const delivery::Close& close) {
+  spdlog::debug("event=closed_by_delivery connection={} code={}", close.connection, close.code);
+  http_->close(close.connection, static_cast<io::CloseCode>(close.code), close.reason);
+  const auto found = connections_.find(close.connection);
+  if (found == connections_.end()) return;
+  const auto who = participants_.find(found->second.incarnation);
+  if (found->second.joined && who != participants_.end() && who->second.connection == close.connection) who->second.connection = 0;
+  found->second.joined = false;
+}
+
+void MeetingServer::handle(const delivery::Joined& joined) {
+  http_->set_ready(joined.connection);
+  Participant& who = participant(joined.room, joined.incarnation);
+  who.connection = joined.connection;
+  who.departed = false;
+  if (const auto found = connections_.find(joined.connection); found != connections_.end()) {
+    found->second.joined = true;
+    found->second.incarnation = joined.incarnation;
+  }
+  if (!who.in_media) {
+    who.in_media = true;
+    post(*shards_[who.shard], [room = joined.room, id = joined.incarnation, member = who.member](TimePoint now, sfu::Sfu& sfu) {
+      if (auto added = sfu.add_participant(now, room, id); !added) {
+        spdlog::warn("event=media_refused code={}", added.error().name()); // requests will be answered with sfu_unknown_participant
+        return;
+      }
+      if (member) static_cast<void>(sfu.set_member(now, id, true));
+    });
+    spdlog::info("event=joined connection={} participants={}", joined.connection, participants_.size());
+  } else {
+    // What the shard said while the WebSocket was away.
+    if (!who.last_slots.empty()) http_->send_text(joined.connection, who.last_slots);
+    spdlog::info("event=returned connection={}", joined.connection);
+  }
+}
+
+void MeetingServer::handle(const delivery::MemberAdded& added) {
+  Participant& who = participant(added.room, added.incarnation);
+  who.member = true;
+  if (who.in_media) {
+    post(*shards_[who.shard], [id = added.incarnation](TimePoint now, sfu::Sfu& sfu) { static_cast<void>(sfu.set_member(now, id, true)); });
+  }
+}
+
+void MeetingServer::handle(const delivery::MemberRemoved& removed) {
+  const auto found = participants_.find(removed.incarnation);
+  if (found == participants_.end()) return;
+  found->second.member = false;
+  if (found->second.in_media) {
+    post(*shards_[found->second.shard], [id = removed.incarnation](TimePoint now, sfu::Sfu& sfu) { static_cast<void>(sfu.set_member(now, id, false)); });
+  }
+  drop_if_over(removed.incarnation);
+}
+
+void MeetingServer::handle(const delivery::Departed& departed) {
+  const auto found = participants_.find(departed.incarnation);
+  if (found == participants_.end()) return;
+  Participant& who = found->second;
+  who.departed = true;
+  if (who.in_media) {
+    who.in_media = false;
+    post(*shards_[who.shard], [id = departed.incarnation](TimePoint now, sfu::Sfu& sfu) { static_cast<void>(sfu.remove_participant(now, id)); });
+  }
+  spdlog::info("event=departed participants={}", participants_.size());
+  drop_if_over(departed.incarnation);
+}
+
+MeetingServer::Participant& MeetingServer::participant(const std::string& room, const IncarnationId& who) {
+  const auto [found, inserted] = participants_.try_emplace(who);
+  if (inserted) found->second.shard = shard_of(room);
+  return found->second;
+}
+
+void MeetingServer::drop_if_over(const IncarnationId& who) {
+  const auto found = participants_.find(who);
+  if (found != participants_.end() && found->second.departed && !found->second.member) participants_.erase(found);
+}
+
+std::size_t MeetingServer::shard_of(const std::string& room) const { return std::hash<std::string>()(room) % shards_.size(); }
+
+// --- to and from the media shards ---
+
+void MeetingServer::add_shard(std::unique_ptr<MediaShard> shard) {
+  io::MediaLoop& loop = shard->loop();
+  http_->watch(loop.event_descriptor(), [this, &loop] {
+    for (sfu::Output& output : loop.take_events()) handle_media(std::move(output));
+  });
+  shards_.push_back(std::move(shard));
+}
+
+bool MeetingServer::post(MediaShard& shard, io::MediaLoop::Command command) {
+  if (shard.loop().post(std::move(command))) return true;
+  if (media_commands_lost_++ == 0) spdlog::error("event=media_thread_stuck");
+  return false;
+}
+
+void MeetingServer::handle_media(sfu::Output output) {
+  const auto connection_of = [this](const IncarnationId& id) -> Participant* {
+    const auto found = participants_.find(id);
+    return found == participants_.end() ? nullptr : &found->second;
+  };
+  if (const auto* offer = std::get_if<sfu::SubscribeOffer>(&output)) {
+    // Not kept for later: whoever returns subscribes anew.
+    if (Participant* who = connection_of(offer->id)) send_control(who->connection, signaling::Offer{offer->revision, offer->sdp});
+  } else if (const auto* slots = std::get_if<sfu::Slots>(&output)) {
+    Participant* who = connection_of(slots->id);
+    if (who == nullptr) return;
+    signaling::Slots message;
+    message.sequence = slots_epoch_ + slots->sequence;
+    for (const sfu::SlotUse& use : slots->slots) {
+      if (message.slots.size() == signaling::max_slots) break;
+      message.slots.push_back({use.mid, use.incarnation, use.source});
+    }
+    who->last_slots = signaling::write_server_control(message);
+    http_->send_text(who->connection, who->last_slots);
+  } else if (const auto* gone = std::get_if<sfu::Disconnected>(&output)) {
+    ++media_disconnections_; // the browser notices by itself, and offers anew
+    spdlog::debug("event=media_disconnected leg={}", gone->which == sfu::Leg::publish ? "publish" : "subscribe");
+  } else if (const auto* connected = std::get_if<sfu::Connected>(&output)) {
+    spdlog::debug("event=media_connected leg={}", connected->which == sfu::Leg::publish ? "publish" : "subscribe");
+  }
+}
+
+// --- /metrics ---
+
+std::string MeetingServer::metrics() {
+  std::string text;
+  const auto head = [&text](std::string_view name, std::string_view type, std::string_view help) {
+    text.append("# HELP ").append(name).append(" ").append(help).append("\n# TYPE ").append(name).append(" ").append(type).append("\n");
+  };
+  const auto add = [&](std::string_view name, std::string_view type, std::string_view help, std::uint64_t value) {
+    head(name, type, help);
+    text.append(name).append(" ").append(std::to_string(value)).append("\n");
+  };
+  const auto& d = service_.statistics();
+  add("satsuma_rooms", "gauge", "rooms that the delivery service holds", service_.room_count());
+  add("satsuma_participants", "gauge", "incarnations that are present or in a roster", participants_.size());
+  add("satsuma_log_entries_total", "counter", "entries appended to rooms' logs", d.entries);
+  add("satsuma_resumed_total", "counter", "connections that went on at their cursor", d.resumed);
+  add("satsuma_commits_rejected_total", "counter", "commits and geneses that the gate refused", std::accumulate(std::begin(d.rejected), std::end(d.rejected), std::uint64_t{0}));
+  add("satsuma_delivery_errors_total", "counter", "connections closed with an error by the delivery service", std::accumulate(std::begin(d.errors), std::end(d.errors), std::uint64_t{0}));
+  head("satsuma_gone_total", "counter", "incarnations that went, by cause");
+  static constexpr const char* causes[] = {"", "goodbye", "lost", "stalled"};
+  for (std::size_t cause = 1; cause < 4; ++cause) text += std::string("satsuma_gone_total{cause=\"") + causes[cause] + "\"} " + std::to_string(d.gone[cause]) + "\n";
+  add("satsuma_store_failures_total", "counter", "writes to the store that failed", d.store_failures);
+  add("satsuma_control_errors_total", "counter", "errors answered to media control", control_errors_);
+  add("satsuma_media_commands_lost_total", "counter", "commands that a stuck media thread did not take", media_commands_lost_);
+  add("satsuma_media_disconnections_total", "counter", "media connections that ended or fell silent", media_disconnections_);
+
+  io::MediaLoop::Counters wire;
+  for (const auto& shard : shards_) {
+    const io::MediaLoop::Counters one = shard->loop().counters();
+    wire.datagrams_in += one.datagrams_in;
+    wire.datagrams_out += one.datagrams_out;
+    wire.datagrams_dropped += one.datagrams_dropped;
+    wire.send_calls += one.send_calls;
+  }
+  add("satsuma_udp_datagrams_in_total", "counter", "UDP datagrams received", wire.datagrams_in);
+  add("satsuma_udp_datagrams_out_total", "counter", "UDP datagrams sent", wire.datagrams_out);
+  add("satsuma_udp_datagrams_dropped_total", "counter", "UDP datagrams that the kernel did not take", wire.datagrams_dropped);
+  add("satsuma_udp_send_calls_total", "counter", "calls of sendmmsg", wire.send_calls);
+
+  struct Sum {
+    sfu::Counters counters;
+    std::size_t rooms = 0, participants = 0;
+  };
+  std::vector<std::future<Sum>> answers;
+  for (const auto& shard : shards_) {
+    auto promise = std::make_shared<std::promise<Sum>>();
+    answers.push_back(promise->get_future());
+    post(*shard, [promise](TimePoint, sfu::Sfu& sfu) { promise->set_value({sfu.counters(), sfu.room_count(), sfu.participant_count()}); });
+  }
+  std::vector<Sum> sums;
+  for (auto& answer : answers) {
+    // A shard that does not answer soon is left out rather than waited for.
+    if (answer.wait_for(std::chrono::milliseconds(50)) == std::future_status::ready) sums.push_back(answer.get());
+  }
+  const auto total = [&](auto member) {
+    std::uint64_t value = 0;
+    for (const Sum& sum : sums) value += sum.counters.*member;
+    return value;
+  };
+  using C = sfu::Counters;
+  std::size_t rooms = 0, participants = 0;
+  for (const Sum& sum : sums) rooms += sum.rooms, participants += sum.participants;
+  add("satsuma_media_rooms", "gauge", "rooms with media", rooms);
+  add("satsuma_media_participants", "gauge", "participants known to the media threads", participants);
+  add("satsuma_media_packets_in_total", "counter", "RTP packets received", total(&C::packets_in));
+  add("satsuma_media_packets_forwarded_total", "counter", "RTP packets sent on", total(&C::packets_out));
+  head("satsuma_media_dropped_total", "counter", "packets dropped, by reason");
+  const auto dropped = [&](std::string_view reason, std::uint64_t C::*member) {
+    text.append("satsuma_media_dropped_total{reason=\"").append(reason).append("\"} ").append(std::to_string(total(member))).append("\n");
+  };
+  dropped("unknown_address", &C::dropped_unknown_address);
+  dropped("invalid", &C::dropped_invalid);
+  dropped("unknown_stream", &C::dropped_unknown_stream);
+  dropped("inactive", &C::dropped_inactive);
+  dropped("arena_full", &C::dropped_arena_full);
+  add("satsuma_media_key_frames_requested_total", "counter", "key frames asked of publishers", total(&C::key_frames_requested));
+  add("satsuma_media_nacks_sent_total", "counter", "packets asked again of publishers", total(&C::nacks_sent));
+  add("satsuma_media_retransmissions_sent_total", "counter", "packets sent again to subscribers", total(&C::retransmissions_sent));
+  add("satsuma_media_retransmissions_missed_total", "counter", "packets asked again that were no longer held", total(&C::retransmissions_missed));
+  return text;
+}
+
+} // namespace satsuma::server

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/ids.h"
+#include "delivery/delivery_service.h"
+#include "io/http_server.h"
+#include "media_shard.h"
+#include "signaling/control_messages.h"
+
+namespace satsuma::server {
+
+/// Brings the parts together: WebSockets, the delivery service, the media shards. All on the HTTP server's thread; the shards
+/// are reached by posting to them, and post back.
+///
+/// Binary frames go to the delivery service. Text frames are media control, allowed once the delivery service has joined the
+/// connection to an incarnation. Media outlives the WebSocket: what the shard says meanwhile is kept for the next one.
+class MeetingServer final : public io::HttpServer::Handler {
+ public:
+  /// `service` outlives this object; `slots_epoch` makes the sequence of `slots` rise across restarts of the program.
+  MeetingServer(delivery::DeliveryService& service, std::uint64_t slots_epoch) : service_(service), slots_epoch_(slots_epoch) {}
+
+  /// Before anything else. Both outlive the last call.
+  void attach(io::HttpServer& http) { http_ = &http; }
+  void add_shard(std::unique_ptr<MediaShard> shard);
+  /// Ends the media threads.
+  void end_media() { shards_.clear(); }
+  /// What the delivery service said while it was loaded, and its first deadline.
+  void begin() { pump(); }
+
+  void on_open(io::ConnectionId id) override;
+  void on_text(io::ConnectionId id, std::string_view text) override;
+  void on_binary(io::ConnectionId id, ByteView bytes) override;
+  void on_oversized(io::ConnectionId id) override;
+  void on_close(io::ConnectionId id) override;
+  void on_deadline(TimePoint now) override;
+  void on_stop() override;
+  std::string metrics() override;
+
+ private:
+  struct Connection {
+    bool joined = false;
+    IncarnationId incarnation;
+    double control_tokens = control_burst; ///< see take_control_token()
+    TimePoint control_tokens_at{};
+  };
+  /// An incarnation that is in some roster, or present, or both.
+  struct Participant {
+    std::size_t shard = 0;
+    io::ConnectionId connection = 0; ///< 0: its WebSocket is away
+    bool member = false;
+    bool in_media = false; ///< the shard knows it
+    bool departed = false;
+    std::string last_slots; ///< the text frame
+  };
+
+  /// Requests with an SDP cost the media thread some 100 µs each: so many a second from one connection, and so many at once.
+  static constexpr double control_per_second = 10;
+  static constexpr double control_burst = 60;
+
+  void pump();
+  void handle(const delivery::Send& send);
+  void handle(const delivery::Close& close);
+  void handle(const delivery::Joined& joined);
+  void handle(const delivery::MemberAdded& added);
+  void handle(const delivery::MemberRemoved& removed);
+  void handle(const delivery::Departed& departed);
+  void handle_media(sfu::Output output);
+  void handle_control(io::ConnectionId id, const IncarnationId& who, MediaShard& shard, signaling::ClientControl message);
+
+  Participant& participant(const std::string& room, const IncarnationId& who);
+  void drop_if_over(const IncarnationId& who);
+  std::size_t shard_of(const std::string& room) const;
+  bool take_control_token(Connection& connection);
+  void send_control(io::ConnectionId id, const signaling::ServerControl& message);
+  /// For a request: answers it. Without an id: tells the reason and closes.
+  void refuse(io::ConnectionId id, std::optional<std::uint32_t> request, std::string_view code, std::string message, io::CloseCode close = io::CloseCode::protocol_error);
+  /// False: the shard is stuck, which is counted and logged.
+  bool post(MediaShard& shard, io::MediaLoop::Command command);
+  void answer_from_media(io::ConnectionId id, std::optional<std::uint32_t> request, const Result<void>& result);
+
+  delivery::DeliveryService& service_;
+  const std::uint64_t slots_epoch_;
+  io::HttpServer* http_ = nullptr;
+  std::vector<std::unique_ptr<MediaShard>> shards_;
+  std::unordered_map<io::ConnectionId, Connection> connections_;
+  std::unordered_map<IncarnationId, Participant> participants_;
+  std::optional<TimePoint> deadline_;
+  std::uint64_t media_disconnections_ = 0;
+  std::uint64_t control_errors_ = 0;
+  std::uint64_t media_commands_lost_ = 0;
+};
+
+} // namespace satsuma::server
