@@ -84,7 +84,6 @@ void ClientSession::wipe_incarnation() {
   bundle_.reset();
   key_package_.clear();
   resume_key_ = SecretBytes();
-  ready_once_ = false;
   next_index_.reset();
   head_ = 0;
   joined_at_.reset();
@@ -195,17 +194,16 @@ void ClientSession::handle_frame(TimePoint now, ByteView frame) {
 
 void ClientSession::handle_ready(TimePoint now, const signaling::Ready& ready) {
   if (connection_ != Connection::opening) return rejoin(now, RejoinReason::log_broken);
-  // Resuming something that we have no beginning of, or a server that forgot us: there is no way to continue.
-  if (ready.resumed != ready_once_) {
-    connection_ = Connection::up;
-    return rejoin(now, RejoinReason::log_broken);
-  }
   connection_ = Connection::up;
+  // Resuming something that we have no beginning of, or a server that forgot us: there is no way to continue. A beginning
+  // that was lost on the way comes again as it was.
+  if (ready.resumed != next_index_.has_value()) return rejoin(now, RejoinReason::log_broken);
   head_ = ready.head;
   ack_at_ = now + options_.ack_interval;
   outputs_.emplace_back(ReadyEvent{self_, ready.resumed});
   if (!ready.resumed) {
-    ready_once_ = true;
+    committer_.emplace(self_, options_.committer);
+    joins_.clear();
     std::vector<Committer::Waiting> waiting;
     for (const signaling::Waiting& other : ready.snapshot.waiting) {
       Join join = examine(other.who, other.key_package);

@@ -230,7 +230,6 @@ class ClientSession {
   std::optional<mls::KeyPackageBundle> bundle_; ///< until we are in: its init key opens the Welcome
   Bytes key_package_;                           ///< the MLSMessage, for each hello
   SecretBytes resume_key_;
-  bool ready_once_ = false;
   std::optional<std::uint64_t> next_index_; ///< of the log; none before our own join
   std::uint64_t head_ = 0;
   std::optional<TimePoint> joined_at_;

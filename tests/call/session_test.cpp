@@ -272,6 +272,21 @@ TEST(Session, ConnectionsThatBreakAllTheTimeDelayButDoNotSplit) {
   }
 }
 
+TEST(Session, ConnectionLostAtAnyMomentOfEnteringBeginsAgainWhereItWas) {
+  for (int milliseconds = 0; milliseconds <= 120; milliseconds += 5) {
+    World world;
+    Person& ada = world.add("Ada");
+    world.run(1s);
+    Person& bo = world.add("Bo");
+    world.run(std::chrono::milliseconds(milliseconds));
+    world.cut(bo);
+    world.run(100ms);
+    world.reconnect(bo);
+    ASSERT_TRUE(world.until([&] { return bool(agree({&ada, &bo})); }, 5s)) << milliseconds;
+    EXPECT_TRUE(bo.all<RejoiningEvent>().empty()) << milliseconds;
+  }
+}
+
 TEST(Session, ServerThatRestartsFromItsStoreGoesOn) {
   World world;
   Person& ada = world.add("Ada");

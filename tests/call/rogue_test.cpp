@@ -1,0 +1,230 @@
+// A member and a server who conspire: what must be refused although MLS itself allows it. The server here is this test.
+#include <gtest/gtest.h>
+
+#include "call/client_session.h"
+#include "helpers.h"
+#include "mls/tree/public_group.h"
+
+namespace satsuma::call {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto suite = mls::CipherSuite::x25519_chacha20poly1305_sha256_ed25519;
+
+/// Someone with MLS in hand and no scruples.
+struct Stranger {
+  mls::KeyPackageBundle bundle;
+  IncarnationId who;
+
+  Stranger(std::uint8_t secret, std::string_view name, RandomSource& random)
+      : bundle(make(secret, name, random)), who(incarnation_of(bundle.key_package.leaf_node.signature_key)) {}
+
+  static mls::KeyPackageBundle make(std::uint8_t secret, std::string_view name, RandomSource& random) {
+    const auto keys = RoomKeys::derive("orchard", test::secret_of(secret, 16).view()).value();
+    const auto device = DeviceKey::from_seed(test::secret_of(77, 32).view()).value();
+    const auto signature_keys = mls::generate_signature_keys(suite, random).value();
+    mls::KeyPackageParams params;
+    params.suite = suite;
+    params.credential = mls::Credential::basic(keys.seal_identity(device, name, signature_keys.public_key, random).value());
+    return mls::generate_key_package(params, signature_keys, random).value();
+  }
+};
+
+struct Conspiracy : ::testing::Test {
+  test::SeededRandom random{3};
+  TimePoint now = test::at(10s);
+  Stranger rogue{1, "Rogue", random};
+  mls::Group group = mls::Group::create({Bytes{1}, {}, 0}, rogue.bundle, random).value();
+  std::optional<ClientSession> ada;
+  std::vector<SessionOutput> events;
+  std::uint64_t index = 5;
+  mls::KeyPackage ada_key_package;
+
+  void SetUp() override {
+    SessionConfig config;
+    config.room = "orchard";
+    config.secret = test::secret_of(1, 16);
+    config.device_seed = test::secret_of(2, 32);
+    config.name = "Ada";
+    ada.emplace(ClientSession::create(std::move(config), now, 1'800'000'000, random).value());
+    ada->handle_connected(now);
+    collect();
+    const auto hello = signaling::parse_client_message(std::get<SendBinary>(events.front()).frame);
+    const Bytes key_package = std::get<signaling::Hello>(*hello).key_package;
+    ada_key_package = mls::MLSMessage::decode_as<mls::KeyPackage>(key_package).value();
+    signaling::Ready ready;
+    ready.head = index + 1;
+    ready.snapshot = {true, 0, group.epoch(), {rogue.who}, {}, {}};
+    give(ready);
+    entry(signaling::JoinEntry{ada->incarnation(), key_package});
+  }
+
+  void collect() {
+    while (auto output = ada->poll_output()) events.push_back(std::move(*output));
+  }
+  void give(const signaling::ServerMessage& message) {
+    ada->handle_frame(now, signaling::write_server_message(message));
+    collect();
+  }
+  void entry(signaling::EntryBody body) { give(signaling::Entry{index++, std::move(body)}); }
+  void commit(const mls::CommitParams& params, std::optional<IncarnationId> claimed = std::nullopt) {
+    auto pending = group.commit(params, random).value();
+    const std::uint64_t epoch = group.epoch();
+    ASSERT_TRUE(group.merge(std::move(pending.staged)));
+    entry(signaling::CommitEntry{0, epoch, claimed.value_or(rogue.who), pending.commit, pending.welcome.value_or(Bytes{})});
+  }
+  void join(const Stranger& stranger) { entry(signaling::JoinEntry{stranger.who, stranger.bundle.message()}); }
+  void let_ada_in() {
+    mls::CommitParams params;
+    params.add = {ada_key_package};
+    commit(params);
+  }
+  std::optional<RejoinReason> rejoining() const {
+    for (const SessionOutput& event : events) {
+      if (const auto* found = std::get_if<RejoiningEvent>(&event)) return found->reason;
+    }
+    return std::nullopt;
+  }
+};
+
+TEST_F(Conspiracy, HonestBehaviourIsAccepted) {
+  let_ada_in();
+  ASSERT_TRUE(ada->in_group());
+  const Stranger bo(1, "Bo", random);
+  join(bo);
+  mls::CommitParams params;
+  params.add = {bo.bundle.key_package};
+  commit(params);
+  EXPECT_EQ(rejoining(), std::nullopt);
+  EXPECT_EQ(ada->roster().entries().size(), 3u);
+  entry(signaling::GoneEntry{bo.who, signaling::GoneCause::goodbye});
+  mls::CommitParams removal;
+  removal.remove = {{2}};
+  commit(removal);
+  EXPECT_EQ(rejoining(), std::nullopt);
+  EXPECT_EQ(ada->roster().entries().size(), 2u);
+  commit({});
+  EXPECT_EQ(rejoining(), std::nullopt);
+}
+
+TEST_F(Conspiracy, TreeWithAMemberWithoutAdmissionIsRefusedByTheOneWhoIsWelcomed) {
+  const Stranger spy(9, "Spy", random);
+  mls::CommitParams params;
+  params.add = {spy.bundle.key_package, ada_key_package};
+  commit(params);
+  EXPECT_EQ(rejoining(), RejoinReason::refused_tree);
+  EXPECT_FALSE(ada->in_group());
+}
+
+TEST_F(Conspiracy, AddOfSomeoneWithoutAdmissionIsRefused) {
+  let_ada_in();
+  const Stranger spy(9, "Spy", random);
+  join(spy);
+  mls::CommitParams params;
+  params.add = {spy.bundle.key_package};
+  commit(params);
+  EXPECT_EQ(rejoining(), RejoinReason::cannot_process);
+}
+
+TEST_F(Conspiracy, AddOfSomeoneWhoDidNotAskIsRefused) {
+  let_ada_in();
+  const Stranger bo(1, "Bo", random);
+  mls::CommitParams params;
+  params.add = {bo.bundle.key_package};
+  commit(params);
+  EXPECT_EQ(rejoining(), RejoinReason::cannot_process);
+}
+
+TEST_F(Conspiracy, AddOfSomeoneWhoLeftBeforeIsRefused) {
+  let_ada_in();
+  const Stranger bo(1, "Bo", random);
+  join(bo);
+  entry(signaling::GoneEntry{bo.who, signaling::GoneCause::goodbye});
+  mls::CommitParams params;
+  params.add = {bo.bundle.key_package};
+  commit(params);
+  EXPECT_EQ(rejoining(), RejoinReason::cannot_process);
+}
+
+TEST_F(Conspiracy, RemovalOfSomeoneWhoDidNotLeaveIsRefused) {
+  let_ada_in();
+  const Stranger bo(1, "Bo", random);
+  join(bo);
+  mls::CommitParams params;
+  params.add = {bo.bundle.key_package};
+  commit(params);
+  mls::CommitParams removal;
+  removal.remove = {{2}};
+  commit(removal);
+  EXPECT_EQ(rejoining(), RejoinReason::cannot_process);
+}
+
+TEST_F(Conspiracy, BeingRemovedWithoutHavingLeftMeansEnteringAnew) {
+  let_ada_in();
+  mls::CommitParams removal;
+  removal.remove = {{1}};
+  commit(removal);
+  EXPECT_EQ(rejoining(), RejoinReason::removed);
+}
+
+TEST_F(Conspiracy, CommitInAnotherMembersNameIsRefused) {
+  let_ada_in();
+  const Stranger bo(1, "Bo", random);
+  join(bo);
+  mls::CommitParams params;
+  params.add = {bo.bundle.key_package};
+  commit(params);
+  commit({}, bo.who);
+  EXPECT_EQ(rejoining(), RejoinReason::cannot_process);
+}
+
+TEST_F(Conspiracy, CommitInOurOwnNameThatWeDidNotMakeIsRefused) {
+  let_ada_in();
+  commit({}, ada->incarnation());
+  EXPECT_EQ(rejoining(), RejoinReason::cannot_process);
+}
+
+TEST_F(Conspiracy, ChangeOfTheGroupsExtensionsIsRefused) {
+  let_ada_in();
+  mls::CommitParams params;
+  params.group_context_extensions = mls::Extensions{};
+  commit(params);
+  EXPECT_EQ(rejoining(), RejoinReason::cannot_process);
+}
+
+TEST_F(Conspiracy, CommitWithOneBitChangedIsRefused) {
+  let_ada_in();
+  auto pending = group.commit({}, random).value();
+  pending.commit.back() ^= 1;
+  entry(signaling::CommitEntry{0, group.epoch(), rogue.who, pending.commit, {}});
+  EXPECT_EQ(rejoining(), RejoinReason::cannot_process);
+}
+
+TEST_F(Conspiracy, CommitOfAnotherEpochOrEraIsRefused) {
+  let_ada_in();
+  auto pending = group.commit({}, random).value();
+  entry(signaling::CommitEntry{0, group.epoch() + 1, rogue.who, pending.commit, {}});
+  EXPECT_EQ(rejoining(), RejoinReason::log_broken);
+}
+
+TEST_F(Conspiracy, NewEraOverTheHeadOfALivingMemberMeansEnteringAnew) {
+  let_ada_in();
+  entry(signaling::GenesisEntry{rogue.who, group.group_info().value()});
+  EXPECT_EQ(rejoining(), RejoinReason::new_era);
+}
+
+TEST_F(Conspiracy, AfterTheTroubleTheIncarnationAndItsKeysAreNewAndNothingCanBeSent) {
+  const IncarnationId before = ada->incarnation();
+  let_ada_in();
+  Bytes out(100);
+  EXPECT_TRUE(ada->protect(now, StreamContext::microphone, sframe::Shell::none, Bytes(10, 1), out));
+  commit({}, ada->incarnation());
+  EXPECT_NE(ada->incarnation(), before);
+  EXPECT_EQ(ada->protect(now, StreamContext::microphone, sframe::Shell::none, Bytes(10, 1), out).error(), Error(frame_no_key));
+  EXPECT_EQ(ada->send_application(now, "{}").error(), Error(session_not_entered));
+  EXPECT_TRUE(std::ranges::any_of(events, [](const SessionOutput& event) { return std::holds_alternative<Reconnect>(event); }));
+}
+
+} // namespace
+} // namespace satsuma::call
