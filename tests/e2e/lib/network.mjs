@@ -8,7 +8,8 @@ const ip = (...args) => execFileSync('ip', args, { stdio: ['ignore', 'pipe', 'in
 let count = 0;
 let bridged = false;
 
-function bridge() {
+/** The switch that all hosts are on; the server's address is its own. */
+export function bridge() {
   if (bridged) return;
   ip('link', 'add', 'br0', 'type', 'bridge');
   ip('addr', 'add', `${serverAddress}/24`, 'dev', 'br0');

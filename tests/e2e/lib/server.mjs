@@ -1,9 +1,10 @@
 // The real satsumad on its own host of the test network.
+import net from 'node:net';
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { randomBytes } from 'node:crypto';
-import { serverAddress } from './network.mjs';
+import { bridge, serverAddress } from './network.mjs';
 import { eventually } from './person.mjs';
 
 const root = path.resolve(import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname), '../../..');
@@ -22,6 +23,9 @@ export class Server {
   }
 
   async start() {
+    bridge();
+    const before = fs.existsSync(this.logFile) ? this.log().length : 0;
+    bridge();
     const log = fs.openSync(this.logFile, 'a');
     const args = ['--listen', `${serverAddress}:${this.port}`, '--web', this.web, '--data', path.join(this.folder, 'data')];
     this.process = spawn(binary, args, { stdio: ['ignore', log, log], env: { ...process.env, ...this.environment } });
@@ -31,8 +35,16 @@ export class Server {
     void this.exited.then((how) => { ended = how; });
     await eventually('the server listens', async () => {
       if (ended) throw new Error(`it ended: ${JSON.stringify(ended)}\n${this.log().slice(-2000)}`);
-      return this.log().includes(`:${this.port}`);
+      return this.accepts();
     }, 15_000, 100);
+  }
+
+  accepts() {
+    return new Promise((resolve) => {
+      const socket = net.connect(this.port, serverAddress, () => resolve(true));
+      socket.once('error', () => resolve(false));
+      socket.once('connect', () => socket.destroy());
+    });
   }
 
   log() {
