@@ -24,8 +24,6 @@ export class Server {
 
   async start() {
     bridge();
-    const before = fs.existsSync(this.logFile) ? this.log().length : 0;
-    bridge();
     const log = fs.openSync(this.logFile, 'a');
     const args = ['--listen', `${serverAddress}:${this.port}`, '--web', this.web, '--data', path.join(this.folder, 'data')];
     this.process = spawn(binary, args, { stdio: ['ignore', log, log], env: { ...process.env, ...this.environment } });
