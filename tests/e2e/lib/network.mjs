@@ -28,7 +28,8 @@ export class Host {
     ip('link', 'add', this.port, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', this.name);
     ip('link', 'set', this.port, 'master', 'br0', 'up');
     ip('-n', this.name, 'addr', 'add', `${this.address}/24`, 'dev', 'eth0');
-    ip('-n', this.name, 'link', 'set', 'eth0', 'up');
+    // No link-local IPv6 address: it would come a second later, and browsers take that for a change of network.
+    ip('-n', this.name, 'link', 'set', 'eth0', 'addrgenmode', 'none', 'up');
     ip('-n', this.name, 'link', 'set', 'lo', 'up');
     // Browsers ask the routing table which address is theirs. Nobody forwards what they would send there.
     ip('-n', this.name, 'route', 'add', 'default', 'via', serverAddress);
