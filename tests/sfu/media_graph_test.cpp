@@ -1,0 +1,685 @@
+// Publishers' packets in, subscribers' packets out, in virtual time and without encryption.
+
+#include "sfu/media_graph.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+
+#include "rtp/packet.h"
+#include "rtp/rtcp.h"
+
+namespace satsuma::sfu {
+namespace {
+
+using namespace std::chrono_literals;
+
+class SeededSource final : public RandomSource {
+ public:
+  explicit SeededSource(std::uint64_t seed) : state_(seed) {}
+  void fill(MutableByteView out) override {
+    for (std::uint8_t& byte : out) {
+      state_ = state_ * 6364136223846793005U + 1442695040888963407U;
+      byte = static_cast<std::uint8_t>(state_ >> 56);
+    }
+  }
+
+ private:
+  std::uint64_t state_;
+};
+
+constexpr std::uint8_t mid_id = 4;
+constexpr std::uint8_t transport_id = 3;
+constexpr std::uint8_t opus = 109;
+constexpr std::uint8_t vp8 = 120;
+constexpr std::uint8_t vp8_rtx = 124;
+
+IncarnationId id_of(std::uint8_t n) {
+  IncarnationId id;
+  id.bytes[0] = n;
+  return id;
+}
+
+signaling::PublishOffer publish_offer(std::uint32_t base_ssrc) {
+  signaling::PublishOffer offer;
+  const auto add = [&](signaling::MediaKind kind, Source source, std::string mid, std::uint32_t ssrc) {
+    signaling::PublishedMedia media;
+    media.kind = kind;
+    media.source = source;
+    media.mid = std::move(mid);
+    media.mid_extension = mid_id;
+    media.transport_cc_extension = transport_id;
+    media.payload_type = kind == signaling::MediaKind::audio ? opus : vp8;
+    media.ssrc = ssrc;
+    if (kind == signaling::MediaKind::video) {
+      media.rtx_payload_type = vp8_rtx;
+      media.rtx_ssrc = ssrc + 1;
+    }
+    offer.media.push_back(media);
+  };
+  add(signaling::MediaKind::audio, Source::microphone, "0", base_ssrc);
+  add(signaling::MediaKind::video, Source::camera, "1", base_ssrc + 10);
+  add(signaling::MediaKind::video, Source::screen, "2", base_ssrc + 20);
+  return offer;
+}
+
+/// A stream as a browser makes it: VP8 with 15-bit picture ids, one packet or several to a frame.
+struct Sender {
+  std::uint32_t ssrc = 0;
+  std::uint16_t sequence = 65530; // wraps soon
+  std::uint32_t timestamp = 0xfffffff0;
+  std::uint16_t picture = 0x7ffe;
+  std::uint8_t tl0 = 254;
+  std::uint16_t transport = 0;
+
+  Bytes packet(std::uint8_t payload_type, std::uint16_t number, bool marker, ByteView payload) {
+    Bytes out(1500);
+    const std::uint8_t transport_value[2] = {static_cast<std::uint8_t>(transport >> 8), static_cast<std::uint8_t>(transport)};
+    ++transport;
+    const rtp::HeaderExtension extensions[1] = {{transport_id, transport_value}};
+    const auto header = rtp::write_header({marker, payload_type, number, timestamp, ssrc}, extensions, out);
+    EXPECT_TRUE(header);
+    out.resize(header->size());
+    out.insert(out.end(), payload.begin(), payload.end());
+    return out;
+  }
+  Bytes vp8_payload(bool key, bool start, std::uint8_t tag) const {
+    Bytes payload{static_cast<std::uint8_t>(0x80 | (start ? 0x10 : 0)), 0xc0, static_cast<std::uint8_t>(0x80 | picture >> 8),
+                  static_cast<std::uint8_t>(picture), tl0};
+    payload.push_back(start ? (key ? 0x00 : 0x01) : 0xee);
+    payload.insert(payload.end(), 20, tag);
+    return payload;
+  }
+  void next_frame() {
+    timestamp += 3000;
+    picture = (picture + 1) & 0x7fff;
+    ++tl0;
+  }
+  Bytes frame(bool key, std::uint8_t tag = 7) {
+    next_frame();
+    return packet(vp8, sequence++, true, vp8_payload(key, true, tag));
+  }
+  Bytes audio(std::uint8_t tag = 7) {
+    timestamp += 960;
+    const Bytes payload(30, tag);
+    return packet(opus, sequence++, false, payload);
+  }
+};
+
+struct Received {
+  ParticipantIndex participant;
+  Bytes bytes;
+  rtp::Packet packet;
+};
+
+class MediaGraphTest : public ::testing::Test {
+ protected:
+  explicit MediaGraphTest(const Limits& limits = {}) : graph(limits, random) {}
+
+  ParticipantIndex join(std::uint8_t n, const std::string& room = "room", bool member = true) {
+    const auto added = graph.add_participant(room, id_of(n));
+    EXPECT_TRUE(added);
+    graph.set_publisher(now, *added, publish_offer(n * 1000U));
+    graph.set_connected(now, *added, Leg::publish, true, true);
+    graph.begin_subscriber(now, *added);
+    answer(*added);
+    graph.set_connected(now, *added, Leg::subscribe, true, true);
+    if (member) graph.set_member(now, *added, true);
+    return *added;
+  }
+  void answer(ParticipantIndex index, bool retransmissions = true) {
+    std::vector<signaling::SubscribeAnswer::Slot> slots;
+    for (const auto& slot : graph.offered_slots(index))
+      slots.push_back({true, retransmissions && slot.kind == signaling::MediaKind::video});
+    graph.accept_slots(now, index, slots);
+  }
+  void drain_outputs() {
+    while (graph.poll_output()) {
+    }
+  }
+
+  /// The packets that leave now.
+  std::vector<Received> media() {
+    std::vector<Received> out;
+    for (const auto& p : graph.packets()) {
+      const ByteView bytes(p.data, p.size);
+      if (p.rtcp) {
+        (p.leg == Leg::publish ? to_publishers : to_subscribers)[p.participant].push_back(to_bytes(bytes));
+        continue;
+      }
+      EXPECT_EQ(p.leg, Leg::subscribe);
+      out.push_back({p.participant, to_bytes(bytes), {}});
+      const auto parsed = rtp::parse_packet(out.back().bytes);
+      EXPECT_TRUE(parsed);
+      EXPECT_EQ(parsed->header_size, p.header_size);
+      out.back().packet = *parsed;
+    }
+    graph.clear_packets();
+    graph.arena().clear();
+    return out;
+  }
+  std::vector<Received> send(ParticipantIndex from, ByteView packet) {
+    graph.handle_rtp(now, from, packet);
+    return media();
+  }
+  std::vector<Received> tick(Duration step = 20ms) {
+    now += step;
+    graph.handle_timeout(now);
+    return media();
+  }
+  int count_plis(ParticipantIndex publisher) {
+    media();
+    int count = 0;
+    for (const Bytes& compound : to_publishers[publisher]) {
+      rtp::RtcpReader reader(compound);
+      while (true) {
+        const auto p = reader.next();
+        EXPECT_TRUE(p);
+        if (!p || !*p) break;
+        if ((*p)->is_payload_feedback(rtp::format_pli)) ++count;
+      }
+    }
+    to_publishers[publisher].clear();
+    return count;
+  }
+  std::vector<std::uint16_t> nacks(ParticipantIndex publisher) {
+    std::vector<std::uint16_t> out;
+    for (const Bytes& compound : to_publishers[publisher]) {
+      rtp::RtcpReader reader(compound);
+      while (true) {
+        const auto p = reader.next();
+        if (!p || !*p) break;
+        if (!(*p)->is_transport_feedback(rtp::format_nack)) continue;
+        rtp::NackedSequences sequences(rtp::parse_feedback(**p)->control);
+        while (const auto s = sequences.next()) out.push_back(*s);
+      }
+    }
+    to_publishers[publisher].clear();
+    return out;
+  }
+  Bytes nack_for(std::uint32_t ssrc, std::vector<std::uint16_t> sequences) {
+    Bytes out(600);
+    SpanWriter writer(out);
+    rtp::write_nack(1, ssrc, sequences, writer);
+    out.resize(writer.written()->size());
+    return out;
+  }
+  Bytes pli_for(std::uint32_t ssrc) {
+    Bytes out(12);
+    SpanWriter writer(out);
+    rtp::write_pli(1, ssrc, writer);
+    return out;
+  }
+
+  SeededSource random{1};
+  TimePoint now{std::chrono::seconds(100)};
+  MediaGraph graph;
+  std::map<ParticipantIndex, std::vector<Bytes>> to_publishers, to_subscribers;
+};
+
+std::uint16_t picture_of(const Received& r) { return *rtp::parse_vp8_descriptor(r.packet.payload)->picture_id; }
+std::uint8_t tl0_of(const Received& r) { return *rtp::parse_vp8_descriptor(r.packet.payload)->tl0_picture_index; }
+
+TEST_F(MediaGraphTest, AudioReachesEveryOtherMemberOfTheRoomAndNobodyElse) {
+  const auto a = join(1), b = join(2), c = join(3);
+  join(4, "elsewhere");
+  graph.set_active(now, a, {Source::microphone});
+  Sender sender{1000};
+  const auto out = send(a, sender.audio());
+  ASSERT_EQ(out.size(), 2u);
+  EXPECT_EQ(std::set({out[0].participant, out[1].participant}), std::set({b, c}));
+  EXPECT_EQ(out[0].packet.payload_type, signaling::slot_opus_payload_type);
+  EXPECT_EQ(to_bytes(out[0].packet.payload), Bytes(30, 7));
+  EXPECT_EQ(as_text(*out[0].packet.extension(signaling::slot_mid_extension)), "a0");
+  EXPECT_EQ(graph.slot_uses(b), (std::vector<SlotUse>{{"a0", id_of(1), Source::microphone}}));
+  EXPECT_TRUE(graph.slot_uses(a).empty());
+}
+
+TEST_F(MediaGraphTest, NothingFlowsFromOrToSomebodyOutsideTheRoster) {
+  const auto a = join(1), b = join(2, "room", false);
+  graph.set_active(now, a, {Source::microphone});
+  graph.set_active(now, b, {Source::microphone});
+  Sender sa{1000}, sb{2000};
+  EXPECT_TRUE(send(a, sa.audio()).empty());
+  EXPECT_TRUE(send(b, sb.audio()).empty());
+  EXPECT_TRUE(graph.slot_uses(a).empty());
+  EXPECT_TRUE(graph.slot_uses(b).empty());
+  graph.set_member(now, b, true);
+  EXPECT_EQ(send(a, sa.audio()).size(), 1u);
+  EXPECT_EQ(send(b, sb.audio()).size(), 1u);
+  graph.set_member(now, b, false);
+  EXPECT_TRUE(send(a, sa.audio()).empty());
+  EXPECT_TRUE(send(b, sb.audio()).empty());
+  EXPECT_TRUE(graph.slot_uses(a).empty());
+}
+
+TEST_F(MediaGraphTest, ASourceThatIsNotActiveIsNotForwardedAndFreesItsSlot) {
+  const auto a = join(1), b = join(2);
+  Sender sender{1000};
+  EXPECT_TRUE(send(a, sender.audio()).empty());
+  EXPECT_EQ(graph.counters().dropped_inactive, 1u);
+  graph.set_active(now, a, {Source::microphone});
+  EXPECT_EQ(send(a, sender.audio()).size(), 1u);
+  graph.set_active(now, a, {});
+  EXPECT_TRUE(send(a, sender.audio()).empty());
+  EXPECT_TRUE(graph.slot_uses(b).empty());
+}
+
+TEST_F(MediaGraphTest, VideoBeginsWithAKeyFrameAndThePublisherIsAskedForOneAtOnce) {
+  const auto a = join(1), b = join(2);
+  graph.set_active(now, a, {Source::camera});
+  EXPECT_EQ(count_plis(a), 1);
+  Sender sender{1010};
+  EXPECT_TRUE(send(a, sender.frame(false)).empty());
+  const auto out = send(a, sender.frame(true));
+  ASSERT_EQ(out.size(), 1u);
+  EXPECT_EQ(out[0].participant, b);
+  EXPECT_EQ(send(a, sender.frame(false)).size(), 1u);
+}
+
+TEST_F(MediaGraphTest, TheRequestForAKeyFrameIsRepeatedUntilOneComesButNotMoreOftenThanAllowed) {
+  const auto a = join(1);
+  join(2);
+  graph.set_active(now, a, {Source::camera});
+  EXPECT_EQ(count_plis(a), 1);
+  Sender sender{1010};
+  for (int i = 0; i < 100; ++i) { // two seconds
+    graph.handle_rtp(now, a, sender.frame(false));
+    tick();
+  }
+  const int plis = count_plis(a);
+  EXPECT_GE(plis, 3);
+  EXPECT_LE(plis, 4);
+  send(a, sender.frame(true));
+  for (int i = 0; i < 100; ++i) tick();
+  EXPECT_EQ(count_plis(a), 0);
+}
+
+TEST_F(MediaGraphTest, PlisOfManySubscribersBecomeOne) {
+  const auto a = join(1);
+  std::vector<ParticipantIndex> others;
+  for (std::uint8_t n = 2; n < 12; ++n) others.push_back(join(n));
+  graph.set_active(now, a, {Source::camera});
+  Sender sender{1010};
+  send(a, sender.frame(true));
+  count_plis(a);
+  now += 1s;
+  for (int round = 0; round < 20; ++round) {
+    for (const auto other : others) graph.handle_rtcp(now, other, Leg::subscribe, pli_for(graph.offered_slots(other)[6].ssrc));
+    graph.handle_rtp(now, a, sender.frame(false));
+    tick();
+  }
+  EXPECT_EQ(count_plis(a), 1);
+  // The last of them is not forgotten, but sent when the interval is over.
+  for (int i = 0; i < 10; ++i) {
+    graph.handle_rtp(now, a, sender.frame(false));
+    tick();
+  }
+  EXPECT_EQ(count_plis(a), 1);
+}
+
+TEST_F(MediaGraphTest, ANewcomerGetsItsKeyFrameSoonEvenShortlyAfterAnother) {
+  const auto a = join(1);
+  join(2);
+  graph.set_active(now, a, {Source::camera});
+  Sender sender{1010};
+  EXPECT_EQ(count_plis(a), 1);
+  send(a, sender.frame(true));
+  now += 150ms;
+  join(3);
+  EXPECT_EQ(count_plis(a), 1);
+}
+
+TEST_F(MediaGraphTest, NumbersGoOnWithoutABreakWhenASlotChangesItsPublication) {
+  const auto a = join(1), b = join(2), c = join(3);
+  graph.set_active(now, a, {Source::camera});
+  Sender sa{1010}, sb{2010};
+  sb.sequence = 5;
+  sb.timestamp = 77;
+  sb.picture = 9;
+  sb.tl0 = 3;
+  std::vector<Received> at_c;
+  const auto feed = [&](ParticipantIndex from, Sender& sender, bool key) {
+    for (auto& r : send(from, sender.frame(key)))
+      if (r.participant == c) at_c.push_back(std::move(r));
+    now += 33ms;
+  };
+  feed(a, sa, true);
+  for (int i = 0; i < 10; ++i) feed(a, sa, false); // across the wraps of all four counters
+  graph.set_active(now, a, {});
+  now += 1s;
+  graph.set_active(now, b, {Source::camera});
+  feed(b, sb, false); // not forwarded: no key frame yet
+  feed(b, sb, true);
+  for (int i = 0; i < 5; ++i) feed(b, sb, false);
+  ASSERT_EQ(at_c.size(), 17u);
+  for (std::size_t i = 1; i < at_c.size(); ++i) {
+    EXPECT_EQ(at_c[i].packet.ssrc, at_c[0].packet.ssrc);
+    EXPECT_EQ(at_c[i].packet.sequence, static_cast<std::uint16_t>(at_c[i - 1].packet.sequence + 1));
+    EXPECT_EQ(picture_of(at_c[i]), (picture_of(at_c[i - 1]) + 1) & 0x7fff);
+    EXPECT_EQ(tl0_of(at_c[i]), static_cast<std::uint8_t>(tl0_of(at_c[i - 1]) + 1));
+    const auto step = static_cast<std::uint32_t>(at_c[i].packet.timestamp - at_c[i - 1].packet.timestamp);
+    // At the change as much time as passed on the wall: 33 ms, one second, 33 ms.
+    EXPECT_EQ(step, i == 11 ? 95'940u : 3000u) << i;
+  }
+  for (std::size_t i = 1; i < at_c.size(); ++i) {
+    const auto number = [](const Received& r) {
+      const auto v = *r.packet.extension(signaling::slot_transport_cc_extension);
+      return static_cast<std::uint16_t>(v[0] << 8 | v[1]);
+    };
+    EXPECT_EQ(number(at_c[i]), static_cast<std::uint16_t>(number(at_c[i - 1]) + 1));
+  }
+}
+
+TEST_F(MediaGraphTest, PayloadsBehindTheDescriptorAreNotTouched) {
+  const auto a = join(1);
+  join(2);
+  graph.set_active(now, a, {Source::camera});
+  Sender sender{1010};
+  const Bytes in = sender.frame(true, 0x5a);
+  const auto out = send(a, in);
+  ASSERT_EQ(out.size(), 1u);
+  const Bytes original = to_bytes(ByteView(in).last(21));
+  EXPECT_EQ(to_bytes(out[0].packet.payload.last(21)), original);
+}
+
+TEST_F(MediaGraphTest, ALostPacketIsAskedForAndItsRetransmissionIsForwardedInItsPlace) {
+  const auto a = join(1);
+  join(2);
+  graph.set_active(now, a, {Source::camera});
+  Sender sender{1010};
+  const auto first = send(a, sender.frame(true));
+  const Bytes lost = sender.frame(false, 0x11);
+  const auto third = send(a, sender.frame(false));
+  ASSERT_EQ(third.size(), 1u);
+  EXPECT_EQ(third[0].packet.sequence, static_cast<std::uint16_t>(first[0].packet.sequence + 2));
+  tick();
+  const auto lost_packet = *rtp::parse_packet(lost);
+  EXPECT_EQ(nacks(a), std::vector<std::uint16_t>{lost_packet.sequence});
+
+  Sender rtx{1011};
+  rtx.timestamp = lost_packet.timestamp;
+  Bytes payload{static_cast<std::uint8_t>(lost_packet.sequence >> 8), static_cast<std::uint8_t>(lost_packet.sequence)};
+  payload.insert(payload.end(), lost_packet.payload.begin(), lost_packet.payload.end());
+  const auto repaired = send(a, rtx.packet(vp8_rtx, 1, true, payload));
+  ASSERT_EQ(repaired.size(), 1u);
+  EXPECT_EQ(repaired[0].packet.sequence, static_cast<std::uint16_t>(first[0].packet.sequence + 1));
+  EXPECT_EQ(repaired[0].packet.payload.back(), 0x11);
+  // Once more, as a browser's probe for bandwidth: not forwarded again.
+  EXPECT_TRUE(send(a, rtx.packet(vp8_rtx, 2, true, payload)).empty());
+  for (int i = 0; i < 20; ++i) tick();
+  EXPECT_TRUE(nacks(a).empty());
+}
+
+TEST_F(MediaGraphTest, AKeyFrameWhoseFirstPacketCameLateIsCompletedFromWhatIsHeld) {
+  const auto a = join(1);
+  join(2);
+  graph.set_active(now, a, {Source::camera});
+  Sender sender{1010};
+  send(a, sender.frame(false));
+  sender.next_frame();
+  const Bytes start = sender.packet(vp8, sender.sequence++, false, sender.vp8_payload(true, true, 1));
+  const Bytes rest = sender.packet(vp8, sender.sequence++, true, sender.vp8_payload(true, false, 2));
+  EXPECT_TRUE(send(a, rest).empty());
+  const auto out = send(a, start);
+  ASSERT_EQ(out.size(), 2u);
+  EXPECT_EQ(out[0].packet.payload.back(), 1);
+  EXPECT_EQ(out[1].packet.payload.back(), 2);
+  EXPECT_EQ(out[1].packet.sequence, static_cast<std::uint16_t>(out[0].packet.sequence + 1));
+}
+
+TEST_F(MediaGraphTest, ASubscribersNackIsAnsweredOnTheRetransmissionStreamWithTheSamePayload) {
+  const auto a = join(1), b = join(2);
+  graph.set_active(now, a, {Source::camera});
+  Sender sender{1010};
+  send(a, sender.frame(true));
+  const auto wanted = send(a, sender.frame(false, 0x33));
+  send(a, sender.frame(false));
+  const auto slot = graph.offered_slots(b)[6];
+  ASSERT_EQ(slot.mid, "v0");
+  graph.handle_rtcp(now, b, Leg::subscribe, nack_for(slot.ssrc, {wanted[0].packet.sequence}));
+  auto out = media();
+  ASSERT_EQ(out.size(), 1u);
+  EXPECT_EQ(out[0].packet.ssrc, slot.rtx_ssrc);
+  EXPECT_EQ(out[0].packet.payload_type, signaling::slot_rtx_payload_type);
+  EXPECT_EQ(out[0].packet.timestamp, wanted[0].packet.timestamp);
+  const auto unpacked = rtp::parse_retransmission(out[0].packet.payload);
+  ASSERT_TRUE(unpacked);
+  EXPECT_EQ(unpacked->original_sequence, wanted[0].packet.sequence);
+  EXPECT_EQ(to_bytes(unpacked->payload), to_bytes(wanted[0].packet.payload));
+  // At once again: not answered; a while later: with the next number of the retransmission stream.
+  graph.handle_rtcp(now, b, Leg::subscribe, nack_for(slot.ssrc, {wanted[0].packet.sequence}));
+  EXPECT_TRUE(media().empty());
+  now += 50ms;
+  graph.handle_rtcp(now, b, Leg::subscribe, nack_for(slot.ssrc, {wanted[0].packet.sequence}));
+  const auto again = media();
+  ASSERT_EQ(again.size(), 1u);
+  EXPECT_EQ(again[0].packet.sequence, static_cast<std::uint16_t>(out[0].packet.sequence + 1));
+}
+
+TEST_F(MediaGraphTest, ANackForWhatWasNeverSentOrBelongsToAnEarlierPublicationIsNotAnswered) {
+  const auto a = join(1), b = join(2), c = join(3);
+  graph.set_active(now, a, {Source::camera});
+  Sender sa{1010}, sb{2010};
+  send(a, sa.frame(true));
+  const auto old = send(a, sa.frame(false));
+  const auto slot = graph.offered_slots(c)[6];
+  const auto sequence = [&] {
+    for (const auto& r : old)
+      if (r.participant == c) return r.packet.sequence;
+    return std::uint16_t{0};
+  }();
+  graph.handle_rtcp(now, c, Leg::subscribe, nack_for(slot.ssrc, {static_cast<std::uint16_t>(sequence + 1), static_cast<std::uint16_t>(sequence - 100)}));
+  EXPECT_TRUE(media().empty());
+  graph.set_active(now, a, {});
+  graph.set_active(now, b, {Source::camera});
+  send(b, sb.frame(true));
+  graph.handle_rtcp(now, c, Leg::subscribe, nack_for(slot.ssrc, {sequence}));
+  EXPECT_TRUE(media().empty());
+  EXPECT_EQ(graph.counters().retransmissions_missed, 3u);
+}
+
+TEST_F(MediaGraphTest, NacksCannotMakeMoreThanTheAllowedRateOfRetransmissions) {
+  Limits limits;
+  limits.retransmissions_per_second = 5;
+  MediaGraph small(limits, random);
+  // The same as the fixture's join, on a graph of its own.
+  const auto add = [&](std::uint8_t n) {
+    const auto index = *small.add_participant("room", id_of(n));
+    small.set_publisher(now, index, publish_offer(n * 1000U));
+    small.set_connected(now, index, Leg::publish, true, true);
+    small.begin_subscriber(now, index);
+    std::vector<signaling::SubscribeAnswer::Slot> slots(small.offered_slots(index).size(), {true, true});
+    small.accept_slots(now, index, slots);
+    small.set_connected(now, index, Leg::subscribe, true, true);
+    small.set_member(now, index, true);
+    return index;
+  };
+  const auto a = add(1), b = add(2);
+  small.set_active(now, a, {Source::camera});
+  Sender sender{1010};
+  small.clear_packets();
+  std::vector<std::uint16_t> all;
+  for (int i = 0; i < 20; ++i) {
+    small.handle_rtp(now, a, sender.frame(i == 0));
+    for (const auto& p : small.packets())
+      if (!p.rtcp) all.push_back(rtp::parse_packet({p.data, p.size})->sequence);
+    small.clear_packets();
+  }
+  ASSERT_EQ(all.size(), 20u);
+  small.handle_rtcp(now, b, Leg::subscribe, nack_for(small.offered_slots(b)[6].ssrc, all));
+  EXPECT_EQ(small.packets().size(), 5u);
+}
+
+TEST_F(MediaGraphTest, AnUnknownStreamIsTakenByItsMidAndARefusedOneIsDropped) {
+  const auto a = join(1);
+  join(2);
+  graph.set_active(now, a, {Source::screen});
+  Sender stranger{424242};
+  stranger.next_frame();
+  Bytes out(200);
+  const rtp::HeaderExtension extensions[1] = {{mid_id, as_bytes("2")}};
+  const auto header = rtp::write_header({true, vp8, 1, 1, stranger.ssrc}, extensions, out);
+  out.resize(header->size());
+  const Bytes payload = stranger.vp8_payload(true, true, 1);
+  out.insert(out.end(), payload.begin(), payload.end());
+  EXPECT_EQ(send(a, out).size(), 1u);
+
+  Sender nobody{434343};
+  EXPECT_TRUE(send(a, nobody.frame(true)).empty()); // two m-lines have its payload type, and it names neither
+  EXPECT_TRUE(send(a, Sender{1020}.packet(99, 1, true, payload)).empty());
+  EXPECT_EQ(graph.counters().dropped_unknown_stream, 2u);
+}
+
+TEST_F(MediaGraphTest, ThePoolGrowsWhenPublicationsHaveNoSlotAndStopsAtItsLimit) {
+  Limits limits;
+  const auto viewer = join(1);
+  drain_outputs();
+  EXPECT_EQ(graph.slot_count(viewer), limits.audio_slots + limits.video_slots);
+  for (std::uint8_t n = 2; n <= 9; ++n) graph.set_active(now, join(n), {Source::microphone});
+  bool grown = false;
+  while (const auto output = graph.poll_output())
+    if (const auto* const g = std::get_if<MediaGraph::PoolGrown>(&*output)) grown = grown || g->participant == viewer;
+  EXPECT_TRUE(grown);
+  EXPECT_EQ(graph.slot_uses(viewer).size(), 6u);
+  EXPECT_EQ(graph.slot_count(viewer), 2 * limits.audio_slots + limits.video_slots);
+  EXPECT_EQ(graph.offered_slots(viewer).back().mid, "a11");
+  answer(viewer);
+  EXPECT_EQ(graph.slot_uses(viewer).size(), 8u);
+  for (std::uint8_t n = 10; n <= 60; ++n) {
+    graph.set_active(now, join(n), {Source::microphone});
+    answer(viewer);
+  }
+  EXPECT_EQ(graph.slot_uses(viewer).size(), limits.max_audio_slots);
+  EXPECT_EQ(graph.slot_count(viewer), limits.max_audio_slots + limits.video_slots);
+  EXPECT_GT(graph.counters().slots_refused, 0u);
+}
+
+TEST_F(MediaGraphTest, SlotsAreStickyAndAFreedOneIsUsedAgain) {
+  const auto viewer = join(1), b = join(2), c = join(3), d = join(4);
+  graph.set_active(now, b, {Source::microphone});
+  graph.set_active(now, c, {Source::microphone});
+  EXPECT_EQ(graph.slot_uses(viewer), (std::vector<SlotUse>{{"a0", id_of(2), Source::microphone}, {"a1", id_of(3), Source::microphone}}));
+  graph.remove_participant(now, b);
+  EXPECT_EQ(graph.slot_uses(viewer), (std::vector<SlotUse>{{"a1", id_of(3), Source::microphone}}));
+  graph.set_active(now, d, {Source::microphone});
+  EXPECT_EQ(graph.slot_uses(viewer),
+            (std::vector<SlotUse>{{"a0", id_of(4), Source::microphone}, {"a1", id_of(3), Source::microphone}}));
+  Sender sender{4000};
+  EXPECT_EQ(send(d, sender.audio()).size(), 2u);
+}
+
+TEST_F(MediaGraphTest, ThePublisherGetsTransportWideFeedbackAndReceiverReports) {
+  const auto a = join(1);
+  join(2);
+  graph.set_active(now, a, {Source::microphone});
+  Sender sender{1000};
+  sender.transport = 65530;
+  for (int i = 0; i < 20; ++i) {
+    const Bytes packet = sender.audio();
+    if (i != 7) send(a, packet);
+    tick();
+  }
+  std::set<std::uint16_t> received, lost;
+  bool report = false;
+  for (const Bytes& compound : to_publishers[a]) {
+    rtp::RtcpReader reader(compound);
+    while (true) {
+      const auto p = reader.next();
+      ASSERT_TRUE(p);
+      if (!*p) break;
+      if ((*p)->is_transport_feedback(rtp::format_transport_wide)) {
+        std::vector<rtp::PacketStatus> storage(64);
+        const auto feedback = rtp::parse_transport_feedback(rtp::parse_feedback(**p)->control, storage);
+        ASSERT_TRUE(feedback);
+        for (const auto& s : feedback->statuses) (s.received ? received : lost).insert(s.sequence);
+      }
+      if ((*p)->is(rtp::RtcpType::receiver_report)) {
+        auto rr = rtp::parse_receiver_report(**p);
+        ASSERT_TRUE(rr);
+        if (const auto block = rr->blocks.next()) report = block->ssrc == 1000;
+      }
+    }
+  }
+  EXPECT_GE(received.size(), 16u);
+  EXPECT_EQ(lost, std::set<std::uint16_t>{static_cast<std::uint16_t>(65530 + 7)});
+  (void)report; // the first report comes with the first tick, before any packet
+  for (int i = 0; i < 60; ++i) tick();
+  for (const Bytes& compound : to_publishers[a]) {
+    rtp::RtcpReader reader(compound);
+    const auto p = reader.next();
+    if (!(*p)->is(rtp::RtcpType::receiver_report)) continue;
+    auto rr = rtp::parse_receiver_report(**p);
+    if (const auto block = rr->blocks.next(); block && block->ssrc == 1000 && block->cumulative_lost == 1) report = true;
+  }
+  EXPECT_TRUE(report);
+}
+
+TEST_F(MediaGraphTest, SenderReportsOfASlotFollowThePublishersClock) {
+  const auto a = join(1), b = join(2);
+  graph.set_active(now, a, {Source::microphone});
+  Sender sender{1000};
+  const auto first = send(a, sender.audio());
+  Bytes report(100);
+  SpanWriter writer(report);
+  rtp::SenderInfo info;
+  info.ssrc = 1000;
+  info.ntp = 5ULL << 32;
+  info.rtp_timestamp = sender.timestamp;
+  rtp::write_sender_report(info, {}, writer);
+  report.resize(writer.written()->size());
+  graph.handle_rtcp(now, a, Leg::publish, report);
+  to_subscribers.clear();
+  for (int i = 0; i < 60; ++i) tick();
+  std::optional<rtp::SenderInfo> told;
+  for (const Bytes& compound : to_subscribers[b]) {
+    rtp::RtcpReader reader(compound);
+    const auto p = reader.next();
+    ASSERT_TRUE(p);
+    if ((*p)->is(rtp::RtcpType::sender_report)) told = rtp::parse_sender_report(**p)->info;
+  }
+  ASSERT_TRUE(told);
+  EXPECT_EQ(told->ssrc, first[0].packet.ssrc);
+  const double elapsed = static_cast<double>(told->ntp - info.ntp) / 4294967296.0;
+  EXPECT_GT(elapsed, 0.0);
+  EXPECT_LT(elapsed, 1.3);
+  EXPECT_NEAR(static_cast<double>(told->rtp_timestamp - first[0].packet.timestamp), elapsed * 48000, 2);
+  EXPECT_EQ(told->packets, 1u);
+}
+
+TEST_F(MediaGraphTest, GarbageIsCountedAndChangesNothing) {
+  const auto a = join(1), b = join(2);
+  graph.set_active(now, a, {Source::camera});
+  SeededSource noise(7);
+  for (int i = 0; i < 2000; ++i) {
+    Bytes bytes(static_cast<std::size_t>(noise.u64() % 200));
+    noise.fill(bytes);
+    if (!bytes.empty()) bytes[0] = static_cast<std::uint8_t>(0x80 | (bytes[0] & 0x3f));
+    graph.handle_rtp(now, a, bytes);
+    graph.handle_rtcp(now, a, Leg::publish, bytes);
+    graph.handle_rtcp(now, b, Leg::subscribe, bytes);
+  }
+  media();
+  Sender sender{1010};
+  EXPECT_EQ(send(a, sender.frame(true)).size(), 1u);
+}
+
+TEST_F(MediaGraphTest, ARoomHoldsAsManyAsItsLimitAndEndsWithItsLast) {
+  Limits limits;
+  limits.participants_per_room = 2;
+  limits.rooms = 1;
+  MediaGraph small(limits, random);
+  EXPECT_TRUE(small.add_participant("room", id_of(1)));
+  EXPECT_TRUE(small.add_participant("room", id_of(2)));
+  EXPECT_EQ(small.add_participant("room", id_of(3)).error(), Error(sfu_room_full));
+  EXPECT_EQ(small.add_participant("other", id_of(3)).error(), Error(sfu_too_many_rooms));
+  EXPECT_EQ(small.add_participant("room", id_of(2)).error(), Error(sfu_participant_exists));
+  small.remove_participant(now, *small.find(id_of(1)));
+  small.remove_participant(now, *small.find(id_of(2)));
+  EXPECT_EQ(small.room_count(), 0u);
+  EXPECT_TRUE(small.add_participant("other", id_of(3)));
+}
+
+} // namespace
+} // namespace satsuma::sfu

@@ -1,0 +1,369 @@
+// Whole shards with the other ends of their connections: session descriptions, ICE, DTLS and SRTP, in virtual time.
+
+#include "sfu/sfu.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "rtp/packet.h"
+#include "rtp/rtcp.h"
+#include "rtp/vp8.h"
+#include "signaling/sdp.h"
+#include "transport_peer.h"
+
+namespace satsuma::sfu {
+namespace {
+
+using namespace std::chrono_literals;
+using test::SeededSource;
+using test::TransportPeer;
+
+constexpr UnixSeconds calendar = 1'800'000'000;
+
+dtls::Context make_context() { return std::move(*dtls::Context::create(calendar)); }
+
+IncarnationId id_of(std::uint8_t n) {
+  IncarnationId id;
+  id.bytes[0] = n;
+  return id;
+}
+
+/// A client of the shard: two connections, each with its own address.
+struct Client {
+  Client(std::uint8_t n, RandomSource& random)
+      : id(id_of(n)),
+        publish_context(make_context()),
+        subscribe_context(make_context()),
+        publish(publish_context, ice::Credentials::generate(random)),
+        subscribe(subscribe_context, ice::Credentials::generate(random)),
+        publish_path{TransportAddress::v4({10, 0, 0, n}, 1000), 0},
+        subscribe_path{TransportAddress::v4({10, 0, 0, n}, 2000), 0} {}
+
+  std::string publish_offer() const {
+    std::string sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n";
+    const std::string transport = "a=ice-ufrag:" + publish.own().ufrag + "\r\na=ice-pwd:" + publish.own().password +
+                                  "\r\na=fingerprint:sha-256 " + publish_context.fingerprint().text() + "\r\na=setup:actpass\r\n";
+    const std::string n = std::to_string(id.bytes[0]);
+    sdp += "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n" + transport +
+           "a=mid:0\r\na=sendonly\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\na=rtcp-fb:111 transport-cc\r\n"
+           "a=ssrc:" + n + "000 cname:x\r\n";
+    sdp += "m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\n" + transport +
+           "a=mid:1\r\na=sendonly\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n"
+           "a=ssrc-group:FID " + n + "010 " + n + "011\r\n";
+    return sdp;
+  }
+
+  /// As a browser answers the offer of the shard.
+  std::string subscribe_answer(const std::string& offer) const {
+    std::string sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n";
+    std::string media;
+    std::string group = "a=group:BUNDLE";
+    const auto description = signaling::parse_sdp(offer);
+    for (const auto& m : description->media) {
+      group += " " + m.mid;
+      media += m.kind == signaling::MediaKind::audio
+                   ? "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=rtpmap:111 opus/48000/2\r\n"
+                   : "m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n";
+      media += "a=mid:" + m.mid + "\r\na=recvonly\r\na=rtcp-mux\r\n";
+    }
+    return sdp + group + "\r\na=ice-ufrag:" + subscribe.own().ufrag + "\r\na=ice-pwd:" + subscribe.own().password +
+           "\r\na=fingerprint:sha-256 " + subscribe_context.fingerprint().text() + "\r\na=setup:active\r\n" + media;
+  }
+
+  IncarnationId id;
+  dtls::Context publish_context, subscribe_context;
+  TransportPeer publish, subscribe;
+  NetworkPath publish_path, subscribe_path;
+  std::vector<Bytes> media; ///< RTP that came over the subscribing connection, decrypted
+  std::vector<Bytes> feedback; ///< RTCP over the publishing one
+  std::optional<Slots> slots;
+  std::optional<SubscribeOffer> offer;
+  std::vector<Leg> connected, disconnected;
+  std::uint16_t sequence = 1;
+};
+
+class SfuTest : public ::testing::Test {
+ protected:
+  SfuTest() : context(make_context()), sfu({{TransportAddress::v4({127, 0, 0, 1}, 5000)}, {}}, context, random) {}
+
+  Client& add(std::uint8_t n) {
+    clients.push_back(std::make_unique<Client>(n, random));
+    EXPECT_TRUE(sfu.add_participant(now, "room", clients.back()->id));
+    return *clients.back();
+  }
+
+  static void learn(TransportPeer& peer, const std::string& sdp) {
+    const auto description = signaling::parse_sdp(sdp);
+    ASSERT_TRUE(description);
+    const auto& m = description->media.front();
+    peer.set_remote({m.ice_ufrag, m.ice_password}, *dtls::Fingerprint::parse(m.fingerprint));
+  }
+
+  void connect_publisher(Client& c) {
+    const auto answer = sfu.handle_publish_offer(now, c.id, c.publish_offer());
+    ASSERT_TRUE(answer) << answer.error().name();
+    learn(c.publish, *answer);
+    start(c.publish, c.publish_path);
+    ASSERT_TRUE(c.publish.connected());
+  }
+  void connect_subscriber(Client& c) {
+    ASSERT_TRUE(sfu.request_subscribe(now, c.id));
+    turn();
+    ASSERT_TRUE(c.offer);
+    learn(c.subscribe, c.offer->sdp);
+    const auto answered = sfu.handle_subscribe_answer(now, c.id, c.offer->revision, c.subscribe_answer(c.offer->sdp));
+    ASSERT_TRUE(answered) << answered.error().name();
+    start(c.subscribe, c.subscribe_path);
+    ASSERT_TRUE(c.subscribe.connected());
+  }
+  void start(TransportPeer& peer, const NetworkPath& path) {
+    give(path, peer.check(true));
+    turn();
+    peer.start_dtls(now);
+    for (int i = 0; i < 20; ++i) turn();
+  }
+
+  void give(const NetworkPath& path, Bytes datagram) { sfu.handle_packet(now, path, datagram); }
+
+  /// Exchanges what both sides have to say now, and lets 20 ms pass.
+  void turn() {
+    for (auto& [peer, datagram] : std::exchange(said, {}))
+      for (auto& c : clients) {
+        if (peer == &c->publish) give(c->publish_path, datagram);
+        if (peer == &c->subscribe) give(c->subscribe_path, datagram);
+      }
+    for (auto& c : clients) {
+      for (Bytes& d : c->publish.poll()) give(c->publish_path, d);
+      for (Bytes& d : c->subscribe.poll()) give(c->subscribe_path, d);
+    }
+    deliver();
+    now += 20ms;
+    sfu.handle_timeout(now);
+    for (auto& c : clients) {
+      c->publish.handle_timeout(now);
+      c->subscribe.handle_timeout(now);
+    }
+    deliver();
+  }
+  void deliver() {
+    std::vector<std::pair<NetworkPath, Bytes>> out;
+    for (const auto& d : sfu.pending_datagrams()) out.emplace_back(d.path, to_bytes(d.bytes));
+    sfu.clear_datagrams();
+    for (auto& [path, bytes] : out)
+      for (auto& c : clients) {
+        if (path == c->publish_path) take(c->publish, bytes, nullptr, &c->feedback);
+        if (path == c->subscribe_path) take(c->subscribe, bytes, &c->media, nullptr);
+      }
+    while (auto output = sfu.poll_output())
+      for (auto& c : clients) {
+        if (auto* const o = std::get_if<SubscribeOffer>(&*output); o && o->id == c->id) c->offer = *o;
+        if (auto* const o = std::get_if<Slots>(&*output); o && o->id == c->id) c->slots = *o;
+        if (auto* const o = std::get_if<Connected>(&*output); o && o->id == c->id) c->connected.push_back(o->which);
+        if (auto* const o = std::get_if<Disconnected>(&*output); o && o->id == c->id) c->disconnected.push_back(o->which);
+      }
+  }
+  void take(TransportPeer& peer, Bytes& bytes, std::vector<Bytes>* rtp, std::vector<Bytes>* rtcp) {
+    if (bytes[0] < 128) {
+      peer.handle(now, bytes);
+      // The last flight may have brought the keys for what comes right behind it.
+      for (Bytes& d : peer.poll()) said.emplace_back(&peer, std::move(d));
+      return;
+    }
+    ASSERT_TRUE(peer.connected());
+    if (bytes[1] >= 192 && bytes[1] < 224) {
+      const auto plain = peer.receiver().unprotect_rtcp(bytes);
+      ASSERT_TRUE(plain);
+      if (rtcp) rtcp->push_back(to_bytes(*plain));
+    } else {
+      const auto plain = peer.receiver().unprotect_rtp(bytes);
+      ASSERT_TRUE(plain) << plain.error().name();
+      if (rtp) rtp->push_back(to_bytes(*plain));
+    }
+  }
+
+  void send_audio(Client& c, std::uint8_t tag = 1) {
+    Bytes header(12);
+    ASSERT_TRUE(rtp::write_header({false, 111, c.sequence++, 960U * c.sequence, c.id.bytes[0] * 1000U}, {}, header));
+    Bytes out(200);
+    const auto sealed = c.publish.sender().protect_rtp(header, Bytes(40, tag), out);
+    ASSERT_TRUE(sealed);
+    out.resize(sealed->size());
+    give(c.publish_path, out);
+    deliver();
+  }
+
+  SeededSource random{42};
+  TimePoint now{std::chrono::seconds(1000)};
+  dtls::Context context;
+  Sfu sfu;
+  std::vector<std::unique_ptr<Client>> clients;
+  std::vector<std::pair<TransportPeer*, Bytes>> said; ///< by the peers, while they were told something
+};
+
+TEST_F(SfuTest, TwoMembersHearEachOtherThroughRealConnections) {
+  Client& a = add(1);
+  Client& b = add(2);
+  for (Client* c : {&a, &b}) {
+    connect_publisher(*c);
+    connect_subscriber(*c);
+    ASSERT_TRUE(sfu.set_member(now, c->id, true));
+    ASSERT_TRUE(sfu.handle_sources(now, c->id, {Source::microphone}));
+  }
+  turn();
+  EXPECT_EQ(a.connected, (std::vector<Leg>{Leg::publish, Leg::subscribe}));
+  ASSERT_TRUE(b.slots);
+  EXPECT_EQ(b.slots->slots, (std::vector<SlotUse>{{"a0", a.id, Source::microphone}}));
+  send_audio(a, 0x41);
+  ASSERT_EQ(b.media.size(), 1u);
+  EXPECT_TRUE(a.media.empty());
+  EXPECT_EQ(to_bytes(rtp::parse_packet(b.media[0])->payload), Bytes(40, 0x41));
+  send_audio(b, 0x42);
+  ASSERT_EQ(a.media.size(), 1u);
+}
+
+TEST_F(SfuTest, AParticipantThatIsNotAMemberGetsNothing) {
+  Client& a = add(1);
+  Client& b = add(2);
+  connect_publisher(a);
+  connect_subscriber(b);
+  ASSERT_TRUE(sfu.set_member(now, a.id, true));
+  ASSERT_TRUE(sfu.handle_sources(now, a.id, {Source::microphone}));
+  turn();
+  send_audio(a);
+  EXPECT_TRUE(b.media.empty());
+  ASSERT_TRUE(b.slots); // told, and empty
+  EXPECT_TRUE(b.slots->slots.empty());
+  ASSERT_TRUE(sfu.set_member(now, b.id, true));
+  send_audio(a);
+  EXPECT_EQ(b.media.size(), 1u);
+  ASSERT_TRUE(sfu.remove_participant(now, a.id));
+  deliver();
+  EXPECT_TRUE(b.slots->slots.empty());
+}
+
+TEST_F(SfuTest, AnIceRestartKeepsTheKeysAndMovesToTheNewPath) {
+  Client& a = add(1);
+  Client& b = add(2);
+  connect_publisher(a);
+  connect_subscriber(b);
+  for (Client* c : {&a, &b}) ASSERT_TRUE(sfu.set_member(now, c->id, true));
+  ASSERT_TRUE(sfu.handle_sources(now, a.id, {Source::microphone}));
+  turn();
+  send_audio(a);
+  ASSERT_EQ(b.media.size(), 1u);
+
+  a.publish.set_own(ice::Credentials::generate(random));
+  const auto answer = sfu.handle_publish_offer(now, a.id, a.publish_offer());
+  ASSERT_TRUE(answer);
+  learn(a.publish, *answer);
+  a.publish_path.remote = TransportAddress::v4({10, 9, 9, 9}, 999);
+  give(a.publish_path, a.publish.check(true));
+  turn();
+  send_audio(a);
+  EXPECT_EQ(b.media.size(), 2u);
+  EXPECT_EQ(a.connected.size(), 1u); // nothing new for the client to hear
+}
+
+TEST_F(SfuTest, PacketsFromElsewhereAreDropped) {
+  Client& a = add(1);
+  connect_publisher(a);
+  ASSERT_TRUE(sfu.set_member(now, a.id, true));
+  const auto before = sfu.counters().dropped_unknown_address;
+  const NetworkPath elsewhere{TransportAddress::v4({10, 7, 7, 7}, 7), 0};
+  give(elsewhere, Bytes(100, 0x80));
+  give(elsewhere, Bytes(100, 22));
+  give(elsewhere, Bytes(100, 0));
+  give(elsewhere, Bytes(1, 0));
+  EXPECT_EQ(sfu.counters().dropped_unknown_address, before + 4);
+  give(a.publish_path, Bytes(100, 0x80));
+  EXPECT_GE(sfu.counters().dropped_invalid, 1u);
+  EXPECT_TRUE(sfu.pending_datagrams().empty());
+}
+
+TEST_F(SfuTest, AnswersAreTakenForTheLatestOfferOnly) {
+  Client& a = add(1);
+  ASSERT_TRUE(sfu.request_subscribe(now, a.id));
+  turn();
+  const SubscribeOffer first = *a.offer;
+  ASSERT_TRUE(sfu.request_subscribe(now, a.id));
+  turn();
+  EXPECT_GT(a.offer->revision, first.revision);
+  EXPECT_EQ(sfu.handle_subscribe_answer(now, a.id, first.revision, a.subscribe_answer(first.sdp)).error(), Error(sfu_unknown_revision));
+  EXPECT_TRUE(sfu.handle_subscribe_answer(now, a.id, a.offer->revision, a.subscribe_answer(a.offer->sdp)));
+  EXPECT_EQ(sfu.handle_subscribe_answer(now, a.id, a.offer->revision, a.subscribe_answer(a.offer->sdp)).error(), Error(sfu_unknown_revision));
+}
+
+TEST_F(SfuTest, ASecondSubscribingConnectionReplacesTheFirst) {
+  Client& a = add(1);
+  Client& b = add(2);
+  connect_publisher(a);
+  connect_subscriber(b);
+  for (Client* c : {&a, &b}) ASSERT_TRUE(sfu.set_member(now, c->id, true));
+  ASSERT_TRUE(sfu.handle_sources(now, a.id, {Source::microphone}));
+  send_audio(a);
+  ASSERT_EQ(b.media.size(), 1u);
+  const auto before = rtp::parse_packet(b.media[0])->sequence;
+  // Another certificate, other credentials, another port: a new RTCPeerConnection.
+  Client again(2, random);
+  b.subscribe_path.remote.port = 2001;
+  b.subscribe_context = std::move(again.subscribe_context);
+  std::destroy_at(&b.subscribe);
+  std::construct_at(&b.subscribe, b.subscribe_context, ice::Credentials::generate(random));
+  connect_subscriber(b);
+  send_audio(a);
+  ASSERT_EQ(b.media.size(), 2u);
+  EXPECT_EQ(rtp::parse_packet(b.media[1])->sequence, static_cast<std::uint16_t>(before + 1));
+}
+
+TEST_F(SfuTest, ThePoolGrowsByANewOfferOverTheSameConnection) {
+  Client& viewer = add(1);
+  connect_subscriber(viewer);
+  ASSERT_TRUE(sfu.set_member(now, viewer.id, true));
+  for (std::uint8_t n = 2; n <= 9; ++n) {
+    Client& c = add(n);
+    ASSERT_TRUE(sfu.handle_publish_offer(now, c.id, c.publish_offer()));
+    ASSERT_TRUE(sfu.set_member(now, c.id, true));
+    ASSERT_TRUE(sfu.handle_sources(now, c.id, {Source::microphone}));
+  }
+  deliver();
+  EXPECT_EQ(viewer.slots->slots.size(), 6u);
+  EXPECT_EQ(viewer.offer->revision, 2u);
+  EXPECT_EQ(signaling::parse_sdp(viewer.offer->sdp)->media.size(), 20u);
+  ASSERT_TRUE(sfu.handle_subscribe_answer(now, viewer.id, 2, viewer.subscribe_answer(viewer.offer->sdp)));
+  deliver();
+  EXPECT_EQ(viewer.slots->slots.size(), 8u);
+  EXPECT_EQ(viewer.connected.size(), 1u);
+  EXPECT_TRUE(viewer.disconnected.empty());
+}
+
+TEST_F(SfuTest, BadDescriptionsAndUnknownParticipantsChangeNothing) {
+  Client& a = add(1);
+  EXPECT_EQ(sfu.handle_publish_offer(now, id_of(77), a.publish_offer()).error(), Error(sfu_unknown_participant));
+  EXPECT_FALSE(sfu.handle_publish_offer(now, a.id, "v=0\r\n"));
+  EXPECT_FALSE(sfu.handle_publish_offer(now, a.id, "hello"));
+  connect_publisher(a);
+  EXPECT_FALSE(sfu.handle_publish_offer(now, a.id, a.publish_offer().substr(0, 300)));
+  EXPECT_EQ(sfu.handle_key_frame_request(now, a.id, "v0").error(), Error(sfu_unknown_slot));
+  EXPECT_EQ(sfu.handle_subscribe_answer(now, a.id, 1, "").error(), Error(sfu_unknown_revision));
+  turn();
+  EXPECT_TRUE(a.disconnected.empty());
+}
+
+TEST_F(SfuTest, WhoeverGoesSilentIsDisconnected) {
+  Client& a = add(1);
+  connect_publisher(a);
+  for (int i = 0; i < 40; ++i) {
+    now += 1s;
+    sfu.handle_timeout(now);
+  }
+  deliver();
+  EXPECT_EQ(a.disconnected, std::vector<Leg>{Leg::publish});
+  EXPECT_TRUE(sfu.next_deadline());
+  ASSERT_TRUE(sfu.remove_participant(now, a.id));
+  sfu.handle_timeout(now);
+  EXPECT_FALSE(sfu.next_deadline());
+}
+
+} // namespace
+} // namespace satsuma::sfu
