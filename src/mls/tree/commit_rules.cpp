@@ -209,9 +209,14 @@ namespace {
 
 Result<void> apply_update_path(CommitTransition& next, const SuiteParameters& suite, const UpdatePath& path, std::optional<LeafIndex> committer) {
   RatchetTree& tree = next.tree;
-  // s.7.5, s.12.4.2: none of the path's keys was in the tree before.
+  // s.7.5, s.12.4.2: none of the path's keys was in the tree before, and each stands in it once.
   std::vector<ByteView> path_keys{path.leaf_node.encryption_key};
-  for (const UpdatePathNode& node : path.nodes) path_keys.push_back(node.encryption_key);
+  for (const UpdatePathNode& node : path.nodes) {
+    for (const ByteView key : path_keys) {
+      if (equal(key, node.encryption_key)) return mls_leaf_key_duplicate;
+    }
+    path_keys.push_back(node.encryption_key);
+  }
   for (std::uint32_t i = 0; i < tree.node_width(); ++i) {
     if (tree.is_blank({i})) continue;
     for (const ByteView key : path_keys) {
