@@ -1,0 +1,271 @@
+#include "signaling/sdp.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+
+namespace satsuma::signaling {
+namespace {
+
+/// What Chromium and Firefox wrote: three sendonly transceivers (audio, video, video) without tracks, and their answers to an offer of slots.
+std::string sample(const std::string& name) {
+  std::ifstream file(std::string(SATSUMA_SDP_SAMPLES) + "/" + name, std::ios::binary);
+  std::stringstream text;
+  text << file.rdbuf();
+  EXPECT_FALSE(text.str().empty()) << name;
+  return text.str();
+}
+
+const std::string fingerprint =
+    "AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89";
+
+struct Local {
+  std::vector<TransportAddress> candidates{TransportAddress::v4({127, 0, 0, 1}, 5000), *TransportAddress::parse("2001:db8::1", 5001)};
+  LocalDescription description{{"abcd", "0123456789012345678901"}, fingerprint, candidates, 99, 3};
+};
+
+std::vector<OfferedSlot> slots(std::size_t audio, std::size_t video) {
+  std::vector<OfferedSlot> out;
+  for (std::size_t i = 0; i < audio; ++i) out.push_back({MediaKind::audio, "a" + std::to_string(i), static_cast<std::uint32_t>(1000 + i), 0});
+  for (std::size_t i = 0; i < video; ++i)
+    out.push_back({MediaKind::video, "v" + std::to_string(i), static_cast<std::uint32_t>(2000 + i), static_cast<std::uint32_t>(3000 + i)});
+  return out;
+}
+
+/// A small offer that the tests bend.
+std::string minimal(const std::string& media_lines = "a=sendonly\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n",
+                    const std::string& session_lines = "") {
+  return "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n" + session_lines +
+         "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\n"
+         "a=fingerprint:sha-256 " + fingerprint + "\r\na=setup:actpass\r\na=mid:0\r\n" + media_lines;
+}
+
+Result<PublishOffer> interpret(const std::string& text) {
+  SATSUMA_TRY(const SessionDescription description, parse_sdp(text));
+  return interpret_publish_offer(description);
+}
+
+TEST(Sdp, ChromiumsPublishOfferIsUnderstood) {
+  const auto offer = interpret(sample("chromium-156-publish-offer.sdp"));
+  ASSERT_TRUE(offer) << offer.error().name();
+  EXPECT_EQ(offer->ice.ufrag, "E+QF");
+  EXPECT_EQ(offer->fingerprint.substr(0, 8), "1E:24:1A");
+  ASSERT_EQ(offer->media.size(), 3u);
+  EXPECT_EQ(offer->media[0].source, Source::microphone);
+  EXPECT_EQ(offer->media[0].payload_type, 111);
+  EXPECT_EQ(offer->media[0].ssrc, 924936831u);
+  EXPECT_FALSE(offer->media[0].rtx_payload_type);
+  EXPECT_EQ(offer->media[1].source, Source::camera);
+  EXPECT_EQ(offer->media[1].payload_type, 96);
+  EXPECT_EQ(offer->media[1].rtx_payload_type, 97);
+  EXPECT_EQ(offer->media[1].ssrc, 843283142u);
+  EXPECT_EQ(offer->media[1].rtx_ssrc, 3785300659u);
+  EXPECT_EQ(offer->media[1].mid_extension, 4);
+  EXPECT_EQ(offer->media[1].transport_cc_extension, 3);
+  EXPECT_EQ(offer->media[2].source, Source::screen);
+}
+
+TEST(Sdp, FirefoxsPublishOfferIsUnderstoodWithItsBundleOnlyLinesAndSessionWideFingerprint) {
+  const auto offer = interpret(sample("firefox-153-publish-offer.sdp"));
+  ASSERT_TRUE(offer) << offer.error().name();
+  EXPECT_EQ(offer->fingerprint.substr(0, 8), "20:12:4E");
+  ASSERT_EQ(offer->media.size(), 3u);
+  EXPECT_EQ(offer->media[0].payload_type, 109);
+  EXPECT_EQ(offer->media[1].source, Source::camera);
+  EXPECT_EQ(offer->media[1].payload_type, 120);
+  EXPECT_EQ(offer->media[1].rtx_payload_type, 124);
+  EXPECT_EQ(offer->media[2].rtx_ssrc, 562519370u);
+  EXPECT_EQ(offer->media[2].mid_extension, 3);
+}
+
+TEST(Sdp, BothBrowsersAnswersToAnOfferOfSlotsAreUnderstood) {
+  for (const char* name : {"chromium-156-subscribe-answer.sdp", "firefox-153-subscribe-answer.sdp"}) {
+    const auto description = parse_sdp(sample(name));
+    ASSERT_TRUE(description) << name;
+    const auto answer = interpret_subscribe_answer(*description, slots(6, 8));
+    ASSERT_TRUE(answer) << name << " " << answer.error().name();
+    ASSERT_EQ(answer->slots.size(), 14u);
+    for (std::size_t i = 0; i < 14; ++i) {
+      EXPECT_TRUE(answer->slots[i].accepted);
+      EXPECT_EQ(answer->slots[i].retransmissions, i >= 6);
+    }
+    EXPECT_FALSE(answer->ice.ufrag.empty());
+    EXPECT_EQ(interpret_subscribe_answer(*description, slots(6, 7)).error(), Error(sdp_media_mismatch));
+    EXPECT_EQ(interpret_subscribe_answer(*description, slots(7, 7)).error(), Error(sdp_media_mismatch));
+  }
+}
+
+TEST(Sdp, TheAnswerTakesOpusAndVp8WithRetransmissionsAndNothingElse) {
+  const auto offer = interpret(sample("chromium-156-publish-offer.sdp"));
+  const Local local;
+  const std::string answer = write_publish_answer(*offer, local.description);
+  const auto read = parse_sdp(answer);
+  ASSERT_TRUE(read);
+  ASSERT_EQ(read->media.size(), 3u);
+  EXPECT_EQ(read->bundle, (std::vector<std::string>{"0", "1", "2"}));
+  for (const SdpMedia& media : read->media) {
+    EXPECT_EQ(media.direction, MediaDirection::recvonly);
+    EXPECT_EQ(media.setup, SetupRole::passive);
+    EXPECT_TRUE(media.rtcp_mux);
+    EXPECT_EQ(media.ice_ufrag, "abcd");
+    EXPECT_EQ(media.fingerprint, fingerprint);
+    EXPECT_EQ(media.extensions.size(), 2u);
+  }
+  EXPECT_EQ(read->media[0].codecs.size(), 1u);
+  ASSERT_EQ(read->media[1].codecs.size(), 2u);
+  EXPECT_EQ(read->media[1].codecs[0].name, "vp8");
+  EXPECT_TRUE(read->media[1].codecs[0].nack && read->media[1].codecs[0].nack_pli && read->media[1].codecs[0].transport_cc);
+  EXPECT_EQ(read->media[1].codecs[1].associated, 96);
+  EXPECT_NE(answer.find("a=ice-lite\r\n"), std::string::npos);
+  EXPECT_NE(answer.find("a=candidate:1 1 udp 2130706431 127.0.0.1 5000 typ host\r\n"), std::string::npos);
+  EXPECT_NE(answer.find("a=candidate:2 1 udp 2130706175 2001:db8::1 5001 typ host\r\n"), std::string::npos);
+  EXPECT_NE(answer.find("a=end-of-candidates\r\n"), std::string::npos);
+  EXPECT_EQ(answer.find("o=- 99 3 IN IP4 127.0.0.1"), 5u);
+  EXPECT_EQ(answer.find("ulpfec"), std::string::npos);
+  EXPECT_EQ(answer.find("abs-send-time"), std::string::npos);
+}
+
+TEST(Sdp, LinesWithoutACommonCodecAndThoseTooManyAreRefusedAndNamed) {
+  std::string text = sample("chromium-156-publish-offer.sdp");
+  for (std::size_t at; (at = text.find("VP8/90000")) != std::string::npos;) text.replace(at, 9, "XX8/90000");
+  const auto offer = interpret(text);
+  ASSERT_TRUE(offer);
+  EXPECT_FALSE(offer->media[1].source);
+  const auto read = parse_sdp(write_publish_answer(*offer, Local().description));
+  ASSERT_TRUE(read);
+  EXPECT_FALSE(read->media[0].rejected);
+  EXPECT_TRUE(read->media[1].rejected);
+  EXPECT_EQ(read->media[1].mid, "1");
+  EXPECT_EQ(read->bundle, std::vector<std::string>{"0"});
+
+  for (std::size_t at; (at = text.find("opus/")) != std::string::npos;) text.replace(at, 5, "0pus/");
+  EXPECT_EQ(interpret(text).error(), Error(sdp_nothing_accepted));
+}
+
+TEST(Sdp, AnOfferOfSlotsIsWrittenSoThatItIsReadBack) {
+  const Local local;
+  const auto offered = slots(2, 2);
+  const std::string text = write_subscribe_offer(offered, local.description);
+  const auto read = parse_sdp(text);
+  ASSERT_TRUE(read);
+  ASSERT_EQ(read->media.size(), 4u);
+  EXPECT_EQ(read->media[0].setup, SetupRole::actpass);
+  EXPECT_EQ(read->media[0].mid, "a0");
+  EXPECT_EQ(read->media[0].ssrcs, std::vector<std::uint32_t>{1000});
+  EXPECT_EQ(read->media[3].mid, "v1");
+  EXPECT_EQ(read->media[3].direction, MediaDirection::sendonly);
+  ASSERT_EQ(read->media[3].fids.size(), 1u);
+  EXPECT_EQ(read->media[3].fids[0].media, 2001u);
+  EXPECT_EQ(read->media[3].fids[0].retransmission, 3001u);
+  EXPECT_NE(text.find("a=msid:v1 v1\r\n"), std::string::npos);
+  EXPECT_NE(text.find("a=ssrc:3001 cname:slot-v1\r\n"), std::string::npos);
+}
+
+TEST(Sdp, TheLargestOfferFitsAFrame) {
+  EXPECT_LT(write_subscribe_offer(slots(40, 40), Local().description).size(), 48u * 1024);
+}
+
+TEST(Sdp, FeedbackForPayloadTypesThatTheLineDoesNotNameIsPassedOver) {
+  const auto description =
+      parse_sdp(minimal("a=sendonly\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\na=rtcp-fb:77 nack\r\na=fmtp:78 x=1\r\na=rtcp-fb:* transport-cc\r\n"));
+  ASSERT_TRUE(description);
+  EXPECT_EQ(description->media[0].codecs.size(), 1u);
+  EXPECT_FALSE(description->media[0].codecs[0].nack);
+  EXPECT_TRUE(description->media[0].codecs[0].transport_cc);
+}
+
+TEST(Sdp, UnknownAttributesAndLinesWithABareLineFeedAreFine) {
+  std::string text = minimal("a=sendonly\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\na=rid:x send\r\na=simulcast:send x\r\nb=AS:300\r\nx=y\r\n");
+  EXPECT_TRUE(interpret(text));
+  std::erase(text, '\r');
+  EXPECT_TRUE(interpret(text));
+}
+
+TEST(Sdp, GrammarIsEnforcedRuleByRule) {
+  const auto error = [](const std::string& text) {
+    const auto parsed = parse_sdp(text);
+    EXPECT_FALSE(parsed);
+    return parsed ? std::string_view() : parsed.error().name();
+  };
+  const std::string_view malformed = sdp_malformed.name;
+  EXPECT_EQ(error(""), malformed);
+  EXPECT_EQ(error("v=1\r\n"), malformed);
+  EXPECT_EQ(error("v=0\r\nhello\r\n"), malformed);
+  EXPECT_EQ(error("v=0\r\n\r\n"), malformed);
+  EXPECT_EQ(error("v=0\r\ns=-"), malformed); // no end of line
+  EXPECT_EQ(error(std::string("v=0\r\ns=a\0b\r\n", 12)), malformed);
+  EXPECT_EQ(error("v=0\r\ns=" + std::string(max_sdp_line, 'x') + "\r\n"), sdp_too_large.name);
+  EXPECT_EQ(error("v=0\r\n" + std::string(max_sdp_size, 'x')), sdp_too_large.name);
+  EXPECT_EQ(error("v=0\r\nm=audio x UDP/TLS/RTP/SAVPF 1\r\n"), malformed);
+  EXPECT_EQ(error("v=0\r\nm=audio 65536 UDP/TLS/RTP/SAVPF 1\r\n"), malformed);
+  EXPECT_EQ(error("v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 128\r\n"), malformed);
+  EXPECT_EQ(error("v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 1 1\r\n"), malformed);
+  for (const char* line : {"a=mid:a b", "a=mid:", "a=mid:seventeen-letters", "a=ice-ufrag:abc", "a=ice-ufrag:ab cd", "a=ice-pwd:short", "a=setup:maybe",
+                           "a=fingerprint:sha-256 AB:CD", "a=rtpmap:200 opus/48000/2", "a=rtpmap:111 opus", "a=rtpmap:111 opus/x", "a=fmtp:x y",
+                           "a=fmtp:111 apt=200", "a=extmap:0 urn:x", "a=extmap:256 urn:x", "a=extmap:1/never urn:x", "a=ssrc:x cname:y",
+                           "a=ssrc:4294967296 cname:y", "a=ssrc-group:FID 1", "a=ssrc-group:FID 1 x"})
+    EXPECT_EQ(error(minimal(std::string(line) + "\r\n")), malformed) << line;
+  EXPECT_EQ(error(minimal("m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n")), malformed); // the same mid twice
+  EXPECT_EQ(error("v=0\r\na=group:BUNDLE a \xff\r\n"), malformed);
+}
+
+TEST(Sdp, EverythingThatCouldGrowIsBounded) {
+  const auto error = [](const std::string& text) { return parse_sdp(text).error(); };
+  std::string text = "v=0\r\n";
+  for (std::size_t i = 0; i <= max_sdp_media; ++i) text += "m=audio 9 X 1\r\n";
+  EXPECT_EQ(error(text), Error(sdp_too_many_items));
+  text = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF";
+  for (std::size_t i = 0; i <= max_sdp_codecs; ++i) text += " " + std::to_string(i);
+  EXPECT_EQ(error(text + "\r\n"), Error(sdp_too_many_items));
+  text = "v=0\r\nm=audio 9 X 1\r\n";
+  for (std::size_t i = 0; i <= max_sdp_extensions; ++i) text += "a=extmap:" + std::to_string(i + 1) + " urn:x\r\n";
+  EXPECT_EQ(error(text), Error(sdp_too_many_items));
+  text = "v=0\r\nm=audio 9 X 1\r\n";
+  for (std::size_t i = 0; i <= max_sdp_ssrcs; ++i) text += "a=ssrc:" + std::to_string(i) + " cname:x\r\n";
+  EXPECT_EQ(error(text), Error(sdp_too_many_items));
+  text = "v=0\r\nm=audio 9 X 1\r\n";
+  for (std::size_t i = 0; i <= max_sdp_ssrcs; ++i) text += "a=ssrc-group:FID 1 2\r\n";
+  EXPECT_EQ(error(text), Error(sdp_too_many_items));
+  text = "v=0\r\na=group:BUNDLE";
+  for (std::size_t i = 0; i <= max_sdp_media; ++i) text += " " + std::to_string(i);
+  EXPECT_EQ(error(text + "\r\n"), Error(sdp_too_many_items));
+}
+
+TEST(Sdp, AnOfferThatCannotBecomeAConnectionIsRefusedRuleByRule) {
+  EXPECT_TRUE(interpret(minimal()));
+  const auto without = [](std::string text, const std::string& what, const std::string& with = "") {
+    const auto at = text.find(what);
+    EXPECT_NE(at, std::string::npos);
+    return text.replace(at, what.size(), with);
+  };
+  EXPECT_EQ(interpret(without(minimal(), "a=ice-ufrag:abcd\r\n")).error(), Error(sdp_no_ice_credentials));
+  EXPECT_EQ(interpret(without(minimal(), "a=ice-pwd:0123456789012345678901\r\n")).error(), Error(sdp_no_ice_credentials));
+  EXPECT_EQ(interpret(without(minimal(), "a=fingerprint:sha-256 " + fingerprint + "\r\n")).error(), Error(sdp_no_fingerprint));
+  EXPECT_EQ(interpret(without(minimal(), "sha-256", "sha-1")).error(), Error(sdp_no_fingerprint));
+  EXPECT_EQ(interpret(without(minimal(), "BUNDLE 0", "BUNDLE 1")).error(), Error(sdp_not_bundled));
+  EXPECT_EQ(interpret(without(minimal(), "a=mid:0\r\n")).error(), Error(sdp_not_bundled));
+  EXPECT_EQ(interpret(without(minimal(), "actpass", "passive")).error(), Error(sdp_bad_setup));
+  EXPECT_EQ(interpret(without(minimal(), "audio 9", "audio 0")).error(), Error(sdp_not_bundled));
+  EXPECT_EQ(interpret(without(minimal(), "a=rtcp-mux\r\n")).error(), Error(sdp_nothing_accepted));
+  EXPECT_EQ(interpret(without(minimal(), "sendonly", "recvonly")).error(), Error(sdp_nothing_accepted));
+  EXPECT_EQ(interpret(without(minimal(), "opus/48000/2", "opus/48000/1")).error(), Error(sdp_nothing_accepted));
+  EXPECT_EQ(interpret(without(minimal(), "SAVPF", "SAVP")).error(), Error(sdp_not_bundled));
+}
+
+TEST(Sdp, AnAnswerMustBeTheActiveSideAndMayRefuseSlots) {
+  std::string text = sample("chromium-156-subscribe-answer.sdp");
+  std::string passive = text;
+  for (std::size_t at; (at = passive.find("a=setup:active")) != std::string::npos;) passive.replace(at, 14, "a=setup:passive");
+  EXPECT_EQ(interpret_subscribe_answer(*parse_sdp(passive), slots(6, 8)).error(), Error(sdp_bad_setup));
+  const auto second = text.find("m=audio 9", text.find("m=audio 9") + 1);
+  std::string refused = text;
+  refused.replace(second, 9, "m=audio 0");
+  const auto answer = interpret_subscribe_answer(*parse_sdp(refused), slots(6, 8));
+  ASSERT_TRUE(answer);
+  EXPECT_TRUE(answer->slots[0].accepted);
+  EXPECT_FALSE(answer->slots[1].accepted);
+}
+
+} // namespace
+} // namespace satsuma::signaling
