@@ -16,6 +16,9 @@ constexpr std::string_view publisher_cname = "satsuma";
 
 } // namespace
 
+MediaGraph::Publisher::Publisher() = default;
+MediaGraph::Subscriber::Subscriber() = default;
+
 MediaGraph::MediaGraph(const Limits& limits, RandomSource& random)
     : limits_(limits), random_(random), arena_(limits.send_arena_bytes), statuses_(rtp::max_feedback_statuses) {}
 

@@ -109,6 +109,7 @@ class MediaGraph {
     bool retransmission = false;
   };
   struct Publisher {
+    Publisher(); // out of line: clang cannot use the initialisers below inside MediaGraph
     std::array<std::unique_ptr<Publication>, signaling::source_count> publications;
     std::vector<Stream> streams;
     std::optional<std::uint8_t> mid_extension;
@@ -120,6 +121,7 @@ class MediaGraph {
     TimePoint next_report{};
   };
   struct Subscriber {
+    Subscriber();
     std::vector<Slot> slots;
     std::size_t answered = 0; ///< slots that the peer knows
     bool connected = false;
