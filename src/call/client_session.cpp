@@ -22,8 +22,6 @@ constexpr auto least_rejoin_delay = std::chrono::milliseconds(250);
 constexpr Duration greatest_rejoin_delay = std::chrono::seconds(30);
 constexpr auto stable_after = std::chrono::seconds(30); // in the group: then a new trouble is not a repetition of the old one
 constexpr std::uint32_t refusals_that_mean_disagreement = 5;
-// A message of ours from shortly before an epoch change may have reached the others after it, unreadable.
-constexpr auto overtaken_within = std::chrono::seconds(2);
 
 std::unexpected<RejoinReason> broken(RejoinReason reason) { return std::unexpected(reason); }
 
@@ -97,7 +95,7 @@ void ClientSession::wipe_incarnation() {
   stable_at_.reset();
   roster_ = {};
   held_messages_.clear();
-  recent_messages_.clear();
+  past_rosters_.clear();
   ack_at_.reset();
   keys_.clear();
   committer_.emplace(self_, options_.committer);
@@ -415,6 +413,10 @@ ClientSession::Outcome ClientSession::entered_epoch(TimePoint now, std::uint64_t
 
   const Roster before = std::move(roster_);
   roster_ = std::move(*roster);
+  if (!entering) {
+    past_rosters_.emplace_back(group_->epoch() - 1, before);
+    if (past_rosters_.size() > mls::Group::max_past_epochs) past_rosters_.pop_front();
+  }
   era_ = era;
   std::vector<std::string> left = before.names_not_in(roster_);
   std::vector<std::string> joined = entering ? std::vector<std::string>{} : roster_.names_not_in(before);
@@ -455,10 +457,6 @@ ClientSession::Outcome ClientSession::entered_epoch(TimePoint now, std::uint64_t
 
   std::deque<Bytes> held = std::exchange(held_messages_, {});
   for (Bytes& message : held) handle_relayed(now, std::move(message));
-  std::erase_if(recent_messages_, [&](const RecentMessage& recent) { return now - recent.at > overtaken_within; });
-  if (connection_ == Connection::up) {
-    for (const RecentMessage& recent : recent_messages_) (void)protect_and_send(recent.text);
-  }
   return {};
 }
 
@@ -525,19 +523,12 @@ void ClientSession::prepare_genesis(TimePoint now) {
 
 // --- application messages ------------------------------------------------------------------------------------
 
-Result<void> ClientSession::protect_and_send(std::string_view text) {
-  SATSUMA_TRY(Bytes message, group_->protect_application(as_bytes(text), {}, *random_));
-  send(signaling::Application{std::move(message)});
-  return {};
-}
-
 Result<void> ClientSession::send_application(TimePoint now, std::string_view text) {
   now_ = now;
   if (text.size() > max_application_text) return session_message_too_large;
   if (over_ || !group_ || connection_ != Connection::up) return session_not_entered;
-  SATSUMA_TRY_VOID(protect_and_send(text));
-  recent_messages_.push_back({now, std::string(text)});
-  if (recent_messages_.size() > max_recent_messages) recent_messages_.pop_front();
+  SATSUMA_TRY(Bytes message, group_->protect_application(as_bytes(text), {}, *random_));
+  send(signaling::Application{std::move(message)});
   return {};
 }
 
@@ -553,7 +544,12 @@ void ClientSession::handle_relayed(TimePoint, Bytes message) {
   const auto received = group_->unprotect_application(message);
   if (!received) return;
   const std::string_view text = as_text(received->plaintext.view());
-  const RosterEntry* sender = roster_.at_leaf(received->sender.value);
+  // A message that a commit overtook names a leaf of its own epoch, where someone else may sit by now.
+  const Roster* roster = &roster_;
+  for (const auto& [epoch, past] : past_rosters_) {
+    if (epoch == parsed->epoch) roster = &past;
+  }
+  const RosterEntry* sender = roster->at_leaf(received->sender.value);
   if (sender == nullptr || text.size() > max_application_text || !is_utf8(text)) return;
   outputs_.emplace_back(ApplicationEvent{sender->who, sender->leaf, std::string(text)});
 }

@@ -159,8 +159,6 @@ class ClientSession {
   static constexpr std::size_t max_application_text = 16 * 1024;
   /// Application messages of an epoch that we have not reached yet; entries come first, so this holds few.
   static constexpr std::size_t max_held_messages = 32;
-  /// Our own recent ones, sent again when an epoch change may have overtaken them.
-  static constexpr std::size_t max_recent_messages = 32;
 
  private:
   enum class Connection : std::uint8_t { down, opening, up };
@@ -168,10 +166,6 @@ class ClientSession {
     mls::KeyPackage key_package;
     std::optional<Profile> profile; ///< of an admitted one
     bool admissible = false;        ///< we would add it
-  };
-  struct RecentMessage {
-    TimePoint at;
-    std::string text;
   };
 
   ClientSession(SessionConfig config, RoomKeys keys, DeviceKey device, RandomSource& random, SessionOptions options);
@@ -206,7 +200,6 @@ class ClientSession {
   void announce_keys();
   void send(const signaling::ClientMessage& message);
   void send_ack(TimePoint now);
-  Result<void> protect_and_send(std::string_view text);
   void settle(TimePoint now);
   UnixSeconds unix_time(TimePoint now) const;
   Duration jittered(Duration duration);
@@ -244,7 +237,7 @@ class ClientSession {
   std::optional<TimePoint> refresh_at_;
   Roster roster_;
   std::deque<Bytes> held_messages_;
-  std::deque<RecentMessage> recent_messages_;
+  std::deque<std::pair<mls::Epoch, Roster>> past_rosters_; ///< of the epochs whose messages can still be read
 
   EpochKeys keys_;
   std::optional<EpochKeys::EpochName> told_sending_;
