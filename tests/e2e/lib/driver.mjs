@@ -36,6 +36,7 @@ const firefoxPreferences = {
 
 let browser;
 let page;
+let hooks;
 const console_ = [];
 
 const note = (line) => {
@@ -61,10 +62,14 @@ const methods = {
     browser = options.browser === 'firefox'
       ? await puppeteer.launch({ ...common, browser: 'firefox', executablePath: '/usr/bin/firefox-esr', extraPrefsFirefox: firefoxPreferences })
       : await puppeteer.launch({ ...common, browser: 'chrome', executablePath: '/usr/bin/chromium', args: chromiumFlags });
-    await openPage(options);
+    hooks = options;
     return { pid: browser.process().pid, version: await browser.version() };
   },
   async open(url) {
+    // A visit of its own each time, whatever was open before.
+    const before = page;
+    await openPage(hooks);
+    await before?.close();
     await page.goto(url, { waitUntil: 'load', timeout: 30_000 });
   },
   async reload() {

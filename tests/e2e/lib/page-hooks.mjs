@@ -3,8 +3,9 @@ export function installPageHooks(options) {
   const connections = [];
   const Native = window.RTCPeerConnection;
   class RecordedPeerConnection extends Native {
-    constructor(...args) {
-      super(...args);
+    constructor(configuration, ...rest) {
+      // The control: what happens in Chromium without this, when a transform comes late.
+      super(options.failOpen ? { ...configuration, encodedInsertableStreams: false } : configuration, ...rest);
       connections.push(this);
     }
   }

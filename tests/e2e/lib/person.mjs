@@ -34,7 +34,7 @@ export class Person {
   constructor(name, kind, hooks = {}) {
     this.name = name;
     this.kind = kind;
-    this.hooks = { width: 320, height: 180, frameRate: 15, attachLateMs: 0, ...hooks };
+    this.hooks = { width: 320, height: 180, frameRate: 15, attachLateMs: 0, failOpen: false, ...hooks };
     this.host = new Host();
     this.gone = false;
   }

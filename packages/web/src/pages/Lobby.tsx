@@ -53,6 +53,9 @@ function LobbyWithPreview({ link, onEnter, preview }: Props & { readonly preview
       devices: state.devices.chosen,
       local: preview.take(),
     });
+    // What was still starting could not be taken along.
+    if (state.microphone.status === "starting") void meeting.setMicrophone(true);
+    if (state.camera.status === "starting") void meeting.setCamera(true);
     onEnter(meeting);
     void meeting.join();
   }
