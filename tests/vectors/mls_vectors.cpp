@@ -59,11 +59,11 @@ void crypto_basics(const Json& json, Entry& entry) {
   const Json& ref = json["ref_hash"];
   VECTOR_CHECK(ref_hash(*suite, text(ref), hex(ref, "value")) == hex(ref, "out"));
   const Json& expand = json["expand_with_label"];
-  VECTOR_CHECK(is(expand_with_label(*suite, hex(expand, "secret"), text(expand), hex(expand, "context"), number(expand, "length")), expand, "out"));
+  VECTOR_CHECK(is(expand_with_label(*suite, hex(expand, "secret"), text(expand), hex(expand, "context"), size_from(expand, "length")), expand, "out"));
   const Json& derive = json["derive_secret"];
   VECTOR_CHECK(is(derive_secret(*suite, hex(derive, "secret"), text(derive)), derive, "out"));
   const Json& tree = json["derive_tree_secret"];
-  VECTOR_CHECK(is(derive_tree_secret(*suite, hex(tree, "secret"), text(tree), static_cast<std::uint32_t>(number(tree, "generation")), number(tree, "length")),
+  VECTOR_CHECK(is(derive_tree_secret(*suite, hex(tree, "secret"), text(tree), static_cast<std::uint32_t>(number(tree, "generation")), size_from(tree, "length")),
                   tree, "out"));
 
   const Json& signing = json["sign_with_label"];
@@ -226,7 +226,7 @@ void key_schedule(const Json& json, Entry& entry) {
     VECTOR_CHECK(derive_external_key_pair(*suite, secrets.external_secret.view()).public_key == hex(epoch, "external_pub"));
     const Json& exporter = epoch["exporter"];
     VECTOR_CHECK(is(mls_exporter(*suite, secrets.exporter_secret.view(), exporter["label"].get<std::string>(), hex(exporter, "context"),
-                                 number(exporter, "length")),
+                                 size_from(exporter, "length")),
                     exporter, "secret"));
     init_secret = std::move(secrets.init_secret);
     ++context.epoch;

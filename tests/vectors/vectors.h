@@ -60,6 +60,7 @@ extern const std::initializer_list<VectorFile> hpke_files;
 Bytes hex(const Json& object, const char* key);
 Bytes hex(const Json& value);
 std::uint64_t number(const Json& object, const char* key);
+inline std::size_t size_from(const Json& object, const char* key) { return static_cast<std::size_t>(number(object, key)); }
 
 /// Bytes that are the same in each run.
 class CountingRandom : public RandomSource {
