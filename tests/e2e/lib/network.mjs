@@ -11,7 +11,8 @@ let bridged = false;
 /** The switch that all hosts are on; the server's address is its own. */
 export function bridge() {
   if (bridged) return;
-  ip('link', 'add', 'br0', 'type', 'bridge');
+  // With an address of its own: a bridge that takes over a port's would let that host's packets in without being plugged in.
+  ip('link', 'add', 'br0', 'address', '02:00:00:00:00:01', 'type', 'bridge');
   ip('addr', 'add', `${serverAddress}/24`, 'dev', 'br0');
   ip('link', 'set', 'br0', 'up');
   bridged = true;
