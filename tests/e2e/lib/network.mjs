@@ -43,11 +43,15 @@ export class Host {
 
   /** Packets go nowhere, and nobody is told: the cable stays plugged in. */
   cut() {
-    ip('link', 'set', this.port, 'nomaster');
+    this.#setPort('disabled');
   }
 
   mend() {
-    ip('link', 'set', this.port, 'master', 'br0');
+    this.#setPort('forwarding');
+  }
+
+  #setPort(state) {
+    execFileSync('bridge', ['link', 'set', 'dev', this.port, 'state', state], { stdio: 'inherit' });
   }
 
   remove() {
