@@ -608,7 +608,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string content_security_policy() const {
     const bool named = is_plain_host(host_);
     // 'self' covers WebSockets in new browsers only, so the host stands there by name as well.
-    const std::string sockets = named ? std::string(server_.tls ? " wss://" : " ws://") + host_ : std::string();
+    const std::string sockets = named ? " wss://" + host_ + (server_.tls ? "" : " ws://" + host_) : std::string();
     return "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'" + sockets +
            "; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' blob: mediastream:; font-src 'self'; manifest-src 'self'; "
            "base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
@@ -655,8 +655,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
     if (request.count(http::field::origin) == 0) return true;
     const auto field = request[http::field::origin];
     const std::string_view origin(field.data(), field.size());
-    const std::string_view scheme = server_.tls ? "https://" : "http://";
-    if (origin.starts_with(scheme) && equal_ignoring_case(origin.substr(scheme.size()), host_)) return true;
+    // A plain server may stand behind a proxy that does TLS, so its pages may be https as well.
+    for (const std::string_view scheme : {std::string_view("https://"), std::string_view("http://")}) {
+      if (scheme == "http://" && server_.tls) continue;
+      if (origin.starts_with(scheme) && equal_ignoring_case(origin.substr(scheme.size()), host_)) return true;
+    }
     return std::ranges::any_of(server_.options.allowed_origins, [origin](const std::string& allowed) { return equal_ignoring_case(allowed, origin); });
   }
 
