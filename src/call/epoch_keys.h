@@ -42,8 +42,9 @@ struct KeyId {
 struct EpochKeysOptions {
   /// How long frames of an epoch that is over can still be read: reordering, and senders that have not heard of the new one.
   Duration overlap = std::chrono::seconds(10);
-  /// How long to go on sending in the old epoch, so that the others have the new one when its first frame arrives.
-  Duration sender_delay = std::chrono::milliseconds(500);
+  /// How long to go on sending in the old epoch, so that the others have the new one when its first frame arrives. A newcomer
+  /// waits for it, and receivers hold frames whose key is on the way (for 1 s in the browser): so it is short.
+  Duration sender_delay = std::chrono::milliseconds(150);
 };
 
 /// The secrets of the present epoch and the few before it. MLS itself cannot derive for an epoch that is over, so they are kept here,

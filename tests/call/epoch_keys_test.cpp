@@ -61,12 +61,12 @@ TEST_F(Frames, AreSentInTheOldEpochForAMomentSoThatTheOthersCanHaveTheNewOne) {
   both_enter(0s, 0, 0);
   alice.enter(at(1s), epoch(0, 1, 0), false);
   EXPECT_TRUE(receive(bob, 1s, send(alice, 1s))) << "bob has not heard of the new epoch";
-  EXPECT_EQ(alice.next_deadline(), at(1500ms));
-  EXPECT_FALSE(alice.handle_timeout(at(1499ms)));
-  EXPECT_TRUE(alice.handle_timeout(at(1500ms)));
+  EXPECT_EQ(alice.next_deadline(), at(1150ms));
+  EXPECT_FALSE(alice.handle_timeout(at(1149ms)));
+  EXPECT_TRUE(alice.handle_timeout(at(1150ms)));
   EXPECT_EQ(alice.sending(), (EpochKeys::EpochName{0, 1}));
-  const Bytes ahead = send(alice, 1500ms);
-  EXPECT_EQ(receive(bob, 1500ms, ahead).error(), Error(frame_key_not_yet));
+  const Bytes ahead = send(alice, 1150ms);
+  EXPECT_EQ(receive(bob, 1150ms, ahead).error(), Error(frame_key_not_yet));
   bob.enter(at(1600ms), epoch(0, 1, 1), false);
   EXPECT_TRUE(receive(bob, 1600ms, ahead));
 }
@@ -79,9 +79,9 @@ TEST_F(Frames, MoveAtOnceToAnEpochThatExcludesSomebody) {
 
 TEST_F(Frames, AreNotHeldBackByARowOfChanges) {
   both_enter(0s, 0, 0);
-  for (int i = 1; i <= 3; ++i) alice.enter(at(i * 200ms), epoch(0, i, 0), false);
-  EXPECT_EQ(alice.next_deadline(), at(700ms));
-  alice.handle_timeout(at(700ms));
+  for (int i = 1; i <= 3; ++i) alice.enter(at(i * 40ms), epoch(0, i, 0), false);
+  EXPECT_EQ(alice.next_deadline(), at(190ms));
+  alice.handle_timeout(at(190ms));
   EXPECT_EQ(alice.sending(), (EpochKeys::EpochName{0, 3}));
 }
 
