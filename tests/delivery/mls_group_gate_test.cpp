@@ -195,6 +195,27 @@ TEST_F(MlsGroupGateTest, WhatThisProtocolDoesNotUseIsRefused) {
   EXPECT_FALSE(gate.check_commit(0, a.group->commit(as_private, a.random).value().commit, {}).has_value());
 }
 
+/// `pending` with another signature key in the committer's new leaf, everything signed again as RFC 9420 wants it.
+Bytes with_signature_key(MlsMember& member, const mls::PendingCommit& pending, const crypto::SignatureKeyPair& keys) {
+  const auto& suite = *mls::find_suite(MlsMember::suite);
+  auto message = mls::MLSMessage::decode_as<mls::PublicMessage>(pending.commit).value();
+  auto& leaf = std::get<mls::Commit>(message.content.content).path->leaf_node;
+  leaf.signature_key = keys.public_key;
+  EXPECT_TRUE(leaf.sign(suite, keys.private_key.view(), member.group->group_id(), member.group->own_leaf()).has_value());
+  auto content = message.authenticated_content();
+  EXPECT_TRUE(content.sign(suite, member.keys.private_key.view(), member.group->context()).has_value());
+  message.auth = content.auth;
+  return mls::MLSMessage{message}.encode();
+}
+
+TEST_F(MlsGroupGateTest, ALeafThatChangesItsSignatureKeyIsRefused) {
+  found();
+  auto pending = a.commit({});
+  // Made again with the same key it passes, so it is the key that is refused.
+  EXPECT_TRUE(gate.check_commit(0, with_signature_key(a, pending, a.keys), {}).has_value());
+  EXPECT_EQ(gate.check_commit(0, with_signature_key(a, pending, c.keys), {}).error(), Error(gate_commit_forbidden));
+}
+
 TEST_F(MlsGroupGateTest, ACommitOfAnotherGroupIsRefused) {
   found();
   b.create();
