@@ -137,6 +137,11 @@ Duration ClientSession::jittered(Duration duration) {
   return duration - duration / 4 + Duration(offset);
 }
 
+Duration ClientSession::refresh_delay() {
+  const auto members = static_cast<Duration::rep>(roster_.entries().size());
+  return jittered(std::max(options_.refresh_interval, options_.room_refresh_interval * members));
+}
+
 // --- the connection ------------------------------------------------------------------------------------------
 
 void ClientSession::handle_connected(TimePoint now) {
@@ -341,7 +346,7 @@ ClientSession::Outcome ClientSession::handle_commit_as_member(TimePoint now, con
     if (!pending_commit_ || pending_commit_->commit != entry.commit) return broken(RejoinReason::cannot_process);
     if (!group_->merge(std::move(pending_commit_->staged))) return broken(RejoinReason::cannot_process);
     pending_commit_.reset();
-    refresh_at_ = now + jittered(options_.refresh_interval);
+    refresh_at_ = now + refresh_delay();
     return entered_epoch(now, era_, self_);
   }
   auto staged = group_->stage(entry.commit);
@@ -451,7 +456,7 @@ ClientSession::Outcome ClientSession::entered_epoch(TimePoint now, std::uint64_t
   if (entering) {
     // The init key opened its one Welcome, and the leaf's key lives on inside the group.
     bundle_.reset();
-    refresh_at_ = now + jittered(options_.refresh_interval);
+    refresh_at_ = now + refresh_delay();
     stable_at_ = now + stable_after;
   }
 
@@ -533,11 +538,11 @@ Result<void> ClientSession::send_application(TimePoint now, std::string_view tex
 }
 
 void ClientSession::handle_relayed(TimePoint, Bytes message) {
-  if (!group_) return;
   const auto parsed = mls::MLSMessage::decode_as<mls::PrivateMessage>(message);
-  if (!parsed || !equal(parsed->group_id, group_->group_id())) return;
-  if (parsed->epoch > group_->epoch() && held_messages_.size() < max_held_messages) {
-    held_messages_.push_back(std::move(message));
+  if (!parsed || (group_ && !equal(parsed->group_id, group_->group_id()))) return;
+  // The entry that leads to its epoch is still on the way: entries wait for acknowledgements, messages do not.
+  if (!group_ || parsed->epoch > group_->epoch()) {
+    if (held_messages_.size() < max_held_messages) held_messages_.push_back(std::move(message));
     return;
   }
   // Anyone on the way can send garbage; a message that does not open is no reason to leave.
@@ -561,7 +566,7 @@ void ClientSession::handle_timeout(TimePoint now) {
   if (over_) return;
   if (ack_at_ && now >= *ack_at_) send_ack(now);
   if (group_ && refresh_at_ && now >= *refresh_at_) {
-    refresh_at_ = now + jittered(options_.refresh_interval);
+    refresh_at_ = now + refresh_delay();
     committer_->request_refresh(now);
   }
   keys_.handle_timeout(now);
@@ -609,9 +614,9 @@ void ClientSession::send(const signaling::ClientMessage& message) {
 }
 
 void ClientSession::send_ack(TimePoint now) {
-  if (connection_ != Connection::up || !next_index_) return;
+  if (connection_ != Connection::up) return;
   ack_at_ = now + options_.ack_interval;
-  send(signaling::Ack{*next_index_});
+  if (next_index_) send(signaling::Ack{*next_index_});
 }
 
 std::optional<SessionOutput> ClientSession::poll_output() {

@@ -37,8 +37,10 @@ struct SessionOptions {
   /// docs/protocol.md: at least every 5 s; sooner, so that one lost timer of a throttled page does no harm.
   Duration ack_interval = std::chrono::seconds(4);
   Duration waiting_notice = std::chrono::seconds(3);
-  /// Each member renews its own leaf about this often (three to five quarters of it, at random).
+  /// Each member renews its own leaf about this often (three to five quarters of it, at random) ...
   Duration refresh_interval = std::chrono::minutes(10);
+  /// ... but all together not more often than this: each renewal changes the safety number that people compare.
+  Duration room_refresh_interval = std::chrono::minutes(2);
 };
 
 // --- outputs -------------------------------------------------------------------------------------------------
@@ -157,7 +159,7 @@ class ClientSession {
   const Committer& committer() const { return *committer_; }
 
   static constexpr std::size_t max_application_text = 16 * 1024;
-  /// Application messages of an epoch that we have not reached yet; entries come first, so this holds few.
+  /// Application messages of an epoch that we have not reached yet.
   static constexpr std::size_t max_held_messages = 32;
 
  private:
@@ -203,6 +205,7 @@ class ClientSession {
   void settle(TimePoint now);
   UnixSeconds unix_time(TimePoint now) const;
   Duration jittered(Duration duration);
+  Duration refresh_delay();
 
   SessionConfig config_;
   bool has_secret_;

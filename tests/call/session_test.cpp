@@ -112,6 +112,18 @@ TEST(Session, TwentyAtOnceAreInSoon) {
   EXPECT_LT(people[0]->epochs.back().epoch, 6u) << "pending joins are committed together";
 }
 
+TEST(Session, AHundredAtOnceFitTheFramesAndAreInSoon) {
+  World world;
+  std::vector<Person*> people;
+  for (int i = 0; i < 100; ++i) people.push_back(&world.add("P" + std::to_string(i)));
+  const auto all_in = [&] {
+    return std::ranges::all_of(people, [](const Person* person) { return person->in() && person->roster_size() == 100; });
+  };
+  const auto took = world.until(all_in, 20s);
+  ASSERT_TRUE(took);
+  EXPECT_LT(*took, 5s);
+}
+
 TEST(Session, CrashedCommitterIsReplacedForJoinsBeforeItIsEvenKnownToBeGone) {
   World world;
   Person& ada = world.add("Ada");
@@ -302,9 +314,21 @@ TEST(Session, ServerThatRestartsFromItsStoreGoesOn) {
   EXPECT_TRUE(agree({&ada, &bo, &cy}));
 }
 
+TEST(Session, ServerThatForgotEverythingIsEnteredAnewByEverybody) {
+  World world;
+  Person& ada = world.add("Ada");
+  Person& bo = world.add("Bo");
+  world.run(2s);
+  world.forget_everything();
+  world.restart_server();
+  ASSERT_TRUE(world.until([&] { return bool(agree({&ada, &bo})) && !ada.all<RejoiningEvent>().empty() && !bo.all<RejoiningEvent>().empty(); }));
+  EXPECT_EQ(ada.roster_size(), 2u);
+}
+
 TEST(Session, KeysAreRefreshedByItselfAndTheNumberSaysWhy) {
   SessionOptions options;
   options.refresh_interval = 60s;
+  options.room_refresh_interval = 1s;
   World world(options);
   Person& ada = world.add("Ada");
   Person& bo = world.add("Bo");

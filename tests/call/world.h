@@ -87,6 +87,8 @@ class World {
   /// The worker hangs while the browser keeps the socket open.
   void wedge(Person& person) { person.crashed = true; }
 
+  /// At the next restart.
+  void forget_everything() { store_ = {}; }
   void restart_server() {
     for (auto& person : people_) {
       if (!person->connection) continue;
