@@ -203,9 +203,18 @@ TEST_P(SessionTest, CountsTheRollOversOfEachStream) {
 
 TEST_P(SessionTest, TakesPacketsThatChangePlacesAtTheRollOver) {
   std::vector<Bytes> packets;
-  for (std::uint32_t i = 65530; i < 65542; ++i) packets.push_back(*protect(sender, {.sequence = static_cast<std::uint16_t>(i)}));
-  for (std::size_t i = 0; i < packets.size(); i += 2) std::swap(packets[i], packets[i + 1]);
+  for (std::uint32_t i = 65529; i < 65541; ++i) packets.push_back(*protect(sender, {.sequence = static_cast<std::uint16_t>(i)}));
+  for (std::size_t i = 0; i < packets.size(); i += 2) std::swap(packets[i], packets[i + 1]); // 0 comes before 65535
   for (std::size_t i = 0; i < packets.size(); ++i) EXPECT_TRUE(receiver.unprotect_rtp(packets[i])) << i;
+}
+
+TEST_P(SessionTest, ProtectsPacketsThatChangePlacesAtTheRollOver) {
+  std::vector<std::uint16_t> sequences = {65533, 65534, 0, 65535, 2, 1, 65532};
+  for (std::uint16_t sequence : sequences) {
+    auto bytes = protect(sender, {.sequence = sequence});
+    ASSERT_TRUE(bytes) << sequence;
+    EXPECT_TRUE(receiver.unprotect_rtp(*bytes)) << sequence;
+  }
 }
 
 TEST_P(SessionTest, GivesTheSamePayloadAnotherCiphertextEachTime) {
