@@ -214,6 +214,62 @@ TEST_F(Conspiracy, NewEraOverTheHeadOfALivingMemberMeansEnteringAnew) {
   EXPECT_EQ(rejoining(), RejoinReason::new_era);
 }
 
+std::vector<ApplicationEvent> messages(const std::vector<SessionOutput>& events) {
+  std::vector<ApplicationEvent> all;
+  for (const SessionOutput& event : events) {
+    if (const auto* message = std::get_if<ApplicationEvent>(&event)) all.push_back(*message);
+  }
+  return all;
+}
+
+TEST_F(Conspiracy, MessageThatComesBeforeTheCommitToItsEpochIsReadAfterIt) {
+  let_ada_in();
+  auto pending = group.commit({}, random).value();
+  const std::uint64_t epoch = group.epoch();
+  ASSERT_TRUE(group.merge(std::move(pending.staged)));
+  give(signaling::Relayed{rogue.who, group.protect_application(as_bytes("early"), {}, random).value()});
+  EXPECT_TRUE(messages(events).empty());
+  entry(signaling::CommitEntry{0, epoch, rogue.who, pending.commit, {}});
+  ASSERT_EQ(messages(events).size(), 1u);
+  EXPECT_EQ(messages(events)[0].text, "early");
+}
+
+TEST_F(Conspiracy, MessageOvertakenByACommitIsNotPutIntoTheMouthOfWhoeverHasTheLeafNow) {
+  let_ada_in();
+  const Stranger bo(1, "Bo", random);
+  const Stranger cy(1, "Cy", random);
+  join(bo);
+  mls::CommitParams params;
+  params.add = {bo.bundle.key_package};
+  auto pending = group.commit(params, random).value();
+  const auto welcome = mls::MLSMessage::decode_as<mls::Welcome>(*pending.welcome).value();
+  auto bos_group = mls::Group::join(welcome, bo.bundle).value();
+  const std::uint64_t epoch = group.epoch();
+  ASSERT_TRUE(group.merge(std::move(pending.staged)));
+  entry(signaling::CommitEntry{0, epoch, rogue.who, pending.commit, *pending.welcome});
+  const Bytes late = bos_group.protect_application(as_bytes("from Bo"), {}, random).value();
+
+  join(cy);
+  entry(signaling::GoneEntry{bo.who, signaling::GoneCause::goodbye});
+  mls::CommitParams exchange;
+  exchange.add = {cy.bundle.key_package};
+  exchange.remove = {{2}};
+  commit(exchange);
+  ASSERT_EQ(ada->roster().at_leaf(2)->who, cy.who);
+  // The server claims what it likes; who sent it is in the message.
+  give(signaling::Relayed{cy.who, late});
+  ASSERT_EQ(messages(events).size(), 1u);
+  EXPECT_EQ(messages(events)[0].who, bo.who);
+}
+
+TEST_F(Conspiracy, MessageThatIsGarbageOrNotTextIsDropped) {
+  let_ada_in();
+  give(signaling::Relayed{rogue.who, Bytes(40, 9)});
+  give(signaling::Relayed{rogue.who, group.protect_application(Bytes{0xff, 0xfe}, {}, random).value()});
+  EXPECT_TRUE(messages(events).empty());
+  EXPECT_EQ(rejoining(), std::nullopt);
+}
+
 TEST_F(Conspiracy, AfterTheTroubleTheIncarnationAndItsKeysAreNewAndNothingCanBeSent) {
   const IncarnationId before = ada->incarnation();
   let_ada_in();
