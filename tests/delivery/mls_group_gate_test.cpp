@@ -66,6 +66,23 @@ TEST_F(MlsGroupGateTest, AGroupThatIsNotNewIsNoGenesis) {
   EXPECT_FALSE(gate.check_genesis(a.group_info()).has_value()) << "two members";
 }
 
+TEST_F(MlsGroupGateTest, AGroupDressedUpAsNewIsNoGenesis) {
+  const auto& suite = *mls::find_suite(MlsMember::suite);
+  const auto dress = [&](mls::Epoch epoch) {
+    auto info = mls::MLSMessage::decode_as<mls::GroupInfo>(a.group_info()).value();
+    info.group_context.epoch = epoch;
+    info.group_context.confirmed_transcript_hash.clear();
+    EXPECT_TRUE(info.sign(suite, a.keys.private_key.view()).has_value());
+    return mls::MLSMessage{info}.encode();
+  };
+  a.create();
+  EXPECT_TRUE(gate.check_genesis(dress(0)).has_value()) << "the dressing itself is sound";
+  EXPECT_EQ(gate.check_genesis(dress(1)).error(), Error(gate_genesis_invalid));
+  auto add = a.commit({&b});
+  a.merge(add);
+  EXPECT_EQ(gate.check_genesis(dress(0)).error(), Error(gate_genesis_invalid)) << "two members";
+}
+
 TEST_F(MlsGroupGateTest, AGenesisWithoutItsTreeOrWithAChangedByteIsRefused) {
   a.create();
   EXPECT_FALSE(gate.check_genesis(a.group->group_info(false).value()).has_value());
