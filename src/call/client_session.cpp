@@ -9,7 +9,7 @@ namespace satsuma::call {
 
 namespace {
 
-constexpr std::string_view exporter_label = "SFrame 1.0";
+constexpr std::string_view exporter_label = "SFrame 1.0 Base Key";
 constexpr std::size_t exporter_size = 32;
 constexpr std::size_t group_id_size = 16;
 
