@@ -218,7 +218,10 @@ export interface SlotStats {
   readonly source: Source | null;
   readonly framesDecrypted: number;
   readonly framesHeld: number;
+  /** Undecryptable: no key in time, or an epoch that is over, or refused. */
   readonly framesDropped: number;
+  /** Of these, those that authenticated under no key: a sign of tampering. */
+  readonly framesRefused: number;
   readonly duplicates: number;
   /** Between two decrypted frames, since the statistics were asked for last. */
   readonly longestGapMs: number;

@@ -50,7 +50,10 @@ export interface ReceiverCounts {
   readonly decrypted: number;
   /** Waited for their epoch's key, and were decrypted or given up later. */
   readonly held: number;
+  /** Undecryptable: no key in time, an epoch that is over, or refused. */
   readonly dropped: number;
+  /** Of these, those that authenticated under no key or were no frames of ours. */
+  readonly refused: number;
   readonly duplicates: number;
   readonly keyFrameRequests: number;
   /** Longest time between two decrypted frames since it was last measured anew, in ms. */

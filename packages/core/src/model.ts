@@ -129,7 +129,7 @@ export function reduce(model: Model, change: Change, now: number): Model {
       return { ...model, protecting };
     }
     case "media":
-      return { ...model, media: { ...model.media, [change.side]: change.state } };
+      return reduceMedia(model, { ...model.media, [change.side]: change.state });
     case "notice": {
       const others = model.notices.filter((notice) => notice.code !== change.notice.code);
       return { ...model, notices: [...others, { ...change.notice, id: change.id }].slice(-maxNotices) };
@@ -139,6 +139,12 @@ export function reduce(model: Model, change: Change, now: number): Model {
     default:
       return unreachable(change);
   }
+}
+
+function reduceMedia(model: Model, media: Model["media"]): Model {
+  const works = media.publish === "connected" && media.subscribe === "connected";
+  const notices = works ? model.notices.filter((notice) => notice.code !== "media-connection-failed") : model.notices;
+  return { ...model, media, notices };
 }
 
 function moveTo(model: Model, link: Link, now: number): Model {

@@ -45,6 +45,7 @@ export async function collectStats(
       framesDecrypted: own?.decrypted ?? 0,
       framesHeld: own?.held ?? 0,
       framesDropped: own?.dropped ?? 0,
+      framesRefused: own?.refused ?? 0,
       duplicates: own?.duplicates ?? 0,
       longestGapMs: own?.longestGapMs ?? 0,
       framesDecoded: received.framesDecoded ?? 0,

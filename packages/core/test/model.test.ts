@@ -179,6 +179,14 @@ test("the safety number comes in groups, with all its bits and the time of its c
   assert.equal(number?.previous, null);
 });
 
+test("the notice of failed media goes when both connections work", () => {
+  const notice = { code: "media-connection-failed", message: "m", advice: "a" } as const;
+  const failed = after(start(), { type: "media", side: "publish", state: "failed" }, { type: "notice", notice, id: 1 });
+  const half = after(failed, { type: "media", side: "publish", state: "connected" });
+  assert.equal(half.notices.length, 1);
+  assert.equal(after(half, { type: "media", side: "subscribe", state: "connected" }).notices.length, 0);
+});
+
 test("a notice replaces the one of the same kind and can be dismissed", () => {
   const notice = { code: "device-lost", message: "m", advice: "a" } as const;
   let model = after(start(), { type: "notice", notice, id: 1 }, { type: "notice", notice, id: 2 });

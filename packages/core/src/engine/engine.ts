@@ -38,6 +38,8 @@ export class Engine {
   #running: Running | null = null;
   #failed = false;
   #entered = false;
+  /** The server answered our hello on the present connection. */
+  #greeted = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #heldTimer: ReturnType<typeof setTimeout> | undefined;
   #announcement: Announcement | null = null;
@@ -62,7 +64,8 @@ export class Engine {
           this.#start(message.options).catch((error: unknown) => this.#fail(error));
           return;
         case "control":
-          this.#send(JSON.stringify(message.message));
+          // What was meant for a connection that is gone meanwhile would be a protocol error on the next one.
+          if (this.#greeted) this.#send(JSON.stringify(message.message));
           return;
         case "announce":
           this.#announcement = message.state;
@@ -130,6 +133,7 @@ export class Engine {
         }),
       handleClosed: (code, wasOpen, attempt) =>
         this.#guard(() => {
+          this.#greeted = false;
           if (wasOpen) session.disconnected();
           if (code === closeReplaced) socket.stop();
           this.#post({ type: "socket", status: "closed", attempt, code });
@@ -219,6 +223,7 @@ export class Engine {
     if (event === null) return;
     switch (event.type) {
       case "ready":
+        this.#greeted = true;
         running.socket.confirm();
         break;
       case "epoch": {
@@ -239,6 +244,7 @@ export class Engine {
         break;
       case "rejoining":
         this.#entered = false;
+        this.#greeted = false;
         break;
       case "error":
         if (event.fatal) running.socket.stop();

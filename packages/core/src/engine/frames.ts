@@ -192,7 +192,7 @@ export class FrameReceiver {
   #gap = false;
   #lastKeyFrameRequest = -Infinity;
   #lastDecrypted: number | null = null;
-  #counts = { decrypted: 0, held: 0, dropped: 0, duplicates: 0, keyFrameRequests: 0, longestGapMs: 0 };
+  #counts = { decrypted: 0, held: 0, dropped: 0, refused: 0, duplicates: 0, keyFrameRequests: 0, longestGapMs: 0 };
 
   constructor(
     session: WasmSession,
@@ -294,6 +294,11 @@ export class FrameReceiver {
         return "unknown-key";
       case code.replayed: // padding probes repeat whole frames
         this.#counts.duplicates += 1;
+        return "done";
+      case code.forged:
+      case code.malformed:
+        this.#counts.refused += 1;
+        this.#dropAfterGap();
         return "done";
       default:
         this.#dropAfterGap();

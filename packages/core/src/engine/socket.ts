@@ -4,6 +4,8 @@ const subprotocol = "satsuma.1";
 const connectTimeoutMs = 5000;
 const firstDelayMs = 200;
 const maxDelayMs = 5000;
+/** A connection that the server ends sooner did not help: the back-off goes on. */
+const lastingMs = 3000;
 
 export interface SocketListener {
   handleConnecting(attempt: number): void;
@@ -20,6 +22,7 @@ export class ReconnectingSocket {
   #socket: WebSocket | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #attempt = 0;
+  #confirmedAt: number | null = null;
   #stopped = false;
 
   constructor(url: string, listener: SocketListener) {
@@ -42,6 +45,8 @@ export class ReconnectingSocket {
       this.#socket = null;
       socket.close();
       const attempt = this.#attempt;
+      if (this.#confirmedAt !== null && performance.now() - this.#confirmedAt > lastingMs) this.#attempt = 0;
+      this.#confirmedAt = null;
       this.#scheduleReconnect();
       this.#listener.handleClosed(closeCode, open, attempt);
     };
@@ -75,9 +80,9 @@ export class ReconnectingSocket {
     if (!this.#stopped) this.#timer = setTimeout(() => this.connect(), delayMs);
   }
 
-  /** The server knows us: the next failure starts the back-off anew. Being open alone does not show that. */
+  /** The server knows us. If that lasts for a while, the next failure starts the back-off anew. */
   confirm(): void {
-    this.#attempt = 0;
+    this.#confirmedAt = performance.now();
   }
 
   /** The network came back: do not wait for the rest of the back-off. */
