@@ -100,6 +100,7 @@ build_web() {
   now=$(fingerprint packages package-lock.json)-$(sha256sum <"$root/$module" | cut -c1-16)
   if ! up_to_date web "$now" || [[ ! -f $root/packages/web/dist/index.html ]]; then
     step "Building the web page" build-web npm run --prefix "$root" --workspace packages/web build || return
+    step "Compressing the web page" compress-web node "$root/scripts/compress-page.mjs" "$root/packages/web/dist" || return
     mark web "$now"
   fi
 }

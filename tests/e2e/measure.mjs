@@ -39,9 +39,10 @@ try {
   let bytes = 0;
   for (const name of fs.readdirSync(page, { recursive: true })) {
     const file = path.join(page, String(name));
-    if (fs.statSync(file).isFile()) bytes += fs.statSync(file).size;
+    if (file.endsWith('.br') || !fs.statSync(file).isFile()) continue;
+    bytes += fs.statSync(fs.existsSync(`${file}.br`) ? `${file}.br` : file).size;
   }
-  console.log(`the built page, uncompressed: ${bytes} bytes`);
+  console.log(`the page as a browser downloads it: ${bytes} bytes`);
 } finally {
   await Promise.all([ada.dispose(), bo.dispose()]);
   await server.stop();
