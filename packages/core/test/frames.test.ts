@@ -1,7 +1,10 @@
+import "./globals.ts";
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { loudness } from "../src/capture.ts";
-import { epochBitsOf } from "../src/engine/frames.ts";
+import { epochBitsOf, type Frame, FrameBuffers, FrameReceiver } from "../src/engine/frames.ts";
+import { WasmModule, WasmSession } from "../src/engine/module.ts";
 import { parseTransformOptions } from "../src/messages.ts";
 import { outranWorker } from "../src/publish.ts";
 
@@ -45,4 +48,55 @@ test("the level meter goes from silence to loud", () => {
   assert.equal(loudness(new Float32Array(64).fill(1)), 1);
   const middle = loudness(new Float32Array(64).fill(0.02));
   assert.ok(middle > 0.3 && middle < 0.7);
+});
+
+// The real module in a session that has no group: every key is one that may still come.
+const compiled = await readFile(new URL("../../wasm/satsuma.wasm", import.meta.url)).catch(() => null);
+const skip = compiled === null ? "the module is not built" : false;
+
+async function keylessReceiver(): Promise<{ receiver: FrameReceiver; delivered: Frame[]; give: (now: number) => void }> {
+  assert.ok(compiled !== null);
+  const module = await WasmModule.instantiate(await WebAssembly.compile(new Uint8Array(compiled)));
+  const session = new WasmSession(module, { room: "test", secret: new Uint8Array(16), deviceSeed: new Uint8Array(32), name: "Ada" });
+  const receiver = new FrameReceiver(session, new FrameBuffers(module), { connection: 1, mid: "v0", kind: "video" }, () => undefined, () => undefined);
+  const delivered: Frame[] = [];
+  // X, one byte of key id, counter 0 (RFC 9605 s.4.3), behind the shell's byte; then anything.
+  const data = new Uint8Array(64).fill(7);
+  data.set([1, 0b1000_0000, 0x13]);
+  const give = (now: number): void => {
+    receiver.handleFrame({ data: data.slice().buffer } as unknown as Frame, now, (frame) => delivered.push(frame));
+  };
+  return { receiver, delivered, give };
+}
+
+test("a frame whose key is not there yet is held for a second and never delivered undecrypted", { skip }, async () => {
+  const { receiver, delivered, give } = await keylessReceiver();
+  give(1000);
+  assert.equal(receiver.deadline, 2000);
+  receiver.handleHeld(1999);
+  assert.equal(receiver.readCounts(1999, false).dropped, 0);
+  receiver.handleHeld(2000);
+  assert.equal(receiver.deadline, null);
+  const counts = receiver.readCounts(2000, false);
+  assert.deepEqual([counts.held, counts.dropped, counts.decrypted], [1, 1, 0]);
+  assert.equal(delivered.length, 0);
+});
+
+test("at most 64 frames are held; the oldest makes room", { skip }, async () => {
+  const { receiver, delivered, give } = await keylessReceiver();
+  for (let frame = 0; frame < 70; frame += 1) give(frame);
+  const counts = receiver.readCounts(70, false);
+  assert.deepEqual([counts.held, counts.dropped], [70, 6]);
+  assert.equal(receiver.deadline, 1006);
+  assert.equal(delivered.length, 0);
+});
+
+test("a closed receiver lets nothing through and holds nothing", { skip }, async () => {
+  const { receiver, delivered, give } = await keylessReceiver();
+  give(1);
+  receiver.close();
+  give(2);
+  receiver.handleHeld(5000);
+  assert.equal(receiver.deadline, null);
+  assert.equal(delivered.length, 0);
 });

@@ -1,3 +1,4 @@
+import "./globals.ts";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { decodeRoomSecret, makeRoomLink, newRoomName, newRoomSecret, parseRoomLink, parseRoomName } from "../src/link.ts";
