@@ -475,6 +475,7 @@ TEST_F(MediaGraphTest, ANackForWhatWasNeverSentOrBelongsToAnEarlierPublicationIs
   graph.set_active(now, a, {});
   graph.set_active(now, b, {Source::camera});
   send(b, sb.frame(true));
+  send(b, sb.frame(false)); // has the number that the lost one had in its own stream
   graph.handle_rtcp(now, c, Leg::subscribe, nack_for(slot.ssrc, {sequence}));
   EXPECT_TRUE(media().empty());
   EXPECT_EQ(graph.counters().retransmissions_missed, 3u);
