@@ -190,9 +190,11 @@ void MediaGraph::set_connected(TimePoint now, ParticipantIndex index, Leg leg, b
         if (p.publisher->publications[i]) send_key_frame_request(now, {index, static_cast<Source>(i)});
   }
   if (leg == Leg::subscribe && p.subscriber) {
+    // What it missed while it was away it would only ask for again and again.
+    const bool back = connected && !p.subscriber->connected;
     p.subscriber->connected = connected;
     for (Slot& slot : p.subscriber->slots) {
-      if (renewed) slot.restart();
+      if (renewed || back) slot.restart();
       if (connected && slot.state() == Slot::State::waiting) want_key_frame(now, *slot.publication(), true);
     }
   }

@@ -649,6 +649,24 @@ TEST_F(MediaGraphTest, SenderReportsOfASlotFollowThePublishersClock) {
   EXPECT_EQ(told->packets, 1u);
 }
 
+TEST_F(MediaGraphTest, ASubscriberThatComesBackBeginsWithAKeyFrameAndItsNumbersGoOn) {
+  const auto a = join(1), b = join(2);
+  graph.set_active(now, a, {Source::camera});
+  Sender sender{1010};
+  const auto before = send(a, sender.frame(true));
+  ASSERT_EQ(before.size(), 1u);
+  count_plis(a);
+  graph.set_connected(now, b, Leg::subscribe, false, false);
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(send(a, sender.frame(false)).empty());
+  now += 1s;
+  graph.set_connected(now, b, Leg::subscribe, true, false);
+  EXPECT_EQ(count_plis(a), 1);
+  EXPECT_TRUE(send(a, sender.frame(false)).empty());
+  const auto after = send(a, sender.frame(true));
+  ASSERT_EQ(after.size(), 1u);
+  EXPECT_EQ(after[0].packet.sequence, static_cast<std::uint16_t>(before[0].packet.sequence + 1));
+}
+
 TEST_F(MediaGraphTest, GarbageIsCountedAndChangesNothing) {
   const auto a = join(1), b = join(2);
   graph.set_active(now, a, {Source::camera});
