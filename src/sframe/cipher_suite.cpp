@@ -6,19 +6,27 @@
 namespace satsuma::sframe {
 
 namespace {
-constexpr std::size_t ctr_key_size = 16;
-constexpr std::size_t hmac_size = 32;
+// s.4.5.1: the AEAD key is a key for AES-CTR followed by one for HMAC that is as long as its hash.
+constexpr std::size_t ctr_key_size(std::size_t hash_size) { return hash_size / 2; }
+
+CipherSuiteParameters ctr_hmac(crypto::HashAlgorithm hash, std::size_t tag_size) {
+  const std::size_t hash_size = crypto::hash_size(hash);
+  return {hash, std::nullopt, ctr_key_size(hash_size) + hash_size, tag_size};
+}
 } // namespace
 
 CipherSuiteParameters parameters(CipherSuite suite) {
   using crypto::AeadAlgorithm;
   using crypto::HashAlgorithm;
   switch (suite) {
-    case CipherSuite::aes_128_ctr_hmac_sha256_80: return {HashAlgorithm::sha256, std::nullopt, ctr_key_size + hmac_size, 10};
-    case CipherSuite::aes_128_ctr_hmac_sha256_64: return {HashAlgorithm::sha256, std::nullopt, ctr_key_size + hmac_size, 8};
-    case CipherSuite::aes_128_ctr_hmac_sha256_32: return {HashAlgorithm::sha256, std::nullopt, ctr_key_size + hmac_size, 4};
+    case CipherSuite::aes_128_ctr_hmac_sha256_80: return ctr_hmac(HashAlgorithm::sha256, 10);
+    case CipherSuite::aes_128_ctr_hmac_sha256_64: return ctr_hmac(HashAlgorithm::sha256, 8);
+    case CipherSuite::aes_128_ctr_hmac_sha256_32: return ctr_hmac(HashAlgorithm::sha256, 4);
     case CipherSuite::aes_128_gcm_sha256_128: return {HashAlgorithm::sha256, AeadAlgorithm::aes_128_gcm, 16, 16};
     case CipherSuite::aes_256_gcm_sha512_128: return {HashAlgorithm::sha512, AeadAlgorithm::aes_256_gcm, 32, 16};
+    case CipherSuite::aes_256_ctr_hmac_sha512_80: return ctr_hmac(HashAlgorithm::sha512, 10);
+    case CipherSuite::aes_256_ctr_hmac_sha512_64: return ctr_hmac(HashAlgorithm::sha512, 8);
+    case CipherSuite::aes_256_ctr_hmac_sha512_32: return ctr_hmac(HashAlgorithm::sha512, 4);
     case CipherSuite::chacha20_poly1305_sha256_128: return {HashAlgorithm::sha256, AeadAlgorithm::chacha20_poly1305, 32, 16};
   }
   check_failed("a known SFrame cipher suite", __FILE__, __LINE__);
@@ -29,7 +37,8 @@ Aead::Aead(CipherSuite suite, ByteView key)
         const CipherSuiteParameters suite_parameters = parameters(suite);
         SATSUMA_CHECK(key.size() == suite_parameters.key_size);
         if (suite_parameters.aead) return crypto::AeadKey(*suite_parameters.aead, key);
-        return CtrHmac{crypto::AesCtrKey(key.first(ctr_key_size)), SecretBytes::copy_of(key.subspan(ctr_key_size))};
+        const std::size_t split = ctr_key_size(crypto::hash_size(suite_parameters.hash));
+        return CtrHmac{suite_parameters.hash, crypto::AesCtrKey(key.first(split)), SecretBytes::copy_of(key.subspan(split))};
       }()) {}
 
 MutableByteView Aead::seal(ByteView nonce, ByteView associated_data, ByteView plaintext, MutableByteView out) {
@@ -54,7 +63,7 @@ Result<MutableByteView> Aead::open(ByteView nonce, ByteView associated_data, Byt
   auto& keys = std::get<CtrHmac>(keys_);
   const ByteView body = ciphertext.first(ciphertext.size() - tag_size_);
   SATSUMA_CHECK(out.size() >= body.size());
-  std::array<std::uint8_t, hmac_size> tag;
+  std::array<std::uint8_t, crypto::max_hash_size> tag;
   compute_tag(keys, nonce, associated_data, body, MutableByteView(tag).first(tag_size_));
   if (!constant_time_equal(ByteView(tag).first(tag_size_), ciphertext.last(tag_size_))) return sframe_authentication_failed;
   std::array<std::uint8_t, 16> counter{};
@@ -69,8 +78,9 @@ void Aead::compute_tag(const CtrHmac& keys, ByteView nonce, ByteView associated_
   writer.u64(associated_data.size());
   writer.u64(ciphertext.size());
   writer.u64(tag_size_);
-  std::array<std::uint8_t, hmac_size> full;
-  crypto::hmac_into(crypto::HashAlgorithm::sha256, keys.authentication.view(), {lengths, nonce, associated_data, ciphertext}, full);
+  std::array<std::uint8_t, crypto::max_hash_size> full;
+  crypto::hmac_into(keys.hash, keys.authentication.view(), {lengths, nonce, associated_data, ciphertext},
+                    MutableByteView(full).first(crypto::hash_size(keys.hash)));
   std::memcpy(tag.data(), full.data(), tag.size());
 }
 

@@ -19,6 +19,9 @@ enum class CipherSuite : std::uint16_t {
   aes_128_ctr_hmac_sha256_32 = 3,
   aes_128_gcm_sha256_128 = 4,
   aes_256_gcm_sha512_128 = 5,
+  aes_256_ctr_hmac_sha512_80 = 6, // registered after the RFC, as are 7 and 8
+  aes_256_ctr_hmac_sha512_64 = 7,
+  aes_256_ctr_hmac_sha512_32 = 8,
   chacha20_poly1305_sha256_128 = 0xf003,
 };
 
@@ -26,7 +29,7 @@ inline constexpr ErrorCode sframe_authentication_failed{"sframe_authentication_f
 
 struct CipherSuiteParameters {
   crypto::HashAlgorithm hash;
-  std::optional<crypto::AeadAlgorithm> aead; ///< none: AES-CTR with HMAC (s.4.5.1)
+  std::optional<crypto::AeadAlgorithm> aead; ///< none: AES-CTR with HMAC under the suite's hash (s.4.5.1)
   std::size_t key_size;                      ///< AEAD.Nk
   std::size_t tag_size;                      ///< AEAD.Nt
 };
@@ -49,6 +52,7 @@ class Aead {
 
  private:
   struct CtrHmac { // s.4.5.1
+    crypto::HashAlgorithm hash;
     crypto::AesCtrKey encryption;
     SecretBytes authentication;
   };

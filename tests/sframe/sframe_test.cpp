@@ -9,7 +9,8 @@ namespace {
 
 constexpr CipherSuite suites[] = {
     CipherSuite::aes_128_ctr_hmac_sha256_80, CipherSuite::aes_128_ctr_hmac_sha256_64, CipherSuite::aes_128_ctr_hmac_sha256_32,
-    CipherSuite::aes_128_gcm_sha256_128,     CipherSuite::aes_256_gcm_sha512_128,     CipherSuite::chacha20_poly1305_sha256_128};
+    CipherSuite::aes_128_gcm_sha256_128,     CipherSuite::aes_256_gcm_sha512_128,     CipherSuite::aes_256_ctr_hmac_sha512_80,
+    CipherSuite::aes_256_ctr_hmac_sha512_64, CipherSuite::aes_256_ctr_hmac_sha512_32, CipherSuite::chacha20_poly1305_sha256_128};
 
 const Bytes base_key(32, 0x42);
 

@@ -55,6 +55,7 @@ struct VectorFile {
 
 extern const std::initializer_list<VectorFile> mls_files;
 extern const std::initializer_list<VectorFile> hpke_files;
+extern const std::initializer_list<VectorFile> sframe_files;
 
 /// The hex string in `object[key]`; empty when it is missing.
 Bytes hex(const Json& object, const char* key);
