@@ -11,7 +11,8 @@ import { mediaConnection } from "./peer.ts";
 import { outranWorker, PublishConnection } from "./publish.ts";
 import { SubscribeConnection } from "./subscribe.ts";
 
-const answerTimeoutMs = 8000;
+/** The server answers each request at once, if only to refuse it: silence means that the socket is dead. */
+const answerTimeoutMs = 6000;
 const retryDelayMs = 1000;
 /** ICE often mends itself within this time after "disconnected". */
 const interruptedPatienceMs = 2500;
@@ -21,6 +22,8 @@ export interface MediaSessionPort {
   readonly worker: Worker;
   readonly lateTransform: boolean;
   send(message: ClientControl): void;
+  /** The server does not answer. */
+  onSilence(): void;
   closeConnection(connection: number): void;
   onState(side: "publish" | "subscribe", state: MediaConnection): void;
   onSubscription(connection: number): void;
@@ -147,7 +150,7 @@ export class MediaSession {
     this.#restarting = this.#publish !== null;
     this.#publish ??= this.#newPublish();
     void this.#offerPublish(this.#publish, this.#nextRequest());
-    this.#publishTimer = setTimeout(() => this.#publishAnew(), answerTimeoutMs);
+    this.#publishTimer = setTimeout(() => this.#port.onSilence(), answerTimeoutMs);
   }
 
   #newPublish(): PublishConnection {
@@ -255,7 +258,7 @@ export class MediaSession {
     const id = this.#nextRequest();
     this.#subscribeRequest = id;
     this.#port.send({ type: "subscribe", id });
-    this.#subscribeTimer = setTimeout(() => this.#subscribeAnew(), answerTimeoutMs);
+    this.#subscribeTimer = setTimeout(() => this.#port.onSilence(), answerTimeoutMs);
   }
 
   async #handleOffer(revision: number, sdp: string): Promise<void> {

@@ -334,6 +334,7 @@ class EncryptedMeeting implements Meeting {
       worker: engine.worker,
       lateTransform: this.#debug.lateTransform,
       send: (message) => engine.post({ type: "control", message }),
+      onSilence: () => engine.post({ type: "reconnect" }),
       closeConnection: (connection) => engine.post({ type: "close-connection", connection }),
       onState: (side, state) => {
         this.#apply({ type: "media", side, state });

@@ -24,6 +24,8 @@ export type ToWorker =
   /** `restartGaps`: measure the longest gaps anew from now. */
   | { readonly type: "counts"; readonly request: number; readonly restartGaps: boolean }
   | { readonly type: "recordings"; readonly request: number }
+  /** The server does not answer on the present socket: make a new one. */
+  | { readonly type: "reconnect" }
   | { readonly type: "leave" };
 
 /** Which member's key decrypts what arrives on a slot; "the server says" does not occur here. */
@@ -90,7 +92,7 @@ export type FromWorker =
   | { readonly type: "recordings"; readonly request: number; readonly recordings: readonly EncoderRecording[] }
   | { readonly type: "failed"; readonly reason: string };
 
-const toWorkerTypes = ["start", "control", "announce", "close-connection", "counts", "recordings", "leave"] as const;
+const toWorkerTypes = ["start", "control", "announce", "close-connection", "counts", "recordings", "reconnect", "leave"] as const;
 const fromWorkerTypes = [
   "listening",
   "socket",

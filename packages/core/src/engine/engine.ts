@@ -80,6 +80,9 @@ export class Engine {
         case "recordings":
           this.#post({ type: "recordings", request: message.request, recordings: this.#recordings() });
           return;
+        case "reconnect":
+          this.#running?.socket.reconnectAfter(0);
+          return;
         case "leave":
           this.#leave();
           return;
@@ -90,7 +93,7 @@ export class Engine {
   }
 
   handleOnline(): void {
-    this.#running?.socket.hurry();
+    this.#guard(() => this.#running?.socket.renew());
   }
 
   handleTransform(transformer: Transformer, options: TransformOptions): void {

@@ -45,8 +45,7 @@ export class ReconnectingSocket {
       this.#socket = null;
       socket.close();
       const attempt = this.#attempt;
-      if (this.#confirmedAt !== null && performance.now() - this.#confirmedAt > lastingMs) this.#attempt = 0;
-      this.#confirmedAt = null;
+      this.#forgetFailuresIfLasting();
       this.#scheduleReconnect();
       this.#listener.handleClosed(closeCode, open, attempt);
     };
@@ -76,6 +75,7 @@ export class ReconnectingSocket {
     this.#socket = null;
     socket?.close(1000);
     clearTimeout(this.#timer);
+    this.#forgetFailuresIfLasting();
     if (socket !== null) this.#listener.handleClosed(1000, wasOpen, this.#attempt);
     if (!this.#stopped) this.#timer = setTimeout(() => this.connect(), delayMs);
   }
@@ -85,9 +85,9 @@ export class ReconnectingSocket {
     this.#confirmedAt = performance.now();
   }
 
-  /** The network came back: do not wait for the rest of the back-off. */
-  hurry(): void {
-    if (this.#socket === null && this.#timer !== undefined) this.connect();
+  /** The network came back: what was open may be dead without knowing it, and nothing is worth waiting for. */
+  renew(): void {
+    if (this.#socket !== null || this.#timer !== undefined) this.reconnectAfter(0);
   }
 
   /** For good; what was sent before is still delivered. */
@@ -97,6 +97,11 @@ export class ReconnectingSocket {
     const socket = this.#socket;
     this.#socket = null;
     socket?.close(1000);
+  }
+
+  #forgetFailuresIfLasting(): void {
+    if (this.#confirmedAt !== null && performance.now() - this.#confirmedAt > lastingMs) this.#attempt = 0;
+    this.#confirmedAt = null;
   }
 
   #scheduleReconnect(): void {
