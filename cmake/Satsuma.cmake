@@ -25,6 +25,7 @@ endfunction()
 function(satsuma_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPENDS;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
+  target_compile_options(${name} PRIVATE "$<$<NOT:$<CONFIG:Debug>>:-O1;-g1>") # compiled as often as run
   target_link_libraries(${name} PRIVATE satsuma_warnings GTest::gtest GTest::gtest_main)
   foreach(dependency IN LISTS ARG_DEPENDS)
     if(TARGET ${dependency} OR dependency MATCHES "::")
