@@ -1,4 +1,4 @@
-import type { LocalSource, Meeting, MeetingState, Participant, WaitingReason } from "@satsuma/core";
+import type { Connection, LocalSource, Meeting, MeetingState, Participant } from "@satsuma/core";
 import { Check, Link2, MonitorUp, MonitorX, PhoneOff, Users, X } from "lucide-react";
 import { useCallback, useEffect, useRef, useState, type JSX } from "react";
 import { Button, Tooltip, TooltipTrigger } from "react-aria-components";
@@ -66,7 +66,7 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
       <Banner state={state} />
       <div className="room-body">
         <main className="stage-area">
-          <Stage participants={participants} />
+          {participants.length === 0 ? <Entrance connection={connection} /> : <Stage participants={participants} />}
         </main>
         {listOpen && <Participants participants={participants} onClose={() => setListOpen(false)} />}
       </div>
@@ -203,13 +203,8 @@ function Banner({ state }: { readonly state: MeetingState }): JSX.Element | null
   switch (connection.status) {
     case "idle":
     case "connecting":
-      return (
-        <div className="banner" role="status">
-          <Spinner /> Connecting…
-        </div>
-      );
     case "waiting":
-      return <WaitingBanner reason={connection.reason} />;
+      return null;
     case "reconnecting":
       return (
         <div className="banner warning" role="status">
@@ -238,16 +233,21 @@ function Banner({ state }: { readonly state: MeetingState }): JSX.Element | null
   }
 }
 
-function WaitingBanner({ reason }: { readonly reason: WaitingReason | null }): JSX.Element {
+/** Before there is anybody to show: what we wait for, and what to do if it lasts. */
+function Entrance({ connection }: { readonly connection: Connection }): JSX.Element | null {
+  if (connection.status !== "connecting" && connection.status !== "idle" && connection.status !== "waiting") return null;
+  const reason = connection.status === "waiting" ? connection.reason : null;
   const refused = reason === "not-admitted" || reason === "no-secret";
   return (
-    <div className={refused ? "banner warning" : "banner"} role="status">
-      <Spinner />{" "}
-      {refused
-        ? "Nobody has let you in. The key in your link may not be the one of this room: ask for the link again."
-        : reason === "empty"
-          ? "Opening the room…"
-          : "The others let you in…"}
+    <div className="entrance" role="status">
+      <Spinner />
+      <h2>{connection.status !== "waiting" ? "Connecting…" : refused ? "Nobody has let you in yet" : reason === "empty" ? "Opening the room…" : "The others let you in…"}</h2>
+      {refused && (
+        <>
+          <p>If those inside have lost their connection, this settles by itself within half a minute.</p>
+          <p>If it does not, the key in your link is not the one of this room: ask for the link again, and open the whole of it.</p>
+        </>
+      )}
     </div>
   );
 }
