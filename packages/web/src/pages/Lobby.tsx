@@ -127,7 +127,7 @@ function DeviceProblem({ what, source }: { readonly what: string; readonly sourc
       <strong>
         {what}: {error.message}
       </strong>{" "}
-      {error.advice}
+      {error.advice} You can also join without.
     </p>
   );
 }
