@@ -190,8 +190,13 @@ void MeetingServer::handle(const delivery::Close& close) {
 }
 
 void MeetingServer::handle(const delivery::Joined& joined) {
+  Participant* const known = participant(joined.room, joined.incarnation);
+  if (known == nullptr) {
+    spdlog::warn("event=in_another_room connection={}", joined.connection);
+    return refuse(joined.connection, std::nullopt, "in_another_room", "This participant is in another room. Enter again.");
+  }
   http_->set_ready(joined.connection);
-  Participant& who = participant(joined.room, joined.incarnation);
+  Participant& who = *known;
   who.connection = joined.connection;
   who.departed = false;
   if (const auto found = connections_.find(joined.connection); found != connections_.end()) {
@@ -216,27 +221,28 @@ void MeetingServer::handle(const delivery::Joined& joined) {
 }
 
 void MeetingServer::handle(const delivery::MemberAdded& added) {
-  Participant& who = participant(added.room, added.incarnation);
-  who.member = true;
-  if (who.in_media) {
-    post(*shards_[who.shard], [id = added.incarnation](TimePoint now, sfu::Sfu& sfu) { static_cast<void>(sfu.set_member(now, id, true)); });
+  Participant* const who = participant(added.room, added.incarnation);
+  if (who == nullptr) return;
+  who->member = true;
+  if (who->in_media) {
+    post(*shards_[who->shard], [id = added.incarnation](TimePoint now, sfu::Sfu& sfu) { static_cast<void>(sfu.set_member(now, id, true)); });
   }
 }
 
 void MeetingServer::handle(const delivery::MemberRemoved& removed) {
-  const auto found = participants_.find(removed.incarnation);
-  if (found == participants_.end()) return;
-  found->second.member = false;
-  if (found->second.in_media) {
-    post(*shards_[found->second.shard], [id = removed.incarnation](TimePoint now, sfu::Sfu& sfu) { static_cast<void>(sfu.set_member(now, id, false)); });
+  Participant* const who = find_participant(removed.room, removed.incarnation);
+  if (who == nullptr) return;
+  who->member = false;
+  if (who->in_media) {
+    post(*shards_[who->shard], [id = removed.incarnation](TimePoint now, sfu::Sfu& sfu) { static_cast<void>(sfu.set_member(now, id, false)); });
   }
   drop_if_over(removed.incarnation);
 }
 
 void MeetingServer::handle(const delivery::Departed& departed) {
-  const auto found = participants_.find(departed.incarnation);
-  if (found == participants_.end()) return;
-  Participant& who = found->second;
+  Participant* const known = find_participant(departed.room, departed.incarnation);
+  if (known == nullptr) return;
+  Participant& who = *known;
   who.departed = true;
   if (who.in_media) {
     who.in_media = false;
@@ -246,10 +252,18 @@ void MeetingServer::handle(const delivery::Departed& departed) {
   drop_if_over(departed.incarnation);
 }
 
-MeetingServer::Participant& MeetingServer::participant(const std::string& room, const IncarnationId& who) {
+MeetingServer::Participant* MeetingServer::participant(const std::string& room, const IncarnationId& who) {
   const auto [found, inserted] = participants_.try_emplace(who);
-  if (inserted) found->second.shard = shard_of(room);
-  return found->second;
+  if (inserted) {
+    found->second.room = room;
+    found->second.shard = shard_of(room);
+  }
+  return found->second.room == room ? &found->second : nullptr;
+}
+
+MeetingServer::Participant* MeetingServer::find_participant(const std::string& room, const IncarnationId& who) {
+  const auto found = participants_.find(who);
+  return found != participants_.end() && found->second.room == room ? &found->second : nullptr;
 }
 
 void MeetingServer::drop_if_over(const IncarnationId& who) {
@@ -348,8 +362,9 @@ std::string MeetingServer::metrics() {
   std::vector<std::future<Sum>> answers;
   for (const auto& shard : shards_) {
     auto promise = std::make_shared<std::promise<Sum>>();
-    answers.push_back(promise->get_future());
-    post(*shard, [promise](TimePoint, sfu::Sfu& sfu) { promise->set_value({sfu.counters(), sfu.room_count(), sfu.participant_count()}); });
+    auto answer = promise->get_future();
+    const bool asked = post(*shard, [promise](TimePoint, sfu::Sfu& sfu) { promise->set_value({sfu.counters(), sfu.room_count(), sfu.participant_count()}); });
+    if (asked) answers.push_back(std::move(answer)); // otherwise its promise is broken, and get() would throw
   }
   std::vector<Sum> sums;
   for (auto& answer : answers) {

@@ -52,6 +52,7 @@ class MeetingServer final : public io::HttpServer::Handler {
   };
   /// An incarnation that is in some roster, or present, or both.
   struct Participant {
+    std::string room; ///< whose it is: what is said of it in other rooms does not count
     std::size_t shard = 0;
     io::ConnectionId connection = 0; ///< 0: its WebSocket is away
     bool member = false;
@@ -74,7 +75,10 @@ class MeetingServer final : public io::HttpServer::Handler {
   void handle_media(sfu::Output output);
   void handle_control(io::ConnectionId id, const IncarnationId& who, MediaShard& shard, signaling::ClientControl message);
 
-  Participant& participant(const std::string& room, const IncarnationId& who);
+  /// Made if there is none. Null when it belongs to another room: key packages are public, so anybody can bring one to a second room.
+  Participant* participant(const std::string& room, const IncarnationId& who);
+  /// The same without making one.
+  Participant* find_participant(const std::string& room, const IncarnationId& who);
   void drop_if_over(const IncarnationId& who);
   std::size_t shard_of(const std::string& room) const;
   bool take_control_token(Connection& connection);

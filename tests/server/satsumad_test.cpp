@@ -285,6 +285,33 @@ TEST_F(SatsumadTest, TooManyControlRequestsClose) {
   EXPECT_EQ(message->close_code(), 4429);
 }
 
+// Everybody who waits in a room sees the key packages of those who come.
+TEST_F(SatsumadTest, AKeyPackageBroughtToAnotherRoomTakesNobodysPlace) {
+  start({"--grace-ms", "100"});
+  Person ada(1);
+  SocketClient client(port_);
+  ASSERT_EQ(client.upgrade()->status, 101);
+  client.send_binary(ada.hello("room"));
+  next_as<signaling::Ready>(client);
+  next_as<signaling::Entry>(client);
+  {
+    ada.resume_key.fill(9); // the thief does not know hers
+    SocketClient thief(port_);
+    ASSERT_EQ(thief.upgrade()->status, 101);
+    thief.send_binary(ada.hello("elsewhere"));
+    next_as<signaling::Ready>(thief);
+    const auto error = thief.read_message();
+    ASSERT_TRUE(error);
+    EXPECT_NE(error->payload.find("\"in_another_room\""), std::string::npos) << error->payload;
+    EXPECT_EQ(thief.read_message()->close_code(), 4400);
+  }
+  std::this_thread::sleep_for(500ms); // long enough for the departure from the other room
+  client.send_text(R"({"type":"subscribe","id":1})");
+  const auto offer = client.read_message();
+  ASSERT_TRUE(offer);
+  EXPECT_NE(offer->payload.find("\"type\":\"offer\""), std::string::npos) << offer->payload;
+}
+
 TEST_F(SatsumadTest, RoomsOutliveAKillAndPeopleGoOnWhereTheyWere) {
   start();
   Person ada(1), bo(2);
