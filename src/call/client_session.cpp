@@ -363,7 +363,7 @@ ClientSession::Outcome ClientSession::check_policy(const mls::CommitEffects& eff
   if (!effects.committer || effects.joined_by_external_commit || !effects.all_proposals_by_value) return refused;
   if (effects.extensions_changed || !effects.psks.empty() || effects.reinit || effects.external_init) return refused;
   const RosterEntry* committer = roster_.at_leaf(effects.committer->value);
-  if (committer == nullptr || committer->who != who) return refused;
+  if (committer == nullptr || committer->who != who || committer_->is_gone(who)) return refused;
   for (const mls::AddedMember& added : effects.added) {
     const auto asked = joins_.find(incarnation_of(added.key_package.leaf_node.signature_key));
     if (asked == joins_.end() || !asked->second.profile || asked->second.key_package != added.key_package) return refused;

@@ -147,6 +147,13 @@ TEST_F(Conspiracy, AddOfSomeoneWhoLeftBeforeIsRefused) {
   EXPECT_EQ(rejoining(), RejoinReason::cannot_process);
 }
 
+TEST_F(Conspiracy, CommitOfSomeoneWhoLeftBeforeIsRefused) {
+  let_ada_in();
+  entry(signaling::GoneEntry{rogue.who, signaling::GoneCause::goodbye});
+  commit({});
+  EXPECT_EQ(rejoining(), RejoinReason::cannot_process);
+}
+
 TEST_F(Conspiracy, RemovalOfSomeoneWhoDidNotLeaveIsRefused) {
   let_ada_in();
   const Stranger bo(1, "Bo", random);
