@@ -5,13 +5,11 @@ export interface DebugOptions {
   readonly enabled: boolean;
   /** `video=320x180`: the size of the camera's picture. */
   readonly videoSize: VideoSize | null;
-  /** `late-transform=1`: attach the senders' transforms 2 s too late, to see that nothing leaves meanwhile. */
-  readonly lateTransform: boolean;
   /** `record=1`: keep parts of what the encoders made, to look for them at the server. */
   readonly recordEncoderOutput: boolean;
 }
 
-const none: DebugOptions = { enabled: false, videoSize: null, lateTransform: false, recordEncoderOutput: false };
+const none: DebugOptions = { enabled: false, videoSize: null, recordEncoderOutput: false };
 
 export function debugOptions(search: string = globalThis.location.search): DebugOptions {
   const parameters = new URLSearchParams(search);
@@ -20,7 +18,6 @@ export function debugOptions(search: string = globalThis.location.search): Debug
   return {
     enabled: true,
     videoSize: width === undefined || height === undefined ? null : { width: Number(width), height: Number(height) },
-    lateTransform: parameters.get("late-transform") === "1",
     recordEncoderOutput: parameters.get("record") === "1",
   };
 }

@@ -20,7 +20,6 @@ const connectPatienceMs = 10_000;
 
 export interface MediaSessionPort {
   readonly worker: Worker;
-  readonly lateTransform: boolean;
   send(message: ClientControl): void;
   /** The server does not answer. */
   onSilence(): void;
@@ -154,7 +153,7 @@ export class MediaSession {
   }
 
   #newPublish(): PublishConnection {
-    const connection = new PublishConnection(this.#port.worker, this.#port.lateTransform, (state) => {
+    const connection = new PublishConnection(this.#port.worker, (state) => {
       if (connection === this.#publish) this.#watchPublish(state);
     });
     this.#port.onNewPublication();

@@ -332,7 +332,6 @@ class EncryptedMeeting implements Meeting {
   #newMediaSession(engine: EngineClient): MediaSession {
     return new MediaSession({
       worker: engine.worker,
-      lateTransform: this.#debug.lateTransform,
       send: (message) => engine.post({ type: "control", message }),
       onSilence: () => engine.post({ type: "reconnect" }),
       closeConnection: (connection) => engine.post({ type: "close-connection", connection }),

@@ -53,6 +53,19 @@ export function restrictCodecs(transceiver: RTCRtpTransceiver, kind: "audio" | "
   transceiver.setCodecPreferences(codecs);
 }
 
+/** What may stand in the clear beside an encrypted frame: not how loud it is, nor whether somebody speaks. */
+const allowedExtensions: readonly string[] = [
+  "urn:ietf:params:rtp-hdrext:sdes:mid",
+  "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
+];
+
+/** The server's answer without header extensions that it has no business asking for; the browser then does not send them. */
+export function withAllowedExtensions(sdp: string): string {
+  const lines = sdp.split(/[\r\n]+/).filter((line) => line !== "");
+  const allowed = lines.filter((line) => !/^a=extmap:/i.test(line) || allowedExtensions.includes(line.split(/\s+/)[1] ?? ""));
+  return allowed.map((line) => `${line}\r\n`).join("");
+}
+
 /** The value of the first line with that prefix. */
 export function sdpLine(sdp: string, prefix: string): string | null {
   const line = sdp.split(/\r?\n/).find((candidate) => candidate.startsWith(prefix));

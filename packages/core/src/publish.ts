@@ -5,10 +5,9 @@
 import type { Source } from "./api.ts";
 import { mediaKind, sources } from "./ids.ts";
 import type { TransformOptions } from "./messages.ts";
-import { newPeerConnection, nextConnectionNumber, restrictCodecs, sdpLine } from "./peer.ts";
+import { newPeerConnection, nextConnectionNumber, restrictCodecs, sdpLine, withAllowedExtensions } from "./peer.ts";
 
 const maxBitrate: Readonly<Record<Source, number>> = { microphone: 48_000, camera: 1_200_000, screen: 2_500_000 };
-const lateTransformMs = 2000;
 
 export class PublishConnection {
   readonly number = nextConnectionNumber();
@@ -16,8 +15,8 @@ export class PublishConnection {
   readonly #senders: ReadonlyMap<Source, RTCRtpSender>;
   readonly #stopped = new Set<Source>();
 
-  constructor(worker: Worker, lateTransform: boolean, onState: (state: RTCPeerConnectionState) => void) {
-    this.#senders = new Map(sources.map((source) => [source, this.#addSender(worker, source, lateTransform)]));
+  constructor(worker: Worker, onState: (state: RTCPeerConnectionState) => void) {
+    this.#senders = new Map(sources.map((source) => [source, this.#addSender(worker, source)]));
     this.#connection.onconnectionstatechange = () => onState(this.#connection.connectionState);
   }
 
@@ -40,7 +39,7 @@ export class PublishConnection {
   }
 
   async accept(sdp: string): Promise<void> {
-    await this.#connection.setRemoteDescription({ type: "answer", sdp });
+    await this.#connection.setRemoteDescription({ type: "answer", sdp: withAllowedExtensions(sdp) });
   }
 
   async setTrack(source: Source, track: MediaStreamTrack | null): Promise<void> {
@@ -72,17 +71,13 @@ export class PublishConnection {
     this.#connection.close();
   }
 
-  #addSender(worker: Worker, source: Source, lateTransform: boolean): RTCRtpSender {
+  #addSender(worker: Worker, source: Source): RTCRtpSender {
     const transceiver = this.#connection.addTransceiver(mediaKind(source), {
       direction: "sendonly",
       sendEncodings: [{ maxBitrate: maxBitrate[source] }],
     });
     const options: TransformOptions = { role: "sender", connection: this.number, source };
-    const attach = (): void => {
-      transceiver.sender.transform = new RTCRtpScriptTransform(worker, options);
-    };
-    if (lateTransform) setTimeout(attach, lateTransformMs);
-    else attach();
+    transceiver.sender.transform = new RTCRtpScriptTransform(worker, options);
     restrictCodecs(transceiver, mediaKind(source));
     return transceiver.sender;
   }

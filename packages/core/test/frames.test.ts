@@ -6,6 +6,7 @@ import { loudness } from "../src/capture.ts";
 import { epochBitsOf, type Frame, FrameBuffers, FrameReceiver } from "../src/engine/frames.ts";
 import { WasmModule, WasmSession } from "../src/engine/module.ts";
 import { parseTransformOptions } from "../src/messages.ts";
+import { withAllowedExtensions } from "../src/peer.ts";
 import { outranWorker } from "../src/publish.ts";
 
 const bytes = (...values: readonly number[]): ArrayBuffer => new Uint8Array(values).buffer;
@@ -35,6 +36,16 @@ test("the watchdog compares frames for video and packets for audio", () => {
   assert.equal(outranWorker("microphone", outbound(0, 51), 50), true);
 });
 
+test("an answer gets no header extension that tells about the sound", () => {
+  const mid = "a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid\r\n";
+  const congestion = "a=extmap:3/sendrecv http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n";
+  const level = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
+  const wanted = `v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n${mid}${congestion}a=mid:0\r\n`;
+  assert.equal(withAllowedExtensions(wanted), wanted);
+  const asked = wanted.replace("a=mid:0", `a=extmap:1 ${level}\r\na=extmap:2 ${level} vad=on\na=extmap:5 urn:ietf:params:rtp-hdrext:encrypt ${level}\r\na=mid:0`);
+  assert.equal(withAllowedExtensions(asked), wanted);
+});
+
 test("a transform is made only with a purpose that is written down", () => {
   assert.deepEqual(parseTransformOptions({ role: "sender", connection: 1, source: "camera" }), { role: "sender", connection: 1, source: "camera" });
   assert.deepEqual(parseTransformOptions({ role: "receiver", connection: 1, mid: "v0", kind: "video" }), { role: "receiver", connection: 1, mid: "v0", kind: "video" });
@@ -58,7 +69,7 @@ async function keylessReceiver(): Promise<{ receiver: FrameReceiver; delivered: 
   assert.ok(compiled !== null);
   const module = await WasmModule.instantiate(await WebAssembly.compile(new Uint8Array(compiled)));
   const session = new WasmSession(module, { room: "test", secret: new Uint8Array(16), deviceSeed: new Uint8Array(32), name: "Ada" });
-  const receiver = new FrameReceiver(session, new FrameBuffers(module), { connection: 1, mid: "v0", kind: "video" }, () => undefined, () => undefined);
+  const receiver = new FrameReceiver(session, new FrameBuffers(module), { connection: 1, mid: "v0", kind: "video" }, () => undefined, () => true);
   const delivered: Frame[] = [];
   // X, one byte of key id, counter 0 (RFC 9605 s.4.3), behind the shell's byte; then anything.
   const data = new Uint8Array(64).fill(7);

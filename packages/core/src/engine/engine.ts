@@ -16,6 +16,8 @@ import { ReconnectingSocket } from "./socket.ts";
 /** After a message that we cannot read. */
 const unreadableDelayMs = 2000;
 const closeReplaced = 4409;
+/** docs/protocol.md, bounds. */
+const maxSocketFrameBytes = 64 * 1024;
 const epochBitsCount = 16;
 
 /** The part of RTCRtpScriptTransformer that we use; TypeScript's DOM library does not know it in workers. */
@@ -145,6 +147,11 @@ export class Engine {
       handleBinary: (bytes) =>
         this.#guard(() => {
           this.#socketFrames.received += 1;
+          // The module would have to make room for it first, and might have none.
+          if (bytes.length > maxSocketFrameBytes) {
+            socket.reconnectAfter(unreadableDelayMs);
+            return;
+          }
           session.frame(bytes);
           this.#pump();
         }),
@@ -329,18 +336,20 @@ export class Engine {
     };
   }
 
-  #handleDecrypted(receiver: FrameReceiver, origin: Origin, kind: "audio" | "video"): void {
-    const identity = `${origin.epochBits}/${origin.leaf}/${origin.context}`;
-    if (this.#receivers.get(receiver) === identity) return;
-    this.#receivers.set(receiver, identity);
+  /** False if the frame can be shown under nobody. */
+  #handleDecrypted(receiver: FrameReceiver, origin: Origin, kind: "audio" | "video"): boolean {
     const source = sourceOf(origin.context);
     const incarnation = this.#rosters.get(origin.epochBits)?.get(origin.leaf);
-    if (incarnation === undefined || source === null || mediaKind(source) !== kind) return;
+    if (incarnation === undefined || source === null || mediaKind(source) !== kind) return false;
+    const identity = `${incarnation}/${source}`;
+    if (this.#receivers.get(receiver) === identity) return true;
+    this.#receivers.set(receiver, identity);
     const { connection, mid } = receiver;
     this.#post({ type: "proof", proof: { connection, mid, incarnation, leaf: origin.leaf, source } });
-    if (this.#decrypting) return;
+    if (this.#decrypting) return true;
     this.#decrypting = true;
     this.#post({ type: "decrypting", at: performance.timeOrigin + performance.now() });
+    return true;
   }
 
   #retryHeld(): void {

@@ -185,7 +185,7 @@ export class FrameReceiver {
   readonly #buffers: FrameBuffers;
   readonly #handle: number;
   readonly #requestKeyFrame: () => void;
-  readonly #onDecrypted: (receiver: FrameReceiver, origin: Origin) => void;
+  readonly #onDecrypted: (receiver: FrameReceiver, origin: Origin) => boolean;
   #open = true;
   #held: HeldFrame[] = [];
   #deliver: FrameSink | null = null;
@@ -199,7 +199,8 @@ export class FrameReceiver {
     buffers: FrameBuffers,
     slot: { readonly connection: number; readonly mid: string; readonly kind: "audio" | "video" },
     requestKeyFrame: () => void,
-    onDecrypted: (receiver: FrameReceiver, origin: Origin) => void,
+    /** False refuses the frame: nobody is known who could have sent it here. */
+    onDecrypted: (receiver: FrameReceiver, origin: Origin) => boolean,
   ) {
     this.connection = slot.connection;
     this.mid = slot.mid;
@@ -278,10 +279,14 @@ export class FrameReceiver {
       context: this.#module.call.satsuma_receiver_last_context(this.#handle),
       epochBits,
     };
+    if (!this.#onDecrypted(this, origin)) {
+      this.#counts.refused += 1;
+      this.#dropAfterGap();
+      return "done";
+    }
     this.#noteGap(now);
     this.#lastDecrypted = now;
     this.#counts.decrypted += 1;
-    this.#onDecrypted(this, origin);
     frame.data = result;
     deliver(frame);
     if (this.#media === "video") this.#mendGap(now);
