@@ -97,6 +97,8 @@ class Stream {
       return socket_.async_wait(reason == SSL_ERROR_WANT_READ ? Socket::wait_read : Socket::wait_write,
                                 [this, handler = std::move(handler)](error_code error) mutable {
                                   if (error) return handler(error);
+                                  // Closed while this waited its turn: the descriptor's number may be another connection's by now.
+                                  if (!socket_.is_open()) return handler(asio::error::bad_descriptor);
                                   async_handshake(std::move(handler));
                                 });
     }
@@ -395,7 +397,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
     const HttpLimits& limits = server_.options.limits;
     if (bytes.size() > limits.send_queue - queued_bytes_) {
       // The peer does not read. What waits is of no use any more; the close frame is tried, the timer ends it.
-      if (queue_.size() > 1) queue_.erase(queue_.begin() + 1, queue_.end());
+      if (queue_.size() > 1) {
+        queue_.erase(queue_.begin() + 1, queue_.end());
+        queued_bytes_ = queue_.front().bytes.size();
+      }
       ++server_.statistics.closed_too_large;
       return close(static_cast<std::uint16_t>(CloseCode::too_large), "you read too slowly; connect again");
     }
@@ -743,9 +748,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
     if (error) return finish();
     if (finished_) return;
     ++server_.statistics.messages_out;
+    queued_bytes_ -= queue_.front().bytes.size();
     queue_.pop_front();
-    queued_bytes_ = 0;
-    for (const Outgoing& waiting : queue_) queued_bytes_ += waiting.bytes.size();
     if (!queue_.empty()) return write_next();
     if (closing_) send_close();
   }
