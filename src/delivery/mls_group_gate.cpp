@@ -59,15 +59,15 @@ Result<IncarnationId> MlsGroupGate::identify(ByteView key_package) const {
 Result<IncarnationId> MlsGroupGate::check_genesis(ByteView group_info) {
   discard();
   SATSUMA_TRY(const auto parsed, mls::MLSMessage::decode_as<mls::GroupInfo>(group_info));
-  // RFC 9420 s.11: a new group has one member, is in epoch 0, and its confirmed transcript hash is empty. Looked at before any
-  // signature is: a tree that fills the frame has hundreds.
+  // RFC 9420 s.11: a new group has one member and no place for others, is in epoch 0, and its confirmed transcript hash is empty.
+  // Looked at before any signature and hash is: a tree that fills the frame has hundreds of members, or thousands of blanks.
   const auto* tree = mls::find_extension(parsed.extensions, mls::extension_type::ratchet_tree);
   if (tree == nullptr || parsed.group_context.epoch != 0 || !parsed.group_context.confirmed_transcript_hash.empty()) {
     return gate_genesis_invalid;
   }
   SATSUMA_TRY_VOID(mls::require_suite(parsed.group_context.cipher_suite));
   SATSUMA_TRY(const auto claimed, mls::RatchetTree::parse(parsed.group_context.cipher_suite, tree->data));
-  if (claimed.member_count() != 1) return gate_genesis_invalid;
+  if (claimed.leaf_count().value != 1 || claimed.member_count() != 1) return gate_genesis_invalid;
   SATSUMA_TRY(auto group, mls::PublicGroup::from_group_info(parsed));
   const auto members = group.members();
   SATSUMA_CHECK(members.size() == 1);
