@@ -149,6 +149,11 @@ UdpSocket::Sent UdpSocket::send(std::span<const Datagram> datagrams) {
   Buffers& b = *buffers_;
   Sent sent;
   std::array<std::size_t, send_batch_size> run_sizes{};
+  std::size_t singly = 0; // so many of the next ones the kernel did not want to cut apart
+  const auto advance = [&](std::size_t count) {
+    datagrams = datagrams.subspan(count);
+    singly -= std::min(singly, count);
+  };
   while (!datagrams.empty()) {
     // Messages of one call: runs of datagrams that the kernel can cut apart again.
     std::size_t messages = 0;
@@ -162,7 +167,7 @@ UdpSocket::Sent UdpSocket::send(std::span<const Datagram> datagrams) {
       const std::size_t first_part = parts;
       while (next + run < datagrams.size()) {
         const Datagram& datagram = datagrams[next + run];
-        if (run > 0 && (!segmentation_ || run == max_segments || datagram.remote != first.remote || datagram.bytes.size() > segment ||
+        if (run > 0 && (!segmentation_ || next < singly || run == max_segments || datagram.remote != first.remote || datagram.bytes.size() > segment ||
                         datagram.bytes.empty() || bytes + datagram.bytes.size() > max_run_bytes)) {
           break;
         }
@@ -200,18 +205,20 @@ UdpSocket::Sent UdpSocket::send(std::span<const Datagram> datagrams) {
         return sent;
       }
       if (run_sizes[0] > 1 && (errno == EINVAL || errno == EIO || errno == EOPNOTSUPP || errno == ENOPROTOOPT || errno == EMSGSIZE)) {
-        // The interface cannot (EIO), or segments exceed its MTU (EINVAL): singly each has its own fate.
-        segmentation_ = false;
+        // Segments exceed the path's MTU (EINVAL, EMSGSIZE): that is one peer's affair, and singly each has its own fate. Otherwise the
+        // interface cannot (EIO).
+        if (errno == EINVAL || errno == EMSGSIZE) singly = run_sizes[0];
+        else segmentation_ = false;
         continue;
       }
       // The first message alone was refused: its destination cannot be reached, for now.
       sent.dropped += run_sizes[0];
-      datagrams = datagrams.subspan(run_sizes[0]);
+      advance(run_sizes[0]);
       continue;
     }
     for (std::size_t i = 0; i < static_cast<std::size_t>(result); ++i) {
       sent.datagrams += run_sizes[i];
-      datagrams = datagrams.subspan(run_sizes[i]);
+      advance(run_sizes[i]);
     }
     if (result == 0) return sent; // does not happen; would loop for ever
   }
