@@ -1,6 +1,8 @@
 #include "crypto/kem.h"
 
+#include <algorithm>
 #include <array>
+#include <string_view>
 
 #include "crypto/labeled_kdf.h"
 #include "crypto/pkey.h"
@@ -59,6 +61,33 @@ SecretBytes extract_and_expand(KemAlgorithm kem, ByteView dh, ByteView encapsula
   return internal::labeled_expand(hash, id, prk.view(), "shared_secret", kem_context, hash_size(hash));
 }
 
+// Coordinates of small order, and their other spellings: with them every shared secret is zero (RFC 7748 s.6, s.7). Whoever put one
+// into a tree would keep everybody else from encrypting to it, and so from committing.
+constexpr std::string_view small_order_x25519[] = {
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+    "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+};
+constexpr std::string_view small_order_x448[] = {
+    "0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000",
+    "fefffffffffffffffffffffffffffffffffffffffffffffffffffffffeffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    "fffffffffffffffffffffffffffffffffffffffffffffffffffffffffeffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    "00000000000000000000000000000000000000000000000000000000ffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+};
+
+bool has_small_order(KemAlgorithm kem, ByteView public_key) {
+  if (kem == KemAlgorithm::x448) return std::ranges::find(small_order_x448, to_hex(public_key)) != std::end(small_order_x448);
+  if (kem != KemAlgorithm::x25519) return false; // the curves of NIST have none but infinity, which has no spelling here
+  Bytes coordinate = to_bytes(public_key);
+  coordinate.back() &= 0x7f; // which X25519 ignores
+  return std::ranges::find(small_order_x25519, to_hex(coordinate)) != std::end(small_order_x25519);
+}
+
 } // namespace
 
 HashAlgorithm kem_hash(KemAlgorithm kem) { return row(kem).hash; }
@@ -104,7 +133,7 @@ Result<KemKeyPair> kem_key_pair_from_private(KemAlgorithm kem, ByteView private_
 }
 
 Result<void> kem_check_public_key(KemAlgorithm kem, ByteView public_key) {
-  if (load_public(row(kem), public_key) == nullptr) return kem_key_invalid;
+  if (load_public(row(kem), public_key) == nullptr || has_small_order(kem, public_key)) return kem_key_invalid;
   return {};
 }
 

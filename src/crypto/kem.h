@@ -38,7 +38,7 @@ KemKeyPair kem_derive_key_pair(KemAlgorithm kem, ByteView input_key);
 KemKeyPair kem_generate_key_pair(KemAlgorithm kem, RandomSource& random);
 /// kem_key_invalid when the private key is none. Computes the public one. A NIST scalar may come without its leading zeros.
 Result<KemKeyPair> kem_key_pair_from_private(KemAlgorithm kem, ByteView private_key);
-/// Whether the bytes are a public key: right size, and on the curve.
+/// Whether the bytes are a public key: right size, on the curve, and not of small order.
 Result<void> kem_check_public_key(KemAlgorithm kem, ByteView public_key);
 
 /// The ephemeral key is kem_generate_key_pair(random). kem_key_invalid for a bad public key and for an all-zero result.

@@ -97,8 +97,41 @@ TEST_P(EveryKem, PublicKeysThatAreNoneAreRefused) {
   EXPECT_FALSE(kem_check_public_key(GetParam(), {}));
   EXPECT_FALSE(kem_check_public_key(GetParam(), ByteView(keys.public_key).first(keys.public_key.size() - 1)));
   // All zeros is no point of the NIST curves, and a point of small order on the others: no secret comes of it.
+  EXPECT_FALSE(kem_check_public_key(GetParam(), Bytes(keys.public_key.size())));
   EXPECT_FALSE(kem_encapsulate(GetParam(), Bytes(keys.public_key.size()), random));
   EXPECT_FALSE(kem_decapsulate(GetParam(), Bytes(keys.public_key.size()), keys.private_key.view(), keys.public_key));
+}
+
+TEST(Kem, APointOfSmallOrderIsRefused) {
+  CountingRandom random;
+  const auto refused = [&random](KemAlgorithm kem, std::string_view hex) {
+    const Bytes point = from_hex(hex).value();
+    EXPECT_FALSE(kem_encapsulate(kem, point, random)) << hex; // what the check is for
+    EXPECT_FALSE(kem_check_public_key(kem, point)) << hex;
+  };
+  for (const std::string_view hex : {
+           "0000000000000000000000000000000000000000000000000000000000000000",
+           "0100000000000000000000000000000000000000000000000000000000000000",
+           "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+           "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+           "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+           "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+           "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+           "0100000000000000000000000000000000000000000000000000000000000080",
+           "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+           "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b880",
+       }) {
+    refused(KemAlgorithm::x25519, hex);
+  }
+  for (const std::string_view hex : {
+           "0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000",
+           "0100000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000",
+           "fefffffffffffffffffffffffffffffffffffffffffffffffffffffffeffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+           "fffffffffffffffffffffffffffffffffffffffffffffffffffffffffeffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+           "00000000000000000000000000000000000000000000000000000000ffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+       }) {
+    refused(KemAlgorithm::x448, hex);
+  }
 }
 
 TEST(Kem, APointOffTheCurveIsRefused) {
