@@ -9,14 +9,15 @@ namespace satsuma::call {
 
 namespace {
 
+constexpr auto suite = mls::CipherSuite::x25519_chacha20poly1305_sha256_ed25519;
 constexpr std::string_view exporter_label = "SFrame 1.0 Base Key";
 constexpr std::size_t exporter_size = 32;
 constexpr std::size_t group_id_size = 16;
 
-// Clocks of two devices may differ a lot, and someone may wait long to be let in. Freshness does not hang on it: a key package
-// counts only through its join entry, and each incarnation has its own.
+// Clocks of two devices may differ a lot, and someone may wait long to be let in. It bounds for how long a server can bring an old key
+// package into the room again, to show somebody who is not there.
 constexpr UnixSeconds lifetime_before = 24 * 3600;
-constexpr UnixSeconds lifetime_after = 30 * 24 * 3600;
+constexpr UnixSeconds lifetime_after = 2 * 24 * 3600;
 
 constexpr auto least_rejoin_delay = std::chrono::milliseconds(250);
 constexpr Duration greatest_rejoin_delay = std::chrono::seconds(30);
@@ -60,7 +61,6 @@ Result<ClientSession> ClientSession::create(SessionConfig config, TimePoint now,
 }
 
 Result<void> ClientSession::begin_incarnation(TimePoint now) {
-  constexpr auto suite = mls::CipherSuite::x25519_chacha20poly1305_sha256_ed25519;
   SATSUMA_TRY(const auto signature_keys, mls::generate_signature_keys(suite, *random_));
   SATSUMA_TRY(const Bytes identity,
               room_keys_.seal_identity(device_, config_.name, signature_keys.public_key, *random_));
@@ -92,6 +92,7 @@ void ClientSession::wipe_incarnation() {
   pending_genesis_.reset();
   pending_group_info_.clear();
   refresh_at_.reset();
+  removal_due_.reset();
   stable_at_.reset();
   roster_ = {};
   held_messages_.clear();
@@ -291,7 +292,9 @@ ClientSession::Join ClientSession::examine(IncarnationId who, ByteView key_packa
   if (has_secret_) {
     if (auto profile = verify_credential(leaf.credential, leaf.signature_key, room_keys_)) join.profile = std::move(*profile);
   }
-  join.admissible = join.profile && mls::verify_key_package(*parsed, unix_time(now_));
+  // What a commit could not add must not be tried: a flood of it would cost a commit each.
+  const bool fits = parsed->cipher_suite == suite;
+  join.admissible = fits && join.profile && mls::verify_key_package(*parsed, unix_time(now_));
   join.key_package = std::move(*parsed);
   return join;
 }
@@ -316,6 +319,7 @@ ClientSession::Outcome ClientSession::handle(TimePoint now, std::uint64_t, const
   committer_->handle_gone(now, entry.who);
   if (const RosterEntry* member = roster_.find(entry.who)) {
     outputs_.emplace_back(DepartedEvent{entry.who, member->leaf, member->profile.name, entry.cause});
+    if (!removal_due_) removal_due_ = now + options_.removal_deadline;
   }
   return {};
 }
@@ -430,6 +434,9 @@ ClientSession::Outcome ClientSession::entered_epoch(TimePoint now, std::uint64_t
   EpochKeys::Epoch epoch{era, group_->epoch(), self->leaf, {}, group_->export_secret(exporter_label, {}, exporter_size)};
   for (const RosterEntry& member : roster_.entries()) epoch.leaves.insert(member.leaf);
   keys_.enter(now, std::move(epoch), !left.empty());
+  // A commit that left somebody out who is gone was made before it was known, and starts the time anew.
+  const bool someone_is_gone = std::ranges::any_of(roster_.entries(), [&](const RosterEntry& member) { return committer_->is_gone(member.who); });
+  removal_due_ = someone_is_gone ? std::optional(now + options_.removal_deadline) : std::nullopt;
 
   // A genesis was reported by its own call.
   if (committer) committer_->handle_epoch(now, era, group_->epoch(), *committer, roster_.members());
@@ -570,6 +577,10 @@ void ClientSession::handle_timeout(TimePoint now) {
     committer_->request_refresh(now);
   }
   keys_.handle_timeout(now);
+  if (removal_due_ && now >= *removal_due_) {
+    removal_due_.reset();
+    keys_.stop_sending();
+  }
   committer_->handle_timeout(now);
   settle(now);
 }
@@ -635,6 +646,7 @@ std::optional<TimePoint> ClientSession::next_deadline() const {
   consider(ack_at_);
   consider(committer_->next_deadline());
   consider(keys_.next_deadline());
+  consider(removal_due_);
   if (group_) consider(refresh_at_);
   if (!group_ && joined_at_ && !told_waiting_ && connection_ == Connection::up) consider(*joined_at_ + options_.waiting_notice);
   return next;

@@ -37,6 +37,9 @@ struct SessionOptions {
   /// docs/protocol.md: at least every 5 s; sooner, so that one lost timer of a throttled page does no harm.
   Duration ack_interval = std::chrono::seconds(4);
   Duration waiting_notice = std::chrono::seconds(3);
+  /// Someone who is gone holds the keys until a commit takes it out of the group, which takes a round trip, and a rank's delay for each
+  /// committer that crashed. If it has not come after this long, somebody withholds it, and we send nothing more in that epoch.
+  Duration removal_deadline = std::chrono::seconds(15);
   /// Each member renews its own leaf about this often (three to five quarters of it, at random) ...
   Duration refresh_interval = std::chrono::minutes(10);
   /// ... but all together not more often than this: each renewal changes the safety number that people compare.
@@ -238,6 +241,7 @@ class ClientSession {
   Bytes pending_group_info_;
   std::uint64_t era_ = 0;
   std::optional<TimePoint> refresh_at_;
+  std::optional<TimePoint> removal_due_; ///< someone in the roster is gone
   Roster roster_;
   std::deque<Bytes> held_messages_;
   std::deque<std::pair<mls::Epoch, Roster>> past_rosters_; ///< of the epochs whose messages can still be read

@@ -39,6 +39,11 @@ void EpochKeys::enter(TimePoint now, Epoch epoch, bool at_once) {
   }
 }
 
+void EpochKeys::stop_sending() {
+  sending_.reset();
+  move_at_.reset();
+}
+
 void EpochKeys::clear() {
   held_.clear();
   sending_.reset();

@@ -76,6 +76,8 @@ class EpochKeys {
 
   /// A new epoch was entered. `at_once`: it excludes somebody, so sending in the old one must end now.
   void enter(TimePoint now, Epoch epoch, bool at_once);
+  /// Nothing can be sent until the next enter; what the others send can still be read.
+  void stop_sending();
   /// Forgets every key; nothing can be sent until the next enter.
   void clear();
 

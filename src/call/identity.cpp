@@ -24,10 +24,12 @@ bool is_room_name(std::string_view room) {
   });
 }
 
-// Controls, and what changes the direction or the look of the text around it.
+// Controls, and what changes the direction or the look of the text around it, or cannot be seen. The joiners U+200C and U+200D make
+// letters and emoji.
 bool is_forbidden_in_name(std::uint32_t code) {
-  return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x2028 || code == 0x2029 || (code >= 0x202a && code <= 0x202e) ||
-         (code >= 0x2066 && code <= 0x2069);
+  const auto within = [&](std::uint32_t first, std::uint32_t last) { return code >= first && code <= last; };
+  return code < 0x20 || within(0x7f, 0x9f) || code == 0xad || code == 0x61c || code == 0x200b || within(0x200e, 0x200f) || within(0x2028, 0x202e) ||
+         within(0x2060, 0x206f) || code == 0xfeff || within(0xfff9, 0xfffb) || within(0xe0000, 0xe007f);
 }
 
 } // namespace

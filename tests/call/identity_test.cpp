@@ -108,6 +108,9 @@ TEST_F(Identity, RefusesNamesThatAreTooLongOrNotText) {
   EXPECT_TRUE(is_valid_name(std::string(64, 'a')));
   EXPECT_FALSE(is_valid_name(std::string(65, 'a')));
   EXPECT_FALSE(is_valid_name("a\nb"));
+  EXPECT_FALSE(is_valid_name("Ada\u200b")) << "looks like Ada";
+  EXPECT_FALSE(is_valid_name("Ada\u2060"));
+  EXPECT_TRUE(is_valid_name("\U0001f469\u200d\U0001f680"));
   EXPECT_FALSE(is_valid_name("\xff"));
   EXPECT_FALSE(is_valid_name("\xc0\x80"));         // not the shortest form
   EXPECT_FALSE(is_valid_name("\xed\xa0\x80"));     // a surrogate

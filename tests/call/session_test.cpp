@@ -460,6 +460,28 @@ TEST(Media, OfOneWhoWasRemovedIsExcludedAtOnce) {
   EXPECT_FALSE(cy.session->unprotect(world.now(), sframe::ShellKind::none, *sent, in));
 }
 
+TEST(Media, IsNotSentForLongWhileSomeoneWhoIsGoneStillHoldsTheKeys) {
+  World world;
+  Person& ada = world.add("Ada");
+  Person& bo = world.add("Bo");
+  world.run(2s);
+  ASSERT_TRUE(agree({&ada, &bo}));
+  // The server says that Bo is gone, and withholds every commit from now on: Ada's output goes nowhere.
+  TimePoint now = world.now();
+  const signaling::Entry gone{4, signaling::GoneEntry{bo.session->incarnation(), signaling::GoneCause::goodbye}};
+  ada.session->handle_frame(now, signaling::write_server_message(gone));
+  const Bytes plain(100, 1);
+  Bytes out(200);
+  const auto can_send = [&] { return ada.session->protect(now, StreamContext::microphone, sframe::Shell::none, plain, out).has_value(); };
+  for (int second = 0; second < 14; ++second) {
+    ada.session->handle_timeout(now += 1s);
+    EXPECT_TRUE(can_send()) << second;
+  }
+  ada.session->handle_timeout(now += 2s);
+  EXPECT_FALSE(can_send());
+  EXPECT_TRUE(ada.session->in_group());
+}
+
 // --- a server that does not keep to the rules ----------------------------------------------------------------
 
 struct Lone {

@@ -95,6 +95,8 @@ export interface Participant {
   readonly device: string;
   /** The server's word: false while the participant's connection is interrupted. */
   readonly connected: boolean;
+  /** Left for good, but a commit that takes away its keys is still to come; without one, nothing is sent after 15 s. */
+  readonly departed: boolean;
   readonly microphone: SourceState;
   readonly camera: SourceState;
   readonly screen: SourceState;

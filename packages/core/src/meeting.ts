@@ -412,7 +412,8 @@ export function cutName(name: string): string {
   const encoder = new TextEncoder();
   let result = "";
   let size = 0;
-  for (const character of name.trim()) {
+  // What is invisible has no place in a name, and the module refuses it.
+  for (const character of name.replace(/[\p{Cc}\p{Zl}\p{Zp}]|(?![\u200c\u200d])\p{Cf}/gu, " ").trim()) {
     size += encoder.encode(character).length;
     if (size > maxNameBytes) break;
     result += character;

@@ -44,6 +44,8 @@ export interface Model {
   readonly epoch: { readonly era: number; readonly epoch: number } | null;
   readonly safetyNumber: SafetyNumber | null;
   readonly away: ReadonlySet<ParticipantId>;
+  /** Gone for good, and still in the group until a commit takes them out. */
+  readonly departed: ReadonlySet<ParticipantId>;
   readonly announced: ReadonlyMap<ParticipantId, Announcement>;
   readonly subscription: number | null;
   readonly slotSequence: number;
@@ -81,6 +83,7 @@ export function initialModel(room: RoomName, capture: CaptureState): Model {
     epoch: null,
     safetyNumber: null,
     away: new Set(),
+    departed: new Set(),
     announced: new Map(),
     subscription: null,
     slotSequence: -1,
@@ -181,6 +184,7 @@ function reduceSession(model: Model, event: SessionEvent, calendarMs: number, no
             changedAt: calendarMs,
           },
           away: new Set([...model.away].filter((id) => members.has(id))),
+          departed: new Set([...model.departed].filter((id) => members.has(id))),
           announced: new Map([...model.announced].filter(([id]) => members.has(id))),
         },
         { at: "in" },
@@ -188,7 +192,7 @@ function reduceSession(model: Model, event: SessionEvent, calendarMs: number, no
       );
     }
     case "departed":
-      return { ...model, away: new Set(model.away).add(event.incarnation) };
+      return { ...model, away: new Set(model.away).add(event.incarnation), departed: new Set(model.departed).add(event.incarnation) };
     case "present": {
       const away = new Set(model.away);
       if (event.connected) away.delete(event.incarnation);
@@ -198,7 +202,7 @@ function reduceSession(model: Model, event: SessionEvent, calendarMs: number, no
     case "announcement":
       return { ...model, announced: new Map(model.announced).set(event.incarnation, event.announcement) };
     case "rejoining":
-      return moveTo({ ...model, roster: [], away: new Set(), announced: new Map() }, { at: "away", attempt: 0 }, now);
+      return moveTo({ ...model, roster: [], away: new Set(), departed: new Set(), announced: new Map() }, { at: "away", attempt: 0 }, now);
     case "error":
       if (!event.fatal) return model;
       return moveTo(model, { at: "failed", error: refused(event.text) }, now);
@@ -275,6 +279,7 @@ function viewSelf(model: Model, member: RosterEntry): Participant {
   return {
     ...identity(member),
     connected: model.link.at === "in",
+    departed: false,
     microphone: state("microphone", null), // nobody wants to hear oneself
     camera: state("camera", cameraStream),
     screen: state("screen", screenStream),
@@ -290,6 +295,7 @@ function viewOther(model: Model, member: RosterEntry): Participant {
   return {
     ...identity(member),
     connected: !model.away.has(member.incarnation),
+    departed: model.departed.has(member.incarnation),
     microphone: state("microphone"),
     camera: state("camera"),
     screen: state("screen"),

@@ -28,7 +28,12 @@ export function Participants({ participants, onClose }: Props): JSX.Element {
                 {participant.isSelf && " (you)"}
               </span>
               <span className="hint">
-                {participant.connected ? "Connected" : "Connection lost, waiting for the return"} · device{" "}
+                {participant.departed
+                  ? "Has left; new keys without this person are on the way"
+                  : participant.connected
+                    ? "Connected"
+                    : "Connection lost, waiting for the return"}{" "}
+                · device{" "}
                 <code title="Fingerprint of this device's identity key: the same device shows the same one in each meeting">
                   {participant.device.slice(0, 8)}
                 </code>

@@ -26,7 +26,7 @@ export function Tile({ participant, source }: TileProps): JSX.Element {
       )}
       {!participant.connected && (
         <div className="tile-veil">
-          <WifiOff size={20} aria-hidden="true" /> Connection lost
+          <WifiOff size={20} aria-hidden="true" /> {participant.departed ? "Left" : "Connection lost"}
         </div>
       )}
       <figcaption>
