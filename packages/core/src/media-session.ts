@@ -12,6 +12,7 @@ import { outranWorker, PublishConnection } from "./publish.ts";
 import { SubscribeConnection } from "./subscribe.ts";
 
 /** The server answers each request at once, if only to refuse it: silence means that the socket is dead. */
+const unansweredCountsTolerated = 5;
 const answerTimeoutMs = 6000;
 const retryDelayMs = 1000;
 /** ICE often mends itself within this time after "disconnected". */
@@ -39,6 +40,7 @@ export class MediaSession {
   #publish: PublishConnection | null = null;
   #subscribe: SubscribeConnection | null = null;
   #ready = false;
+  #unanswered = 0; // questions in a row how much was encrypted
   #closed = false;
   #request = 0;
   #publishRequest: number | null = null;
@@ -119,9 +121,11 @@ export class MediaSession {
     if (publish === null) return;
     const outbound = await publish.outbound();
     const workers = await counts();
-    if (workers === null) return;
+    this.#unanswered = workers === null ? this.#unanswered + 1 : 0;
+    if (workers === null && this.#unanswered < unansweredCountsTolerated) return;
     for (const [source, stats] of outbound) {
-      const own = workers.senders.find((sender) => sender.connection === publish.number && sender.source === source);
+      // A worker that does not answer can vouch for nothing.
+      const own = workers?.senders.find((sender) => sender.connection === publish.number && sender.source === source);
       if (this.#stopped.has(source) || !outranWorker(source, stats, own?.protected ?? 0)) continue;
       this.#stopped.add(source);
       await publish.stop(source);
