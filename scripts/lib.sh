@@ -59,7 +59,7 @@ step() {
 # fingerprint file...: one line for the content of files and folders that git knows or would take, and that are there
 fingerprint() {
   (cd "$root" && git ls-files -z -co --exclude-standard -- "$@" | sort -zu |
-    while IFS= read -r -d '' file; do [[ -f $file ]] && printf '%s\0' "$file"; done | xargs -0r sha256sum | sha256sum | cut -c1-32)
+    while IFS= read -r -d '' file; do if [[ -f $file ]]; then printf '%s\0' "$file"; fi; done | xargs -0r sha256sum | sha256sum | cut -c1-32)
 }
 
 # up_to_date NAME FINGERPRINT / mark NAME FINGERPRINT: whether a step was done for exactly this
@@ -68,8 +68,12 @@ mark() { mkdir -p "$root/build/stamps" && printf '%s\n' "$2" >"$root/build/stamp
 
 install_packages() { # the sets that are needed
   if ! "$root/scripts/install-packages" --check "$@" >/dev/null; then
-    # In the open, since it may ask for a password.
-    "$root/scripts/install-packages" "$@"
+    if ((EUID == 0)); then
+      printf 'Missing Debian packages: %s\n' "$("$root/scripts/install-packages" --check "$@" | tr '\n' ' ')"
+      step "Installing them with apt" packages "$root/scripts/install-packages" "$@"
+    else # in the open: it asks for a password, or says what to do
+      "$root/scripts/install-packages" "$@"
+    fi
   fi
 }
 
@@ -88,15 +92,20 @@ node_modules() { # the npm packages that package-lock.json names
   fi
 }
 
+copy_module() { # to where the page and its tests look for it
+  local made=$root/build/wasm/apps/wasm/satsuma.wasm wanted=$root/packages/core/wasm/satsuma.wasm
+  cmp -s "$made" "$wanted" || { mkdir -p "$(dirname "$wanted")" && cp "$made" "$wanted"; }
+}
+
 build_wasm() { # ninja's targets
   step "Building OpenSSL for the browser module" openssl-wasm "$root/scripts/build-openssl-wasm" &&
-    configure wasm && step "Compiling the browser module" build-wasm nice ninja -C "$root/build/wasm" "$@"
+    configure wasm && step "Compiling the browser module" build-wasm nice ninja -C "$root/build/wasm" "$@" &&
+    copy_module
 }
 
 build_web() {
   node_modules || return
-  local now module=build/wasm/apps/wasm/satsuma.wasm
-  mkdir -p "$root/packages/core/wasm" && cp -u "$root/$module" "$root/packages/core/wasm/" || return
+  local now module=packages/core/wasm/satsuma.wasm
   now=$(fingerprint packages package-lock.json)-$(sha256sum <"$root/$module" | cut -c1-16)
   if ! up_to_date web "$now" || [[ ! -f $root/packages/web/dist/index.html ]]; then
     step "Building the web page" build-web npm run --prefix "$root" --workspace packages/web build || return

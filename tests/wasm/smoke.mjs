@@ -3,6 +3,7 @@
 // sessions meet in a room, see the same safety number, and exchange encrypted frames and messages.
 // usage: tests/wasm/smoke.mjs [satsuma.wasm] [wss://host:port/ws]
 import assert from 'node:assert/strict';
+import { webcrypto as crypto } from 'node:crypto';
 import fs from 'node:fs';
 import { WASI } from 'node:wasi';
 
