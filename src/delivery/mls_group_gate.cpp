@@ -79,6 +79,8 @@ Result<CommitEffect> MlsGroupGate::check_commit(std::uint64_t epoch, ByteView co
   discard();
   if (!group_ || group_->epoch() != epoch) return mls::mls_epoch_mismatch;
   SATSUMA_TRY(const auto message, mls::MLSMessage::decode_as<mls::PublicMessage>(commit));
+  // Nobody sends any; it would be up to 64 KiB of anything, signed and logged.
+  if (!message.content.authenticated_data.empty()) return gate_commit_forbidden;
   SATSUMA_TRY(auto staged, group_->verify(message));
   const mls::CommitEffects& effects = staged.effects();
   SATSUMA_TRY_VOID(check_kind(effects));

@@ -207,6 +207,10 @@ TEST_F(MlsGroupGateTest, WhatThisProtocolDoesNotUseIsRefused) {
   const auto changed = gate.check_commit(0, a.group->commit(with_extensions, a.random).value().commit, {});
   EXPECT_FALSE(changed.has_value());
 
+  mls::CommitParams with_data;
+  with_data.authenticated_data = Bytes(1, 'x');
+  EXPECT_EQ(gate.check_commit(0, a.group->commit(with_data, a.random).value().commit, {}).error(), Error(gate_commit_forbidden));
+
   mls::CommitParams as_private;
   as_private.private_message = true;
   EXPECT_FALSE(gate.check_commit(0, a.group->commit(as_private, a.random).value().commit, {}).has_value());
