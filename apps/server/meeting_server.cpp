@@ -337,6 +337,15 @@ std::string MeetingServer::metrics() {
   head("satsuma_gone_total", "counter", "incarnations that went, by cause");
   static constexpr const char* causes[] = {"", "goodbye", "lost", "stalled"};
   for (std::size_t cause = 1; cause < 4; ++cause) text += std::string("satsuma_gone_total{cause=\"") + causes[cause] + "\"} " + std::to_string(d.gone[cause]) + "\n";
+  add("satsuma_log_memory_bytes", "gauge", "what all rooms' logs take in memory", service_.log_memory());
+  head("satsuma_limited_total", "counter", "what was cut off by a bound against strangers, by bound");
+  const auto limited = [&text](std::string_view bound, std::uint64_t value) {
+    text.append("satsuma_limited_total{bound=\"").append(bound).append("\"} ").append(std::to_string(value)).append("\n");
+  };
+  limited("log_memory", d.log_relieved);
+  limited("relay", d.relays_dropped);
+  limited("joins", d.joins_refused);
+  limited("new_rooms", d.new_rooms_refused);
   add("satsuma_store_failures_total", "counter", "writes to the store that failed", d.store_failures);
   add("satsuma_control_errors_total", "counter", "errors answered to media control", control_errors_);
   add("satsuma_media_commands_lost_total", "counter", "commands that a stuck media thread did not take", media_commands_lost_);

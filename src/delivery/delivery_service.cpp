@@ -14,30 +14,6 @@ using signaling::GoneCause;
 
 namespace {
 
-/// Refills with time; `take` fails when it is empty.
-class TokenBucket {
- public:
-  TokenBucket(double per_second, double burst) : per_second_(per_second), burst_(burst), tokens_(burst) {}
-
-  bool take(TimePoint now, double amount) {
-    if (started_) {
-      tokens_ = std::min(burst_, tokens_ + per_second_ * std::chrono::duration<double>(now - at_).count());
-    }
-    started_ = true;
-    at_ = now;
-    if (tokens_ < amount) return false;
-    tokens_ -= amount;
-    return true;
-  }
-
- private:
-  double per_second_;
-  double burst_;
-  double tokens_;
-  TimePoint at_{};
-  bool started_ = false;
-};
-
 ResumeKeyHash hash_of(const SecretArray<16>& resume_key) {
   ResumeKeyHash digest{};
   crypto::hash_into(crypto::HashAlgorithm::sha256, {resume_key.view()}, digest);
@@ -65,7 +41,13 @@ struct DeliveryService::Room {
   std::map<IncarnationId, Participant> participants; ///< exactly those that are live in the sequencer's roster
   std::deque<IncarnationId> departed;                ///< oldest first
   std::optional<TimePoint> armed;
+  TokenBucket joins;
+  TokenBucket relayed;
 
+  explicit Room(const DeliveryOptions& options)
+      : sequencer(options.room),
+        joins(options.joins_per_second, options.join_burst),
+        relayed(options.relay_bytes_per_second, options.relay_burst) {}
   bool has_departed(const IncarnationId& who) const { return std::ranges::find(departed, who) != departed.end(); }
 };
 
@@ -81,7 +63,7 @@ struct DeliveryService::Connection {
 };
 
 DeliveryService::DeliveryService(DeliveryOptions options, Store& store, GroupGateFactory& gates)
-    : options_(options), store_(store), gates_(gates) {}
+    : options_(options), store_(store), gates_(gates), new_rooms_(options.new_rooms_per_second, options.new_room_burst) {}
 DeliveryService::~DeliveryService() = default;
 
 Result<void> DeliveryService::load(TimePoint now) {
@@ -218,9 +200,8 @@ void DeliveryService::handle_hello(TimePoint now, ConnectionId id, const signali
   }
   std::unique_ptr<Room> fresh;
   if (room == nullptr) {
-    fresh = std::make_unique<Room>();
+    fresh = std::make_unique<Room>(options_);
     fresh->name = hello.room;
-    fresh->sequencer = RoomSequencer(options_.room);
     fresh->gate = gates_.create();
   }
   const auto who = (room != nullptr ? room : fresh.get())->gate->identify(hello.key_package);
@@ -235,6 +216,10 @@ void DeliveryService::handle_hello(TimePoint now, ConnectionId id, const signali
     if (rooms_.size() >= options_.max_rooms) {
       return fail(now, id, ErrorReason::full, "The server is full. Try again later.");
     }
+    if (!new_rooms_.take(now, 1)) {
+      ++statistics_.new_rooms_refused;
+      return fail(now, id, ErrorReason::full, "Too many meetings begin at this moment. Try again in a few seconds.");
+    }
     room = rooms_.emplace(hello.room, std::move(fresh)).first->second.get();
   }
   begin(now, id, *room, *who, hello);
@@ -245,9 +230,14 @@ void DeliveryService::begin(TimePoint now, ConnectionId id, Room& room, Incarnat
   auto record = room.sequencer.propose_join(who, hello.key_package);
   if (!record) {
     const bool known = record.error() == RoomSequencer::JoinRefusal::known;
-    if (room.sequencer.head() == 0) rooms_.erase(rooms_.find(room.name));
+    if (room.sequencer.head() == 0) erase_room(room);
     return fail(now, id, known ? ErrorReason::gone : ErrorReason::full,
                 known ? "This participant has left. Enter again." : "The room is full. Try again later.");
+  }
+  if (!room.joins.take(now, 1)) {
+    ++statistics_.joins_refused;
+    if (room.sequencer.head() == 0) erase_room(room);
+    return fail(now, id, ErrorReason::too_fast, "Too many people enter this room at this moment. Try again in a few seconds.");
   }
   Participant participant;
   participant.who = who;
@@ -262,7 +252,7 @@ void DeliveryService::begin(TimePoint now, ConnectionId id, Room& room, Incarnat
   append(room, std::move(*record));
   entered.sent = entered.join_index;
   attach(now, id, room, entered, std::move(ready));
-  relieve_log(now, room);
+  relieve_logs(now, room);
 }
 
 void DeliveryService::resume(TimePoint now, ConnectionId id, Room& room, IncarnationId who,
@@ -344,7 +334,7 @@ void DeliveryService::handle_message(TimePoint now, ConnectionId id, Connection&
     if (!connection.application_bytes.take(now, static_cast<double>(application->message.size()))) {
       return fail(now, id, ErrorReason::too_fast, "Too many messages.");
     }
-    return handle_application(*room, who, *application);
+    return handle_application(now, *room, who, *application);
   }
   SATSUMA_CHECK(std::holds_alternative<signaling::Goodbye>(message)); // handle_frame let no second hello through
   make_gone(now, *room, who, GoneCause::goodbye);
@@ -370,7 +360,7 @@ void DeliveryService::handle_genesis(TimePoint now, ConnectionId id, Room& room,
   if (!persist(room, *record, std::nullopt, room.gate->successor_state())) return;
   room.gate->accept();
   append(room, std::move(*record));
-  relieve_log(now, room);
+  relieve_logs(now, room);
 }
 
 void DeliveryService::handle_commit(TimePoint now, ConnectionId id, Room& room, IncarnationId who,
@@ -380,18 +370,25 @@ void DeliveryService::handle_commit(TimePoint now, ConnectionId id, Room& room, 
   if (!persist(room, *record, std::nullopt, room.gate->successor_state())) return;
   room.gate->accept();
   append(room, std::move(*record));
-  relieve_log(now, room);
+  relieve_logs(now, room);
 }
 
-void DeliveryService::handle_application(Room& room, IncarnationId who, const signaling::Application& application) {
+void DeliveryService::handle_application(TimePoint now, Room& room, IncarnationId who,
+                                         const signaling::Application& application) {
   // From someone who waits it can only be late from a former era or a mistake: nobody could decrypt it.
   if (!room.sequencer.roster().is_live_member(who)) return;
-  const Bytes bytes = signaling::write_server_message(signaling::Relayed{who, application.message});
+  std::vector<ConnectionId> receivers;
   for (const auto& [other, state] : room.participants) {
     if (other != who && state.connection && room.sequencer.roster().is_live_member(other)) {
-      outputs_.push_back(Send{*state.connection, bytes});
+      receivers.push_back(*state.connection);
     }
   }
+  const Bytes bytes = signaling::write_server_message(signaling::Relayed{who, application.message});
+  if (!room.relayed.take(now, static_cast<double>(bytes.size()) * static_cast<double>(receivers.size()))) {
+    ++statistics_.relays_dropped; // many who each keep to their own rate: none of them is to blame
+    return;
+  }
+  for (const auto receiver : receivers) outputs_.push_back(Send{receiver, bytes});
 }
 
 void DeliveryService::reject(ConnectionId id, std::uint64_t era, std::uint64_t epoch, Rejection reason) {
@@ -419,7 +416,7 @@ Result<DeliveryService::Room*> DeliveryService::load_room(TimePoint now, std::st
     SATSUMA_TRY(Record record, parse_record(bytes));
     records.push_back(std::move(record));
   }
-  auto room = std::make_unique<Room>();
+  auto room = std::make_unique<Room>(options_);
   room->name = name;
   SATSUMA_TRY(room->sequencer, RoomSequencer::restore(options_.room, stored->log_start, Roster(std::move(base)),
                                                       std::move(records)));
@@ -442,6 +439,7 @@ Result<DeliveryService::Room*> DeliveryService::load_room(TimePoint now, std::st
   if (room->participants.size() != roster.live_count()) return store_damaged;
 
   Room& loaded = *rooms_.insert_or_assign(room->name, std::move(room)).first->second;
+  log_bytes_ += loaded.sequencer.log_bytes();
   for (auto& [who, participant] : loaded.participants) arm_participant(loaded, participant);
   if (loaded.participants.empty()) arm_room(now, loaded);
   for (const auto& who : roster.members()) outputs_.push_back(MemberAdded{loaded.name, who});
@@ -478,7 +476,9 @@ void DeliveryService::append(Room& room, Record record) {
   const bool changes = new_group || std::holds_alternative<signaling::CommitEntry>(body);
   const auto added = record.added;
   const auto removed = record.removed;
+  const std::size_t before = room.sequencer.log_bytes();
   room.sequencer.append(std::move(record));
+  log_bytes_ += room.sequencer.log_bytes() - before;
   if (changes) {
     for (const auto& who : removed) outputs_.push_back(MemberRemoved{room.name, who});
     for (const auto& who : added) outputs_.push_back(MemberAdded{room.name, who});
@@ -521,13 +521,18 @@ void DeliveryService::unload_room(Room& room) {
     }
   }
   disarm({Timer::Kind::room, 0, room.name, {}}, room.armed);
+  erase_room(room);
+}
+
+void DeliveryService::erase_room(Room& room) {
+  log_bytes_ -= room.sequencer.log_bytes();
   rooms_.erase(rooms_.find(room.name));
 }
 
 void DeliveryService::forget_room(Room& room) {
   if (store_.forget(room.name) != StoreStatus::ok) ++statistics_.store_failures; // found again at the next start
   for (const auto& who : room.sequencer.roster().members()) outputs_.push_back(MemberRemoved{room.name, who});
-  rooms_.erase(rooms_.find(room.name));
+  erase_room(room);
 }
 
 void DeliveryService::trim(Room& room) {
@@ -544,28 +549,52 @@ void DeliveryService::trim(Room& room) {
     ++statistics_.store_failures; // nothing is lost by keeping more
     return;
   }
+  const std::size_t before = room.sequencer.log_bytes();
   room.sequencer.trim(start);
+  log_bytes_ -= before - room.sequencer.log_bytes();
   for (const auto& who : trim.forgotten) std::erase(room.departed, who);
 }
 
 /// The log's bounds come before the patience with those who lag.
 void DeliveryService::relieve_log(TimePoint now, Room& room) {
   const std::string name = room.name;
-  while (room.sequencer.over_bounds()) {
-    const std::uint64_t lowest = room.sequencer.lowest_cursor();
-    if (lowest > room.sequencer.log_start()) {
-      const std::uint64_t before = room.sequencer.log_start();
-      trim(room);
-      if (room.sequencer.log_start() == before) return; // the store refuses: next time
-      continue;
-    }
-    const auto laggard = std::ranges::find_if(room.participants, [&](const auto& one) {
-      return room.sequencer.cursor(one.first) == lowest;
-    });
-    if (laggard == room.participants.end()) return;
-    const bool connected = laggard->second.connection.has_value();
-    if (!make_gone(now, room, laggard->first, connected ? GoneCause::engine_stalled : GoneCause::connection_lost)) return;
+  // The step may have unloaded the room.
+  for (Room* one = &room; one != nullptr && one->sequencer.over_bounds(); one = find_room(name)) {
+    if (!shorten_log(now, *one)) return;
   }
+}
+
+void DeliveryService::relieve_logs(TimePoint now, Room& room) {
+  relieve_log(now, room);
+  // Who makes the largest log pays for it, not who asked last: a stranger's room that grows does not shorten the others.
+  while (log_memory() > options_.log_memory) {
+    const auto largest = largest_log();
+    if (largest == rooms_.end()) return;
+    const std::size_t live = largest->second->participants.size();
+    const std::string name = largest->first;
+    if (!shorten_log(now, *largest->second)) return;
+    const Room* left = find_room(name);
+    if (left != nullptr && left->participants.size() < live) ++statistics_.log_relieved;
+  }
+}
+
+bool DeliveryService::shorten_log(TimePoint now, Room& room) {
+  const std::uint64_t lowest = room.sequencer.lowest_cursor();
+  if (lowest > room.sequencer.log_start()) {
+    const std::uint64_t before = room.sequencer.log_start();
+    trim(room);
+    return room.sequencer.log_start() != before; // the store refuses: next time
+  }
+  const auto laggard = std::ranges::find_if(room.participants, [&](const auto& one) {
+    return room.sequencer.cursor(one.first) == lowest;
+  });
+  if (laggard == room.participants.end()) return false;
+  const bool connected = laggard->second.connection.has_value();
+  return make_gone(now, room, laggard->first, connected ? GoneCause::engine_stalled : GoneCause::connection_lost);
+}
+
+auto DeliveryService::largest_log() -> decltype(rooms_)::iterator {
+  return std::ranges::max_element(rooms_, {}, [](const auto& one) { return one.second->sequencer.log_bytes(); });
 }
 
 void DeliveryService::send_entries(Room& room, Participant& participant) {

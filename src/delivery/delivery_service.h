@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "base/token_bucket.h"
 #include "delivery/group_gate.h"
 #include "delivery/room_sequencer.h"
 #include "delivery/store.h"
@@ -32,6 +33,19 @@ struct DeliveryOptions {
   std::size_t max_connections = 10'000;
   std::size_t max_rooms = 4'096;
   RoomLimits room;
+  /// What all logs together may take in memory; an entry counts twice, because it is held as record and as frame. 4096 rooms
+  /// whose laggards hold back RoomLimits::log_bytes would take 32 GiB. Beyond, the room with the largest log is relieved.
+  std::size_t log_memory = 256 * 1024 * 1024;
+  /// Relayed messages of one room: their size times their receivers. When a room of 128 admits somebody, each tells its state to all:
+  /// at half a KiB each 8 MiB. The burst is four such admissions at once. Beyond, a message is dropped.
+  double relay_bytes_per_second = 8 * 1024 * 1024;
+  double relay_burst = 32 * 1024 * 1024;
+  /// Joins of one room; each is a write and goes to everybody there. The burst lets a full room enter at once, and a half return.
+  double joins_per_second = 20;
+  double join_burst = 200;
+  /// New rooms in all; each is a file's write and is kept for forget_after. The burst is every meeting that begins on the hour.
+  double new_rooms_per_second = 50;
+  double new_room_burst = 500;
   std::size_t window = 128 * 1024; ///< bytes of entries sent beyond the acknowledged cursor; half the send queue
 };
 
@@ -41,6 +55,10 @@ struct DeliveryStatistics {
   std::uint64_t rejected[6] = {};      ///< by Rejected::Reason
   std::uint64_t errors[signaling::last_error_reason + 1] = {}; ///< connections closed, by ErrorReason
   std::uint64_t gone[4] = {};          ///< by GoneCause
+  std::uint64_t log_relieved = 0;      ///< incarnations gone because all logs together were beyond log_memory
+  std::uint64_t relays_dropped = 0;    ///< application messages beyond the room's rate
+  std::uint64_t joins_refused = 0;     ///< hellos beyond a room's rate of joins
+  std::uint64_t new_rooms_refused = 0; ///< hellos beyond the rate of new rooms
   std::uint64_t store_failures = 0;    ///< writes that were not `ok`; each costs the room a reload
 };
 
@@ -109,6 +127,8 @@ class DeliveryService {
 
   // Views for the program and its tests.
   std::size_t room_count() const { return rooms_.size(); }
+  /// What all logs take, in the measure of DeliveryOptions::log_memory.
+  std::size_t log_memory() const { return 2 * log_bytes_; }
   std::size_t connection_count() const { return connections_.size(); }
   const DeliveryStatistics& statistics() const { return statistics_; }
   /// Null when there is no such room.
@@ -137,7 +157,7 @@ class DeliveryService {
   void handle_ack(TimePoint now, ConnectionId id, Room& room, Participant& participant, const signaling::Ack& ack);
   void handle_genesis(TimePoint now, ConnectionId id, Room& room, IncarnationId who, const signaling::Genesis& genesis);
   void handle_commit(TimePoint now, ConnectionId id, Room& room, IncarnationId who, const signaling::Commit& commit);
-  void handle_application(Room& room, IncarnationId who, const signaling::Application& application);
+  void handle_application(TimePoint now, Room& room, IncarnationId who, const signaling::Application& application);
   void reject(ConnectionId id, std::uint64_t era, std::uint64_t epoch, Rejection reason);
 
   // Rooms
@@ -151,7 +171,13 @@ class DeliveryService {
   void unload_room(Room& room);
   void forget_room(Room& room);
   void trim(Room& room);
+  /// Both bounds: the room's own, then that of all logs, which may take people out of another room, or unload it.
+  void relieve_logs(TimePoint now, Room& room);
   void relieve_log(TimePoint now, Room& room);
+  /// Takes a step towards a shorter log: trims, or makes who holds it back gone. False: nothing more can be done now.
+  bool shorten_log(TimePoint now, Room& room);
+  std::map<std::string, std::unique_ptr<Room>, std::less<>>::iterator largest_log();
+  void erase_room(Room& room);
   void send_entries(Room& room, Participant& participant);
   void tell_presence(Room& room, IncarnationId who, bool connected);
 
@@ -172,6 +198,8 @@ class DeliveryService {
   Store& store_;
   GroupGateFactory& gates_;
   std::map<std::string, std::unique_ptr<Room>, std::less<>> rooms_;
+  std::size_t log_bytes_ = 0; ///< the sum of all rooms' logs, as frames
+  TokenBucket new_rooms_;
   std::unordered_map<ConnectionId, std::unique_ptr<Connection>> connections_;
   std::set<std::pair<TimePoint, Timer>> timers_;
   std::deque<Output> outputs_;

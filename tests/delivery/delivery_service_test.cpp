@@ -477,6 +477,101 @@ TEST_F(DeliveryServiceTest, WhoHoldsBackMoreThanTheLogsBoundIsGone) {
 
 // ---- bounds
 
+TEST_F(DeliveryServiceTest, WhenAllLogsTogetherAreTooLargeTheLargestIsShortenedWhoeverAsks) {
+  DeliveryOptions options;
+  options.log_memory = 64 * 1024;
+  World small(store, options);
+  const IncarnationId d = incarnation(4);
+  // In each room somebody is away and holds the log back.
+  const auto begin = [&](const IncarnationId& founder, const IncarnationId& laggard, const std::string& name) {
+    const auto first = small.enter(founder, 0, 1, name);
+    small.send(first, signaling::Genesis{group_info(founder)});
+    const auto second = small.enter(laggard, 0, 1, name);
+    small.commit(first, founder, 1, 0, {laggard}, {});
+    small.disconnect(second);
+    small.ack_all(first);
+    return first;
+  };
+  const auto grow = [&](ConnectionId id, const IncarnationId& who, std::uint64_t epoch) {
+    small.send(id, signaling::Commit{1, epoch, commit(who, {}, {}, 2'000), {}});
+    small.ack_all(id);
+  };
+  const auto large = begin(a, b, "large");
+  const auto little = begin(c, d, "little");
+  for (std::uint64_t epoch = 1; epoch <= 10; ++epoch) grow(large, a, epoch);
+  for (std::uint64_t epoch = 1; epoch <= 4; ++epoch) grow(little, c, epoch);
+  EXPECT_EQ(small.service->log_memory(), 2 * (small.room("large").log_bytes() + small.room("little").log_bytes()));
+  EXPECT_GT(small.service->log_memory(), 56u * 1024);
+  EXPECT_TRUE(small.room("large").roster().is_live_member(b)) << "not beyond the bound yet";
+  for (std::uint64_t epoch = 5; epoch <= 8; ++epoch) grow(little, c, epoch);
+  EXPECT_TRUE(small.room("large").roster().is_gone(b));
+  EXPECT_TRUE(small.room("little").roster().is_live_member(d)) << "though it was this room that asked";
+  EXPECT_EQ(small.room("little").roster().epoch(), 9u);
+  EXPECT_LE(small.service->log_memory(), options.log_memory);
+  EXPECT_EQ(small.service->statistics().log_relieved, 1u);
+  const auto before = small.service->log_memory();
+  small.restart();
+  EXPECT_EQ(small.service->log_memory(), before);
+  small.pass(10min);
+  EXPECT_EQ(small.service->room_count(), 0u);
+  EXPECT_EQ(small.service->log_memory(), 0u) << "nothing is left on the account";
+}
+
+TEST_F(DeliveryServiceTest, WhatARoomRelaysIsBoundedBySizeTimesReceivers) {
+  DeliveryOptions options;
+  options.relay_bytes_per_second = 2'000;
+  options.relay_burst = 4'000;
+  World small(store, options);
+  const auto first = small.enter(a);
+  small.send(first, signaling::Genesis{group_info(a)});
+  const auto second = small.enter(b);
+  const auto third = small.enter(c);
+  small.commit(first, a, 1, 0, {b, c}, {});
+  const auto relayed = [&] { return small.of<signaling::Relayed>(third).size(); };
+  // Two receivers, some 1020 bytes on the wire.
+  small.send(first, signaling::Application{Bytes(1'000)});
+  EXPECT_EQ(relayed(), 1u);
+  small.send(second, signaling::Application{Bytes(1'000)});
+  EXPECT_EQ(relayed(), 1u) << "another sender, the same room";
+  EXPECT_EQ(small.of<signaling::Relayed>(first).size(), 0u) << "dropped for all";
+  EXPECT_EQ(small.service->statistics().relays_dropped, 1u);
+  EXPECT_EQ(small.error(second), std::nullopt) << "without a word";
+  small.pass(1s);
+  small.send(second, signaling::Application{Bytes(1'000)});
+  EXPECT_EQ(relayed(), 2u);
+}
+
+TEST_F(DeliveryServiceTest, JoinsOfARoomAreBoundedAndComeInLater) {
+  DeliveryOptions options;
+  options.joins_per_second = 2;
+  options.join_burst = 3;
+  World small(store, options);
+  for (std::uint8_t i = 1; i <= 3; ++i) EXPECT_EQ(small.error(small.enter(incarnation(i))), std::nullopt);
+  const auto head = small.room().head();
+  EXPECT_EQ(small.error(small.enter(incarnation(4))), ErrorReason::too_fast);
+  EXPECT_EQ(small.room().head(), head) << "no trace";
+  EXPECT_EQ(small.service->statistics().joins_refused, 1u);
+  EXPECT_EQ(small.error(small.enter(incarnation(4), 0, 1, "other")), std::nullopt) << "each room for itself";
+  EXPECT_EQ(small.error(small.enter(incarnation(1))), std::nullopt) << "who returns does not join";
+  small.pass(1s);
+  EXPECT_EQ(small.error(small.enter(incarnation(4))), std::nullopt);
+}
+
+TEST_F(DeliveryServiceTest, NewRoomsAreBoundedInAllAndComeLater) {
+  DeliveryOptions options;
+  options.new_rooms_per_second = 2;
+  options.new_room_burst = 2;
+  World small(store, options);
+  EXPECT_EQ(small.error(small.enter(a, 0, 1, "one")), std::nullopt);
+  EXPECT_EQ(small.error(small.enter(a, 0, 1, "two")), std::nullopt);
+  EXPECT_EQ(small.error(small.enter(a, 0, 1, "three")), ErrorReason::full);
+  EXPECT_EQ(small.service->room_count(), 2u);
+  EXPECT_EQ(small.service->statistics().new_rooms_refused, 1u);
+  EXPECT_EQ(small.error(small.enter(b, 0, 1, "one")), std::nullopt) << "rooms that are there go on";
+  small.pass(1s);
+  EXPECT_EQ(small.error(small.enter(a, 0, 1, "three")), std::nullopt);
+}
+
 TEST_F(DeliveryServiceTest, FramesAreBoundedBeforeReadyAndAfter) {
   const auto id = w.connect();
   w.send_bytes(id, Bytes(4097, 1));
