@@ -37,6 +37,7 @@
 #include <boost/beast/websocket/rfc6455.hpp>
 #include <boost/beast/websocket/stream.hpp>
 
+#include "base/token_bucket.h"
 #include "io/clock.h"
 #include "io/static_files.h"
 
@@ -365,7 +366,14 @@ struct HttpServer::Implementation {
   Timer stop_timer;
   asio::signal_set signals;
   std::unordered_map<ConnectionId, std::shared_ptr<Connection>> connections;
-  std::map<std::array<std::uint8_t, 16>, std::size_t> per_address;
+  struct Address {
+    std::size_t connections = 0;
+    TokenBucket fresh;
+  };
+  using Addresses = std::map<std::array<std::uint8_t, 16>, Address>;
+  /// Made if there is none.
+  Addresses::iterator address(const asio::ip::address& peer, TimePoint now);
+  Addresses per_address; ///< those with a connection, and those whose bucket is not full yet
 };
 
 namespace {
@@ -576,6 +584,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     add("satsuma_websockets", "gauge", "WebSockets now", s.web_sockets);
     add("satsuma_http_accepted_total", "counter", "TCP connections taken", s.accepted);
     add("satsuma_http_refused_total", "counter", "TCP connections refused by a limit", s.refused);
+    add("satsuma_http_refused_too_fast_total", "counter", "of these for too many new ones from one address", s.refused_too_fast);
     add("satsuma_http_requests_total", "counter", "HTTP requests", s.requests);
     add("satsuma_websocket_messages_in_total", "counter", "WebSocket messages received", s.messages_in);
     add("satsuma_websocket_messages_out_total", "counter", "WebSocket messages sent", s.messages_out);
@@ -853,15 +862,17 @@ void HttpServer::Implementation::accept() {
     }
     error_code ignored;
     const auto peer = socket.remote_endpoint(ignored).address();
-    std::size_t& from_there = per_address[address_key(peer)];
-    if (ignored || connections.size() >= options.limits.connections || from_there >= options.limits.connections_per_address) {
-      if (from_there == 0) per_address.erase(address_key(peer));
+    const TimePoint now = monotonic_now();
+    Address& from_there = address(peer, now)->second;
+    const bool too_fast = !from_there.fresh.take(now, 1);
+    if (ignored || too_fast || connections.size() >= options.limits.connections || from_there.connections >= options.limits.connections_per_address) {
       ++statistics.refused;
+      if (too_fast) ++statistics.refused_too_fast;
       static constexpr std::string_view busy = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 10\r\nContent-Length: 0\r\n\r\n";
       if (!tls) static_cast<void>(::send(socket.native_handle(), busy.data(), busy.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
       socket.close(ignored);
     } else {
-      ++from_there;
+      ++from_there.connections;
       ++statistics.accepted;
       socket.non_blocking(true, ignored);
       socket.native_non_blocking(true, ignored);
@@ -876,9 +887,22 @@ void HttpServer::Implementation::accept() {
   });
 }
 
+auto HttpServer::Implementation::address(const asio::ip::address& peer, TimePoint now) -> Addresses::iterator {
+  const HttpLimits& limits = options.limits;
+  if (per_address.size() >= limits.remembered_addresses + connections.size()) {
+    std::erase_if(per_address, [now](auto& one) { return one.second.connections == 0 && one.second.fresh.full(now); });
+    // Were only a few forgotten, this would be done again at the next accept.
+    if (per_address.size() >= limits.remembered_addresses / 2 + connections.size()) {
+      std::erase_if(per_address, [](const auto& one) { return one.second.connections == 0; });
+    }
+  }
+  const Address fresh{0, TokenBucket(static_cast<double>(limits.new_connections_per_second), static_cast<double>(limits.new_connection_burst))};
+  return per_address.try_emplace(address_key(peer), fresh).first;
+}
+
 void HttpServer::Implementation::forget(Connection& connection) {
   const auto from_there = per_address.find(address_key(connection.peer()));
-  if (from_there != per_address.end() && --from_there->second == 0) per_address.erase(from_there);
+  if (from_there != per_address.end()) --from_there->second.connections;
   connections.erase(connection.id());
   statistics.connections = connections.size();
   if (stopping && connections.empty()) io.stop();

@@ -41,6 +41,11 @@ struct HttpLimits {
   std::size_t request_header = 8 * 1024;           ///< the head of an HTTP request; bodies are never read
   std::size_t connections = 4096;                  ///< TCP connections at a time
   std::size_t connections_per_address = 512;       ///< ... from one address (a /64 counts as one IPv6 address)
+  /// New connections from one address, each of which may ask for a TLS handshake (a few hundred microseconds of this thread): a browser opens
+  /// six for the page, so the burst is a room behind one router that enters at once. A proxy is one address: raise both.
+  std::size_t new_connections_per_second = 20;
+  std::size_t new_connection_burst = 200;
+  std::size_t remembered_addresses = 16 * 1024;    ///< for these; beyond, those without a connection are forgotten, some 100 bytes each
   std::size_t static_file = 32 * 1024 * 1024;      ///< files larger than this are not served
   std::size_t static_total = 128 * 1024 * 1024;
   Duration tls_handshake = std::chrono::seconds(10);
@@ -72,6 +77,7 @@ struct HttpStatistics {
   std::uint64_t web_sockets = 0;          ///< now
   std::uint64_t accepted = 0;             ///< since the start, as the following ones
   std::uint64_t refused = 0;              ///< by a connection limit
+  std::uint64_t refused_too_fast = 0;     ///< of these by the rate of new ones
   std::uint64_t requests = 0;
   std::uint64_t messages_in = 0;
   std::uint64_t messages_out = 0;

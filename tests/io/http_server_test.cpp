@@ -274,6 +274,38 @@ TEST_F(HttpServerTest, ConnectionsBeyondTheLimitAreRefusedAndRoomComesBack) {
   EXPECT_EQ(SocketClient(port()).get("/healthz")->status, 200);
 }
 
+TEST_F(HttpServerTest, NewConnectionsOfOneAddressAreRefusedWhenTheyComeTooFast) {
+  options_.limits.new_connection_burst = 3;
+  options_.limits.new_connections_per_second = 2;
+  start();
+  // Each has ended before the next begins: it is their rate that counts, not their number.
+  for (int i = 1; i <= 3; ++i) {
+    ASSERT_EQ(SocketClient(port()).get("/healthz")->status, 200);
+    ASSERT_TRUE(eventually([&] { return statistics().connections == 0; }));
+  }
+  const auto refused = SocketClient(port()).read_reply();
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(refused->status, 503);
+  EXPECT_EQ(statistics().refused, 1u);
+  EXPECT_EQ(statistics().refused_too_fast, 1u);
+  std::this_thread::sleep_for(600ms);
+  EXPECT_EQ(SocketClient(port()).get("/healthz")->status, 200);
+}
+
+TEST_F(HttpServerTest, AddressesThatAreNotHereAreForgottenWhenThereAreTooMany) {
+  options_.limits.new_connection_burst = 1;
+  options_.limits.new_connections_per_second = 0;
+  options_.limits.remembered_addresses = 1; // so the one address is forgotten each time that it comes
+  start();
+  for (int i = 1; i <= 3; ++i) {
+    ASSERT_EQ(SocketClient(port()).get("/healthz")->status, 200);
+    ASSERT_TRUE(eventually([&] { return statistics().connections == 0; }));
+  }
+  SocketClient stays(port());
+  ASSERT_EQ(stays.get("/healthz")->status, 200);
+  EXPECT_EQ(SocketClient(port()).read_reply()->status, 503) << "who is here is not forgotten";
+}
+
 TEST_F(HttpServerTest, AWebSocketNeedsItsPlaceItsSubprotocolAndItsOrigin) {
   start();
   const std::string protocol = "Sec-WebSocket-Protocol: satsuma.1\r\n";
