@@ -17,6 +17,7 @@
 #include "io/clock.h"
 #include "io/http_server.h"
 #include "io/sqlite_store.h"
+#include "media_limits.h"
 #include "media_shard.h"
 #include "meeting_server.h"
 #include "options.h"
@@ -82,6 +83,9 @@ int run(const Options& options) {
   http_options.handle_signals = true;
   http_options.limits.connections = options.max_connections;
   http_options.limits.connections_per_address = options.max_connections_per_address;
+  // Whoever lets one address have many, a proxy for example, lets it have them soon as well: all at once, and all anew in ten seconds.
+  http_options.limits.new_connection_burst = options.max_connections_per_address;
+  http_options.limits.new_connections_per_second = (options.max_connections_per_address + 9) / 10;
   const bool given = !options.tls_certificate.empty();
   const bool tls = given || (options.tls == TlsMode::automatic && !is_loopback_address(options.listen_address));
   if (tls) {
@@ -126,6 +130,7 @@ int run(const Options& options) {
   for (std::size_t i = 0; i < options.media_threads; ++i) {
     MediaShard::Options shard_options;
     shard_options.addresses = addresses;
+    shard_options.limits = media_limits(delivery_options);
     shard_options.all_addresses_needed = !options.public_addresses.empty();
     shard_options.port = options.media_port == 0 ? std::uint16_t{0} : static_cast<std::uint16_t>(options.media_port + i);
 #ifdef SATSUMA_TEST_HOOKS

@@ -24,6 +24,7 @@ std::expected<std::unique_ptr<MediaShard>, MediaShard::Failure> MediaShard::star
 
   std::vector<io::UdpSocket> sockets;
   sfu::Config config;
+  config.limits = options.limits;
   std::uint16_t port = options.port;
   for (const std::string& address : bound) {
     const auto local = TransportAddress::parse(address, port);

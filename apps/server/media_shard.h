@@ -18,6 +18,7 @@ class MediaShard {
     std::vector<std::string> addresses; ///< numeric, announced; bound too where they are this machine's
     bool all_addresses_needed = false;  ///< otherwise those that cannot be bound are left out, as long as one is
     std::uint16_t port = 0;             ///< UDP; 0: any free one
+    sfu::Limits limits;
 #ifdef SATSUMA_TEST_HOOKS
     sfu::PacketTap* tap = nullptr;      ///< outlives the shard
 #endif
