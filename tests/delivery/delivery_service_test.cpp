@@ -226,7 +226,7 @@ TEST_F(DeliveryServiceTest, OfTwoCommitsForAnEpochTheFirstWinsAndBothHearOfIt) {
   EXPECT_EQ(w.of<signaling::Rejected>(cb)[0].era, 1u);
   EXPECT_EQ(w.of<signaling::Rejected>(cb)[0].epoch, 1u);
   for (const auto id : {ca, cb}) {
-    const auto& entry = std::get<CommitEntry>(w.entries(id).back().body);
+    const auto entry = std::get<CommitEntry>(w.entries(id).back().body);
     EXPECT_EQ(entry.who, a);
     EXPECT_EQ(entry.epoch, 1u);
   }
