@@ -1,4 +1,5 @@
 // All scenarios, one after the other: two cores carry one meeting at a time.
 await import('./scenarios/meeting.mjs');
+await import('./scenarios/access.mjs');
 await import('./scenarios/trouble.mjs');
 await import('./scenarios/secrecy.mjs');
