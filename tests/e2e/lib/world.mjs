@@ -35,9 +35,9 @@ class World {
 }
 
 /** scenario('two people meet', async (world) => ...) */
-export function scenario(title, body, { timeout = 240_000 } = {}) {
+export function scenario(title, body, { timeout = 240_000, skip = false } = {}) {
   const folder = path.join(results, title.replace(/[^a-z0-9]+/gi, '-').slice(0, 60));
-  test(title, { timeout }, async () => {
+  test(title, { timeout, skip }, async () => {
     fs.rmSync(folder, { recursive: true, force: true });
     fs.mkdirSync(folder, { recursive: true });
     const world = new World(folder);
