@@ -1,43 +1,18 @@
 #include "mls/group/group.h"
 
 #include <algorithm>
-#include <deque>
+
+#include "mls/group/group_state.h"
 
 namespace satsuma::mls {
 
 using namespace tree_math;
 
-/// What is still needed of an epoch that is over: to open application messages that come late.
-struct PastEpoch {
-  GroupContext context;
-  RatchetTree tree;
-  SecretBytes sender_data_secret;
-  SecretTree secret_tree;
-};
-
-struct internal::GroupState {
-  GroupContext context;
-  RatchetTree tree;
-  Bytes interim_transcript_hash;
-  Bytes confirmation_tag;
-  PrivateTree private_tree;
-  SecretBytes signature_private_key;
-  EpochSecrets secrets;
-  SecretTree secret_tree;
-  std::size_t padding = 0;
-  bool active = true;
-  ProposalCache proposals{};
-  std::deque<PastEpoch> past_epochs{};
-  std::deque<std::pair<Epoch, SecretBytes>> past_resumption_psks{};
-
-  const SuiteParameters& suite() const { return tree.suite(); }
-  LeafIndex own_leaf() const { return private_tree.own_leaf(); }
-};
-
 void internal::GroupStateDelete::operator()(GroupState* state) const { delete state; }
 
 using internal::GroupState;
 using internal::GroupStatePointer;
+using internal::PastEpoch;
 
 // --- PSKs
 

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <deque>
+
+#include "mls/group/key_schedule.h"
+#include "mls/group/message_protection.h"
+#include "mls/group/treekem.h"
+#include "mls/tree/commit_rules.h"
+
+/// What `Group` consists of; for this folder only. Every member here is stored too: see storage.cpp.
+namespace satsuma::mls::internal {
+
+/// What is still needed of an epoch that is over: to open application messages that come late.
+struct PastEpoch {
+  GroupContext context;
+  RatchetTree tree;
+  SecretBytes sender_data_secret;
+  SecretTree secret_tree;
+};
+
+struct GroupState {
+  GroupContext context;
+  RatchetTree tree;
+  Bytes interim_transcript_hash;
+  Bytes confirmation_tag;
+  PrivateTree private_tree;
+  SecretBytes signature_private_key;
+  EpochSecrets secrets;
+  SecretTree secret_tree;
+  std::size_t padding = 0;
+  bool active = true;
+  ProposalCache proposals{};
+  std::deque<PastEpoch> past_epochs{};
+  std::deque<std::pair<Epoch, SecretBytes>> past_resumption_psks{};
+
+  const SuiteParameters& suite() const { return tree.suite(); }
+  LeafIndex own_leaf() const { return private_tree.own_leaf(); }
+};
+
+} // namespace satsuma::mls::internal
