@@ -1,0 +1,48 @@
+#include "sfu/pacer.h"
+
+namespace satsuma::sfu {
+
+bool Pacer::push(const Item& item) {
+  Queue& queue = item.rtx_sequence ? retransmissions_ : packets_;
+  if (queue.size == max_waiting) return false;
+  if (queue.items.empty()) queue.items.resize(max_waiting);
+  queue.items[(queue.begin + queue.size) & (max_waiting - 1)] = item;
+  ++queue.size;
+  bytes_ += item.size;
+  return true;
+}
+
+std::optional<Pacer::Item> Pacer::poll(TimePoint now) {
+  if (waiting() == 0) return std::nullopt;
+  if (rate_ != 0) {
+    refill(now);
+    if (debt_ > burst()) return std::nullopt;
+  }
+  Queue& queue = retransmissions_.size > 0 ? retransmissions_ : packets_;
+  const Item item = queue.front();
+  ++queue.begin;
+  --queue.size;
+  bytes_ -= item.size;
+  return item;
+}
+
+void Pacer::remove_slot(std::uint32_t slot) {
+  for (Queue* const queue : {&retransmissions_, &packets_}) {
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < queue->size; ++i) {
+      const Item item = queue->items[(queue->begin + i) & (max_waiting - 1)];
+      if (item.slot == slot)
+        bytes_ -= item.size;
+      else
+        queue->items[(queue->begin + kept++) & (max_waiting - 1)] = item;
+    }
+    queue->size = kept;
+  }
+}
+
+void Pacer::clear() {
+  retransmissions_.size = packets_.size = 0;
+  bytes_ = 0;
+}
+
+} // namespace satsuma::sfu

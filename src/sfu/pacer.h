@@ -1,0 +1,90 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "base/time.h"
+#include "rtp/sequence.h"
+
+namespace satsuma::sfu {
+
+/// When the video packets of one subscriber leave: no faster than the pacing rate, so that what several publishers send at the same moment does not
+/// become one burst in the subscriber's bottleneck. Retransmissions go before new packets. Sound does not wait here at all.
+///
+/// Holds no bytes: an item names a packet in a publication's history. Memory is taken when the first packet has to wait.
+class Pacer {
+ public:
+  /// Of each kind; a power of two. More than this is a second and more at any rate that is worth pacing.
+  static constexpr std::size_t max_waiting = 512;
+
+  struct Item {
+    std::uint32_t slot = 0;
+    std::uint32_t start = 0;                      ///< which of the slot's (Slot::starts())
+    rtp::ExtendedSequence original = 0;           ///< of the encoding's numbers
+    std::uint8_t encoding = 0;
+    std::uint16_t sequence = 0;                   ///< what it goes out as
+    std::uint32_t timestamp = 0;
+    std::uint16_t picture_id = 0;
+    std::uint8_t tl0_picture_index = 0;
+    bool marker = false;
+    std::optional<std::uint16_t> rtx_sequence;    ///< a retransmission
+    std::uint16_t size = 0;                       ///< of the payload
+    TimePoint since{};
+  };
+
+  /// Bits per second; 0: as fast as they come.
+  void set_rate(std::int64_t bitrate) { rate_ = bitrate; }
+  std::int64_t rate() const { return rate_; }
+
+  /// Nothing waits, and a packet may leave at once.
+  bool ready(TimePoint now) {
+    if (rate_ == 0) return waiting() == 0;
+    refill(now);
+    return debt_ <= burst() && waiting() == 0;
+  }
+  /// A packet left, at whatever place it was decided.
+  void count(TimePoint now, std::size_t size) {
+    if (rate_ == 0) return;
+    refill(now);
+    // What is owed is bounded: sound and probes are not to keep pictures back for long.
+    debt_ = std::min(debt_ + static_cast<std::int64_t>(size), burst() + rate_ / 8 / 4);
+  }
+  /// False when there is no room: the packet is lost.
+  bool push(const Item& item);
+  /// What may leave now.
+  std::optional<Item> poll(TimePoint now);
+
+  void remove_slot(std::uint32_t slot);
+  void clear();
+  std::size_t waiting() const { return retransmissions_.size + packets_.size; }
+  std::size_t waiting_bytes() const { return bytes_; }
+  /// How long the oldest new packet has waited.
+  Duration age(TimePoint now) const { return packets_.size == 0 ? Duration{} : now - packets_.front().since; }
+
+ private:
+  struct Queue {
+    std::vector<Item> items;
+    std::size_t begin = 0, size = 0;
+    const Item& front() const { return items[begin & (max_waiting - 1)]; }
+  };
+
+  /// Ten milliseconds' worth, and never less than two full packets.
+  std::int64_t burst() const { return std::max<std::int64_t>(rate_ / 8 / 100, 2'400); }
+  void refill(TimePoint now) {
+    const std::int64_t elapsed = std::min<std::int64_t>((now - at_).count(), 1'000'000);
+    if (elapsed <= 0) return;
+    debt_ = std::max<std::int64_t>(0, debt_ - rate_ * elapsed / 8'000'000);
+    at_ = now;
+  }
+
+  std::int64_t rate_ = 0;
+  std::int64_t debt_ = 0; ///< bytes sent ahead of the rate
+  TimePoint at_{};
+  std::size_t bytes_ = 0;
+  Queue retransmissions_, packets_;
+};
+
+} // namespace satsuma::sfu

@@ -1,0 +1,269 @@
+// The estimator and a bottleneck, in virtual time: a sender that uses what it is told it may.
+
+#include "sfu/bandwidth_estimator.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "impairment/link.h"
+#include "rtp/rtcp.h"
+#include "rtp/transport_feedback.h"
+#include "sfu/pacer.h"
+
+namespace satsuma::sfu {
+namespace {
+
+using namespace std::chrono_literals;
+using impairment::Direction;
+using impairment::Link;
+using impairment::Schedule;
+
+constexpr std::size_t below_rtp = 28; // IPv4 and UDP, which the link counts too
+
+struct World {
+  World(std::string_view network, std::uint64_t seed)
+      : begin(now), down(*Schedule::parse(network, Direction::down), seed, now), up(*Schedule::parse(network, Direction::up), seed + 1, now) {}
+
+  void send(std::size_t size, std::uint16_t probe = 0) {
+    Bytes packet(size - below_rtp);
+    packet[0] = static_cast<std::uint8_t>(sequence >> 8);
+    packet[1] = static_cast<std::uint8_t>(sequence);
+    estimator.on_sent(now, sequence++, size, probe);
+    down.handle_datagram(now, packet);
+  }
+
+  /// One millisecond; the sender sends what it has (`offered`), within the estimate.
+  void step(std::int64_t offered, std::int64_t wanted) {
+    now += 1ms;
+    const std::int64_t rate = std::min(offered, estimator.bitrate());
+    credit += static_cast<double>(rate) / 8 / 1000;
+    while (credit >= 1000) {
+      send(1000);
+      credit -= 1000;
+    }
+    if (const auto next = estimator.poll_probe(now, wanted)) probe = *next;
+    if (probe) {
+      probe_credit += static_cast<double>(probe->bitrate) / 8 / 1000;
+      while (probe_credit >= 300 && probe) {
+        send(300, probe->cluster);
+        probe_credit -= 300;
+        if (probe->bytes <= 300) probe.reset();
+        else probe->bytes -= 300;
+      }
+    }
+    down.handle_timeout(now);
+    while (const auto got = down.poll_output()) {
+      recorder.on_packet(now + 7h, static_cast<std::uint16_t>((*got)[0] << 8 | (*got)[1])); // another clock
+      received += got->size() + below_rtp;
+    }
+    if (now >= next_feedback) {
+      next_feedback = now + 50ms;
+      while (recorder.pending()) {
+        Bytes message(1200);
+        const auto written = recorder.write(1, 2, message);
+        if (!written) break;
+        up.handle_datagram(now, *written);
+      }
+    }
+    up.handle_timeout(now);
+    while (const auto got = up.poll_output()) {
+      rtp::RtcpReader reader(*got);
+      const auto packet = reader.next();
+      ASSERT_TRUE(packet && *packet);
+      const auto feedback = rtp::parse_transport_feedback(rtp::parse_feedback(**packet)->control, storage);
+      ASSERT_TRUE(feedback);
+      estimator.on_feedback(now, feedback->statuses);
+    }
+    if ((now - begin).count() % 20'000 == 0) estimator.handle_timeout(now);
+  }
+  void run(Duration length, std::int64_t offered, std::int64_t wanted = 0) {
+    for (const TimePoint end = now + length; now < end;) step(offered, wanted == 0 ? offered : wanted);
+  }
+  double utilised(Duration length, std::int64_t offered) {
+    const std::uint64_t before = received;
+    run(length, offered);
+    return static_cast<double>(received - before) * 8 / std::chrono::duration<double>(length).count();
+  }
+
+  TimePoint now{std::chrono::seconds(50)};
+  TimePoint begin;
+  BandwidthEstimator estimator;
+  rtp::TransportFeedbackRecorder recorder;
+  Link down, up;
+  std::uint16_t sequence = 65'000; // wraps soon
+  double credit = 0, probe_credit = 0;
+  std::optional<BandwidthEstimator::Probe> probe;
+  TimePoint next_feedback{};
+  std::vector<rtp::PacketStatus> storage{rtp::max_feedback_statuses};
+  std::uint64_t received = 0;
+};
+
+TEST(BandwidthEstimatorTest, AReceiverThatNeverGivesFeedbackSetsNoLimit) {
+  BandwidthEstimator estimator;
+  TimePoint now{1s};
+  for (std::uint16_t i = 0; i < 5000; ++i) estimator.on_sent(now += 1ms, i, 1200);
+  estimator.handle_timeout(now + 10s);
+  EXPECT_EQ(estimator.bitrate(), BandwidthEstimator::max_bitrate);
+  EXPECT_EQ(estimator.limited_by(), BandwidthEstimator::LimitedBy::nothing);
+  EXPECT_FALSE(estimator.poll_probe(now, 10'000'000));
+}
+
+TEST(BandwidthEstimatorTest, FindsAWidePathWithinTwoSecondsByProbingWhenThereIsUseForIt) {
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    World world("delay=20ms rate=10M", seed);
+    world.run(2s, 400'000, 4'000'000); // sends little, and wants more
+    EXPECT_GT(world.estimator.bitrate(), 3'000'000) << seed;
+    EXPECT_LT(world.estimator.bitrate(), 10'000'000) << seed;
+  }
+}
+
+TEST(BandwidthEstimatorTest, DoesNotProbeForWhatNobodyWants) {
+  World world("delay=20ms rate=10M", 1);
+  world.run(5s, 400'000);
+  EXPECT_LE(world.estimator.bitrate(), 1'000'000);
+}
+
+TEST(BandwidthEstimatorTest, FillsABottleneckWithoutLossAndStaysBelowIt) {
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    World world("delay=25ms jitter=3ms rate=2M queue=400ms", seed);
+    world.run(10s, 5'000'000);
+    const auto lost = world.down.counters().queue_full;
+    const double rate = world.utilised(20s, 5'000'000);
+    EXPECT_GT(rate, 1'200'000) << seed;
+    EXPECT_LT(rate, 2'000'000) << seed;
+    EXPECT_LE(world.down.counters().queue_full - lost, 20u) << seed;
+  }
+}
+
+TEST(BandwidthEstimatorTest, FollowsADropFromThreeMegabitsTo300KilobitsWithinASecondAndRisesWithinFiveOfItsEnd) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    World world("delay=20ms jitter=2ms rate=3M queue=500ms 10s rate=300k 25s rate=3M", seed);
+    world.run(10s, 2'500'000);
+    EXPECT_GT(world.estimator.bitrate(), 1'500'000) << seed;
+    world.run(1s, 2'500'000);
+    EXPECT_LT(world.estimator.bitrate(), 600'000) << seed;
+    world.run(4s, 2'500'000);
+    EXPECT_LT(world.estimator.bitrate(), 450'000) << seed;
+    EXPECT_GT(world.estimator.bitrate(), 100'000) << seed;
+    world.run(15s, 2'500'000);
+    EXPECT_GT(world.estimator.bitrate(), 1'000'000) << seed;
+  }
+}
+
+TEST(BandwidthEstimatorTest, FivePercentOfLossByChanceDoesNotLowerTheEstimate) {
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    World world("delay=20ms rate=6M loss=5%", seed);
+    world.run(10s, 2'500'000);
+    EXPECT_GT(world.estimator.bitrate(), 2'400'000) << seed;
+    EXPECT_NEAR(world.estimator.loss(), 0.05, 0.05) << seed;
+  }
+}
+
+TEST(BandwidthEstimatorTest, HeavyLossLowersItAndNamesTheReason) {
+  World world("delay=20ms 5s loss=30%", 3);
+  world.run(5s, 2'000'000);
+  EXPECT_GT(world.estimator.bitrate(), 1'900'000);
+  world.run(5s, 2'000'000);
+  EXPECT_LT(world.estimator.bitrate(), 1'000'000);
+  EXPECT_EQ(world.estimator.limited_by(), BandwidthEstimator::LimitedBy::loss);
+}
+
+TEST(BandwidthEstimatorTest, JitterAloneIsNoCongestion) {
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    World world("delay=30ms jitter=15ms rate=20M", seed);
+    world.run(15s, 1'500'000);
+    EXPECT_GT(world.estimator.bitrate(), 1'400'000) << seed;
+  }
+}
+
+TEST(BandwidthEstimatorTest, SilenceOfTheReceiverLowersIt) {
+  World world("delay=20ms rate=5M 4s outage=on", 1);
+  world.run(4s, 2'000'000);
+  const auto before = world.estimator.bitrate();
+  world.run(4s, 2'000'000);
+  EXPECT_LT(world.estimator.bitrate(), before / 2);
+}
+
+TEST(BandwidthEstimatorTest, AReceiversNonsenseStaysWithinTheBounds) {
+  std::uint64_t state = 7;
+  const auto random = [&state] { return (state = state * 6364136223846793005U + 1442695040888963407U) >> 33; };
+  BandwidthEstimator estimator;
+  TimePoint now{1s};
+  std::vector<rtp::PacketStatus> statuses(500);
+  for (int round = 0; round < 400; ++round) {
+    for (int i = 0; i < 50; ++i) estimator.on_sent(now += 1ms, static_cast<std::uint16_t>(random() % 3 == 0 ? random() : 50 * round + i), random() % 1500);
+    for (auto& s : statuses)
+      s = {static_cast<std::uint16_t>(random()), random() % 4 != 0, static_cast<std::int64_t>(random() % 2 ? random() << 20 : random()) * (random() % 2 ? 1 : -1)};
+    estimator.on_feedback(now, statuses);
+    estimator.handle_timeout(now);
+    (void)estimator.poll_probe(now, 30'000'000);
+    EXPECT_GE(estimator.bitrate(), BandwidthEstimator::min_bitrate);
+    EXPECT_LE(estimator.bitrate(), BandwidthEstimator::max_bitrate);
+  }
+}
+
+Pacer::Item item(std::uint32_t slot, rtp::ExtendedSequence original, bool rtx = false) {
+  Pacer::Item out;
+  out.slot = slot;
+  out.original = original;
+  out.size = 1200;
+  if (rtx) out.rtx_sequence = 1;
+  return out;
+}
+
+TEST(PacerTest, WithoutARateNothingWaits) {
+  Pacer pacer;
+  TimePoint now{1s};
+  for (int i = 0; i < 1000; ++i) {
+    EXPECT_TRUE(pacer.ready(now));
+    pacer.count(now, 1200);
+  }
+}
+
+TEST(PacerTest, PacketsLeaveAtTheRateRetransmissionsFirst) {
+  Pacer pacer;
+  TimePoint now{1s};
+  pacer.set_rate(960'000); // a hundred packets a second
+  int at_once = 0;
+  while (pacer.ready(now)) {
+    pacer.count(now, 1200);
+    ++at_once;
+  }
+  EXPECT_LE(at_once, 4);
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(pacer.push(item(1, i)));
+  ASSERT_TRUE(pacer.push(item(2, 500, true)));
+  int left = 0;
+  std::optional<Pacer::Item> first;
+  for (int ms = 0; ms < 500; ++ms) {
+    now += 1ms;
+    while (const auto next = pacer.poll(now)) {
+      if (!first) first = next;
+      pacer.count(now, next->size);
+      ++left;
+    }
+  }
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->original, 500);
+  EXPECT_NEAR(left, 50, 3);
+  EXPECT_EQ(pacer.waiting(), 101u - left);
+}
+
+TEST(PacerTest, WhatASlotDropsLeavesTheOthersInTheirOrderAndTheQueueIsBounded) {
+  Pacer pacer;
+  pacer.set_rate(1000);
+  for (int i = 0; i < 300; ++i) ASSERT_TRUE(pacer.push(item(i % 2, i)));
+  pacer.remove_slot(1);
+  EXPECT_EQ(pacer.waiting(), 150u);
+  for (std::size_t i = 150; i < Pacer::max_waiting; ++i) ASSERT_TRUE(pacer.push(item(0, 1000)));
+  EXPECT_FALSE(pacer.push(item(0, 1)));
+  pacer.set_rate(0);
+  for (int i = 0; i < 150; ++i) EXPECT_EQ(pacer.poll(TimePoint{1s})->original, 2 * i);
+  pacer.clear();
+  EXPECT_EQ(pacer.waiting(), 0u);
+  EXPECT_EQ(pacer.waiting_bytes(), 0u);
+}
+
+} // namespace
+} // namespace satsuma::sfu
