@@ -17,7 +17,7 @@ using namespace satsuma;
 
 namespace {
 
-constexpr std::uint32_t abi_version = 1;
+constexpr std::uint32_t abi_version = 2;
 constexpr std::uint32_t max_allocation = 16 * 1024 * 1024;
 constexpr std::size_t max_sessions = 64;
 constexpr std::size_t max_streams = 4096; // senders and receivers together, each slot of a page has one
@@ -128,12 +128,16 @@ void satsuma_free(std::uint8_t* pointer, std::uint32_t size) {
 
 SatsumaHandle satsuma_session_new(const std::uint8_t* room, std::uint32_t room_size, const std::uint8_t* secret,
                                   std::uint32_t secret_size, const std::uint8_t* device_seed, std::uint32_t device_seed_size,
-                                  const std::uint8_t* name, std::uint32_t name_size, double now_us, double unix_seconds) {
+                                  const std::uint8_t* name, std::uint32_t name_size, std::uint32_t suite, double now_us,
+                                  double unix_seconds) {
   Module& all = module();
   if (all.sessions.size() >= max_sessions) return 0;
   if (!std::isfinite(now_us) || now_us < 0 || now_us > max_time) return 0;
   if (!std::isfinite(unix_seconds) || unix_seconds < 0 || unix_seconds > 1e12) return 0;
+  const auto room_suite = call::room_suite_from(suite);
+  if (!room_suite) return 0;
   call::SessionConfig config;
+  config.suite = *room_suite;
   config.room = as_text(view(room, room_size));
   config.secret = SecretBytes::copy_of(view(secret, secret_size));
   config.device_seed = SecretBytes::copy_of(view(device_seed, device_seed_size));

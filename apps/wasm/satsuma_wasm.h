@@ -44,9 +44,16 @@ enum SatsumaFrameKind : std::uint32_t {
   satsuma_frame_vp8_key = 1,
   satsuma_frame_vp8_delta = 2,
 };
+/// What a room encrypts with: chosen when it is made, named in its link after the secret (docs/protocol.md, section 1).
+enum SatsumaSuite : std::uint32_t {
+  satsuma_suite_standard = 0,    ///< no name in the link
+  satsuma_suite_mandatory = 1,   ///< ".aes"
+  satsuma_suite_b_128 = 2,       ///< ".b128"
+  satsuma_suite_b_192 = 3,       ///< ".b192"
+};
 enum SatsumaShell : std::uint32_t { satsuma_shell_none = 0, satsuma_shell_vp8 = 1 };
 
-/// 1. Ask first, and refuse another.
+/// 2. Ask first, and refuse another.
 SATSUMA_EXPORT(satsuma_abi_version) std::uint32_t satsuma_abi_version();
 /// Memory inside the module for arguments and results; `size` at free is the one of alloc. 0 when `size` is 0 or above 16 MiB.
 SATSUMA_EXPORT(satsuma_alloc) std::uint8_t* satsuma_alloc(std::uint32_t size);
@@ -57,12 +64,12 @@ SATSUMA_EXPORT(satsuma_free) void satsuma_free(std::uint8_t* pointer, std::uint3
 
 /// `room`: 1..64 of a-z 0-9 -. `secret`: the 16 bytes of the room secret, or 0 bytes if the link had none.
 /// `device_seed`: 32 bytes, the Ed25519 seed of this device's long-term key (the page keeps it). `name`: UTF-8,
-/// 0..64 bytes. `unix_seconds`: the calendar time at `now_us`. Returns a handle or 0 for a bad argument.
+/// 0..64 bytes. `suite`: a SatsumaSuite, from the link. `unix_seconds`: the calendar time at `now_us`. Returns a handle or 0 for a bad argument.
 SATSUMA_EXPORT(satsuma_session_new)
 SatsumaHandle satsuma_session_new(const std::uint8_t* room, std::uint32_t room_size, const std::uint8_t* secret,
                                   std::uint32_t secret_size, const std::uint8_t* device_seed,
                                   std::uint32_t device_seed_size, const std::uint8_t* name, std::uint32_t name_size,
-                                  double now_us, double unix_seconds);
+                                  std::uint32_t suite, double now_us, double unix_seconds);
 /// Wipes every key. The senders and receivers of the session become bad handles.
 SATSUMA_EXPORT(satsuma_session_free) void satsuma_session_free(SatsumaHandle session);
 

@@ -9,9 +9,7 @@ namespace satsuma::call {
 
 namespace {
 
-constexpr auto suite = mls::CipherSuite::x25519_chacha20poly1305_sha256_ed25519;
 constexpr std::string_view exporter_label = "SFrame 1.0 Base Key";
-constexpr std::size_t exporter_size = 32;
 constexpr std::size_t group_id_size = 16;
 
 // Clocks of two devices may differ a lot, and someone may wait long to be let in. It bounds for how long a server can bring an old key
@@ -42,7 +40,7 @@ ClientSession::ClientSession(SessionConfig config, RoomKeys keys, DeviceKey devi
       device_(std::move(device)),
       random_(&random),
       options_(options),
-      keys_(options.keys) {}
+      keys_(parameters(config_.suite).frames, options.keys) {}
 
 Result<ClientSession> ClientSession::create(SessionConfig config, TimePoint now, UnixSeconds unix_now, RandomSource& random,
                                             SessionOptions options) {
@@ -61,6 +59,7 @@ Result<ClientSession> ClientSession::create(SessionConfig config, TimePoint now,
 }
 
 Result<void> ClientSession::begin_incarnation(TimePoint now) {
+  const mls::CipherSuite suite = parameters(config_.suite).mls;
   SATSUMA_TRY(const auto signature_keys, mls::generate_signature_keys(suite, *random_));
   SATSUMA_TRY(const Bytes identity,
               room_keys_.seal_identity(device_, config_.name, signature_keys.public_key, *random_));
@@ -234,7 +233,8 @@ void ClientSession::handle_error(TimePoint now, const signaling::ErrorMessage& e
     case signaling::ErrorReason::gone:
     case signaling::ErrorReason::not_yours: return rejoin(now, RejoinReason::gone);
     case signaling::ErrorReason::replaced: return fail(code, error.text);
-    case signaling::ErrorReason::unsupported_version: return fail(code, error.text);
+    case signaling::ErrorReason::unsupported_version:
+    case signaling::ErrorReason::wrong_suite: return fail(code, error.text);
     case signaling::ErrorReason::malformed:
     case signaling::ErrorReason::too_large:
       // What we resent would be refused again.
@@ -274,6 +274,14 @@ ClientSession::Outcome ClientSession::handle_entry(TimePoint now, const signalin
   }
   if (entry.index < *next_index_) return {}; // handled before
   if (entry.index > *next_index_) return broken(RejoinReason::log_broken);
+  // Somebody with another link was faster; in that group there is no place for us.
+  if (const auto* genesis = std::get_if<signaling::GenesisEntry>(&entry.body); genesis != nullptr && !group_) {
+    const auto info = mls::MLSMessage::decode_as<mls::GroupInfo>(genesis->group_info);
+    if (info && info->group_context.cipher_suite != parameters(config_.suite).mls) {
+      fail(static_cast<std::uint16_t>(signaling::ErrorReason::wrong_suite), "This room uses another encryption than the link says. Ask for the whole link.");
+      return {};
+    }
+  }
   const Outcome outcome = std::visit([&](const auto& body) { return handle(now, entry.index, body); }, entry.body);
   if (!outcome) return outcome;
   if (committer_->overflowed()) return broken(RejoinReason::log_broken);
@@ -293,7 +301,7 @@ ClientSession::Join ClientSession::examine(IncarnationId who, ByteView key_packa
     if (auto profile = verify_credential(leaf.credential, leaf.signature_key, room_keys_)) join.profile = std::move(*profile);
   }
   // What a commit could not add must not be tried: a flood of it would cost a commit each.
-  const bool fits = parsed->cipher_suite == suite;
+  const bool fits = parsed->cipher_suite == parameters(config_.suite).mls;
   join.admissible = fits && join.profile && mls::verify_key_package(*parsed, unix_time(now_));
   join.key_package = std::move(*parsed);
   return join;
@@ -431,6 +439,7 @@ ClientSession::Outcome ClientSession::entered_epoch(TimePoint now, std::uint64_t
   std::vector<std::string> joined = entering ? std::vector<std::string>{} : roster_.names_not_in(before);
   for (const RosterEntry& member : roster_.entries()) joins_.erase(member.who);
 
+  const std::size_t exporter_size = crypto::hash_size(sframe::parameters(parameters(config_.suite).frames).hash);
   EpochKeys::Epoch epoch{era, group_->epoch(), self->leaf, {}, group_->export_secret(exporter_label, {}, exporter_size)};
   for (const RosterEntry& member : roster_.entries()) epoch.leaves.insert(member.leaf);
   keys_.enter(now, std::move(epoch), !left.empty());

@@ -14,6 +14,7 @@
 #include "call/committer.h"
 #include "call/epoch_keys.h"
 #include "call/identity.h"
+#include "call/room_suite.h"
 #include "call/roster.h"
 #include "call/safety_number.h"
 #include "mls/group/group.h"
@@ -29,6 +30,7 @@ struct SessionConfig {
   SecretBytes secret;      ///< 16 bytes, or empty when the link had none
   SecretBytes device_seed; ///< 32 bytes
   std::string name;
+  RoomSuite suite = RoomSuite::standard; ///< from the link
 };
 
 struct SessionOptions {

@@ -13,21 +13,28 @@ std::optional<KeyId> KeyId::from(std::uint64_t value) {
   return id;
 }
 
-SecretBytes sender_base_key(const SecretBytes& epoch_secret, std::uint64_t era, std::uint64_t epoch, std::uint32_t leaf,
-                            std::uint32_t context) {
+SecretBytes sender_base_key(sframe::CipherSuite suite, const SecretBytes& epoch_secret, std::uint64_t era, std::uint64_t epoch,
+                            std::uint32_t leaf, std::uint32_t context) {
   ByteWriter info;
   info.bytes(as_bytes("satsuma sender 1"));
   info.u64(era);
   info.u64(epoch);
   info.u32(leaf);
   info.u32(context);
-  return crypto::hkdf_expand(crypto::HashAlgorithm::sha256, epoch_secret.view(), info.view(), 32);
+  const crypto::HashAlgorithm hash = sframe::parameters(suite).hash;
+  return crypto::hkdf_expand(hash, epoch_secret.view(), info.view(), crypto::hash_size(hash));
 }
+
+EpochKeys::EpochKeys(sframe::CipherSuite suite, EpochKeysOptions options)
+    : suite_(suite),
+      options_(options),
+      streams_{Stream{{}, sframe::Sender(suite)}, Stream{{}, sframe::Sender(suite)}, Stream{{}, sframe::Sender(suite)},
+               Stream{{}, sframe::Sender(suite)}} {}
 
 void EpochKeys::enter(TimePoint now, Epoch epoch, bool at_once) {
   handle_timeout(now);
   if (!held_.empty()) held_.front().expires = now + options_.overlap;
-  held_.push_front({std::move(epoch), sframe::Receiver(suite), std::nullopt});
+  held_.push_front({std::move(epoch), sframe::Receiver(suite_), std::nullopt});
   // The epoch in which we still send may fall out here: then the sender moves with it.
   while (held_.size() > 1 + max_previous_epochs) held_.pop_back();
   if (at_once || sending_epoch() == nullptr) {
@@ -48,7 +55,7 @@ void EpochKeys::clear() {
   held_.clear();
   sending_.reset();
   move_at_.reset();
-  for (Stream& stream : streams_) stream = {std::nullopt, sframe::Sender(suite)};
+  for (Stream& stream : streams_) stream = {std::nullopt, sframe::Sender(suite_)};
 }
 
 bool EpochKeys::handle_timeout(TimePoint now) {
@@ -92,7 +99,7 @@ Result<MutableByteView> EpochKeys::protect(TimePoint now, StreamContext context,
     // (era, epoch) only ever goes forward, so no key comes twice and the counter may start anew.
     const auto number = static_cast<std::uint32_t>(context);
     const KeyId id{number, epoch.own_leaf, static_cast<std::uint8_t>(epoch.epoch % 16)};
-    stream.sender.set_key(id.value(), sender_base_key(epoch.secret, epoch.era, epoch.epoch, epoch.own_leaf, number).view());
+    stream.sender.set_key(id.value(), sender_base_key(suite_, epoch.secret, epoch.era, epoch.epoch, epoch.own_leaf, number).view());
     stream.keyed = sending_;
   }
   return sframe::protect_frame(stream.sender, shell, frame, out);
@@ -125,7 +132,7 @@ Result<EpochKeys::Received> EpochKeys::unprotect(TimePoint now, sframe::ShellKin
       continue;
     }
     if (!held.receiver.has_key(id->value())) {
-      const SecretBytes key = sender_base_key(epoch.secret, epoch.era, epoch.epoch, id->leaf, id->context);
+      const SecretBytes key = sender_base_key(suite_, epoch.secret, epoch.era, epoch.epoch, id->leaf, id->context);
       SATSUMA_TRY_VOID(held.receiver.add_key(id->value(), key.view()));
     }
     auto unprotected = sframe::unprotect_frame(held.receiver, shell, frame, out);

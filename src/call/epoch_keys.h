@@ -72,7 +72,7 @@ class EpochKeys {
     EpochName epoch;
   };
 
-  explicit EpochKeys(EpochKeysOptions options = {}) : options_(options) {}
+  explicit EpochKeys(sframe::CipherSuite suite = sframe::CipherSuite::chacha20_poly1305_sha256_128, EpochKeysOptions options = {});
 
   /// A new epoch was entered. `at_once`: it excludes somebody, so sending in the old one must end now.
   void enter(TimePoint now, Epoch epoch, bool at_once);
@@ -106,17 +106,16 @@ class EpochKeys {
   const Held* sending_epoch() const;
   Error missing_key(KeyId id) const;
 
+  sframe::CipherSuite suite_;
   EpochKeysOptions options_;
   std::deque<Held> held_; ///< newest first
   std::optional<EpochName> sending_;
   std::optional<TimePoint> move_at_;
-  std::array<Stream, stream_contexts> streams_{Stream{{}, sframe::Sender(suite)}, Stream{{}, sframe::Sender(suite)},
-                                               Stream{{}, sframe::Sender(suite)}, Stream{{}, sframe::Sender(suite)}};
-  static constexpr sframe::CipherSuite suite = sframe::CipherSuite::chacha20_poly1305_sha256_128;
+  std::array<Stream, stream_contexts> streams_;
 };
 
 /// base_key of section 4.
-SecretBytes sender_base_key(const SecretBytes& epoch_secret, std::uint64_t era, std::uint64_t epoch, std::uint32_t leaf,
+SecretBytes sender_base_key(sframe::CipherSuite suite, const SecretBytes& epoch_secret, std::uint64_t era, std::uint64_t epoch, std::uint32_t leaf,
                             std::uint32_t context);
 
 } // namespace satsuma::call

@@ -205,6 +205,9 @@ void DeliveryService::handle_hello(TimePoint now, ConnectionId id, const signali
     fresh->gate = gates_.create();
   }
   const auto who = (room != nullptr ? room : fresh.get())->gate->identify(hello.key_package);
+  if (!who && who.error() == Error(gate_wrong_suite)) {
+    return fail(now, id, ErrorReason::wrong_suite, "This room uses another encryption than the link says. Ask for the whole link.");
+  }
   if (!who) return fail(now, id, ErrorReason::malformed, "The key package is not valid.");
 
   if (room != nullptr && room->participants.contains(*who)) return resume(now, id, *room, *who, hello);

@@ -9,6 +9,8 @@
 
 namespace satsuma::delivery {
 
+inline constexpr ErrorCode gate_wrong_suite{"gate_wrong_suite", ErrorKind::peer};
+
 /// What an MLS commit does to the roster.
 struct CommitEffect {
   IncarnationId committer;
@@ -27,7 +29,7 @@ class GroupGate {
  public:
   virtual ~GroupGate() = default;
 
-  /// Whose key package this is; the error says why it is not a valid one.
+  /// Whose key package this is; the error says why it is not a valid one. gate_wrong_suite: the present group has another cipher suite.
   virtual Result<IncarnationId> identify(ByteView key_package) const = 0;
   /// A new group of one, in epoch 0: returns its founder.
   virtual Result<IncarnationId> check_genesis(ByteView group_info) = 0;

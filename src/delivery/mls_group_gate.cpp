@@ -53,6 +53,7 @@ Result<IncarnationId> MlsGroupGate::identify(ByteView key_package) const {
   SATSUMA_TRY(const auto parsed, mls::MLSMessage::decode_as<mls::KeyPackage>(key_package));
   // Lifetimes are the members' business: no calendar clock below `io`.
   SATSUMA_TRY_VOID(mls::verify_key_package(parsed));
+  if (group_ && group_->suite() != parsed.cipher_suite) return gate_wrong_suite;
   return incarnation_of(parsed.leaf_node.signature_key);
 }
 

@@ -329,6 +329,7 @@ std::uint16_t close_code(ErrorReason reason) {
     case ErrorReason::malformed:
     case ErrorReason::not_yours:
     case ErrorReason::unsupported_version:
+    case ErrorReason::wrong_suite:
       return 4400;
     case ErrorReason::silent:
       return 4408;

@@ -156,9 +156,10 @@ enum class ErrorReason : std::uint16_t {
   unsupported_version = 8,
   replaced = 9,            ///< a newer connection of the same incarnation
   silent = 10,             ///< no hello in time
+  wrong_suite = 11,        ///< the room's group has another cipher suite than the key package
 };
 inline constexpr std::uint16_t first_error_reason = 1;
-inline constexpr std::uint16_t last_error_reason = 10;
+inline constexpr std::uint16_t last_error_reason = 11;
 
 /// The WebSocket close code that goes with an error.
 std::uint16_t close_code(ErrorReason reason);

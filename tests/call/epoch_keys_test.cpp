@@ -170,7 +170,7 @@ TEST_F(Frames, NeverUseAKeyAndCounterTwice) {
 TEST(SenderBaseKey, DiffersInEveryPart) {
   const SecretBytes secret = secret_of(1, 32);
   const auto key = [&](std::uint64_t era, std::uint64_t number, std::uint32_t leaf, std::uint32_t context) {
-    return to_hex(sender_base_key(secret, era, number, leaf, context).view());
+    return to_hex(sender_base_key(sframe::CipherSuite::chacha20_poly1305_sha256_128, secret, era, number, leaf, context).view());
   };
   const std::set<std::string> all{key(1, 2, 3, 0), key(2, 2, 3, 0), key(1, 3, 3, 0), key(1, 2, 4, 0), key(1, 2, 3, 1)};
   EXPECT_EQ(all.size(), 5u);

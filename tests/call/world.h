@@ -50,6 +50,8 @@ class World {
 
   explicit World(SessionOptions options = {}) : options_(options) { start_server(); }
 
+  RoomSuite suite = RoomSuite::standard; ///< of the link of those who are added
+
   Person& add(const std::string& name, std::uint8_t secret = 1, bool connect = true) {
     auto person = std::make_unique<Person>();
     person->name = name;
@@ -59,6 +61,7 @@ class World {
     if (secret != 0) config.secret = secret_of(secret, 16);
     config.device_seed = secret_of(static_cast<std::uint8_t>(50 + people_.size()), 32);
     config.name = name;
+    config.suite = suite;
     auto session = ClientSession::create(std::move(config), now_, unix_start, *person->random, options_);
     EXPECT_TRUE(session);
     person->session = std::make_unique<ClientSession>(std::move(*session));

@@ -227,7 +227,7 @@ TEST(DeliveryMessages, ValuesOutsideOfTheirRangeAreRefused) {
     gone.back() = cause;
     EXPECT_EQ(parse_server_message(gone).error(), Error(message_bad_field));
   }
-  for (const std::uint8_t code : {std::uint8_t{0}, std::uint8_t{11}}) {
+  for (const std::uint8_t code : {std::uint8_t{0}, std::uint8_t{12}}) {
     Bytes error = server_frames()[8];
     error[2] = code;
     EXPECT_EQ(parse_server_message(error).error(), Error(message_bad_field));
@@ -251,6 +251,7 @@ TEST(DeliveryMessages, AListOfIncarnationsIsWholeOnes) {
 TEST(DeliveryMessages, EachErrorHasItsCloseCode) {
   EXPECT_EQ(close_code(ErrorReason::malformed), 4400);
   EXPECT_EQ(close_code(ErrorReason::silent), 4408);
+  EXPECT_EQ(close_code(ErrorReason::wrong_suite), 4400);
   EXPECT_EQ(close_code(ErrorReason::replaced), 4409);
   EXPECT_EQ(close_code(ErrorReason::gone), 4410);
   EXPECT_EQ(close_code(ErrorReason::too_large), 4413);

@@ -14,7 +14,7 @@ const wasi = new WASI({ version: 'preview1', returnOnExit: true });
 const { instance } = await WebAssembly.instantiate(fs.readFileSync(file), { wasi_snapshot_preview1: wasi.wasiImport });
 wasi.initialize(instance);
 const core = instance.exports;
-assert.equal(core.satsuma_abi_version(), 1);
+assert.equal(core.satsuma_abi_version(), 2);
 
 const now = () => performance.now() * 1000;
 const memory = (pointer, size) => new Uint8Array(core.memory.buffer, pointer, size);
@@ -35,10 +35,10 @@ const utf8 = (text) => new TextEncoder().encode(text);
 
 class Session {
   events = [];
-  constructor(name, room, secret = new Uint8Array(16).fill(7)) {
+  constructor(name, room, secret = new Uint8Array(16).fill(7), suite = 0) {
     this.name = name;
     const seed = crypto.getRandomValues(new Uint8Array(32));
-    this.handle = withBytes([utf8(room), secret, seed, utf8(name)], (...args) => core.satsuma_session_new(...args, now(), Date.now() / 1000));
+    this.handle = withBytes([utf8(room), secret, seed, utf8(name)], (...args) => core.satsuma_session_new(...args, suite, now(), Date.now() / 1000));
   }
   *outputs() {
     for (let pointer; (pointer = core.satsuma_session_poll(this.handle)) !== 0; ) {
@@ -90,6 +90,7 @@ assert.ok(hello.payload.length <= 4096);
 assert.equal(new Session('Ada', 'Not A Room').handle, 0);
 assert.equal(new Session('\u0000', 'orchard').handle, 0);
 assert.equal(new Session('Ada', 'orchard', new Uint8Array(3)).handle, 0);
+assert.equal(new Session('Ada', 'orchard', undefined, 99).handle, 0);
 const early = core.satsuma_sender_new(lone.handle, 1);
 const buffer = core.satsuma_alloc(4096);
 assert.equal(core.satsuma_frame_protect(early, 1, buffer, 100, buffer + 2048, 2048, now()), -10, 'no key, no frame');

@@ -1,7 +1,7 @@
 /** The WASM module behind typed functions (apps/wasm/satsuma_wasm.h). Views are made anew after each call: it may grow. */
 import { wasiImports } from "./wasi.ts";
 
-const abiVersion = 1;
+const abiVersion = 2;
 
 /** enum SatsumaCode. */
 export const code = {
@@ -28,6 +28,8 @@ export interface SessionArguments {
   readonly secret: Uint8Array;
   readonly deviceSeed: Uint8Array;
   readonly name: string;
+  /** SatsumaSuite of satsuma_wasm.h; the standard one if left out. */
+  readonly suite?: number;
 }
 
 const functionNames = [
@@ -152,6 +154,7 @@ export class WasmSession {
     this.handle = module.withCopies(copies, (pointers) =>
       module.call.satsuma_session_new(
         ...copies.flatMap((copy, index) => [pointers[index] ?? 0, copy.length]),
+        values.suite ?? 0,
         microseconds(),
         Date.now() / 1000,
       ),
