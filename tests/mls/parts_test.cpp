@@ -131,8 +131,8 @@ TEST(SecretTree, AKeyIsGivenOnceAndAJumpIsBounded) {
   EXPECT_ERROR(mls_generation_consumed, tree.find({4}, RatchetType::application, 0));
   // max_kept: the very first was let go.
   EXPECT_ERROR(mls_generation_consumed, tree.find({1}, RatchetType::application, 0));
-  const SecretTree::Next first = tree.take_next({2}, RatchetType::handshake);
-  const SecretTree::Next second = tree.take_next({2}, RatchetType::handshake);
+  const SecretTree::Next first = VALUE(tree.take_next({2}, RatchetType::handshake));
+  const SecretTree::Next second = VALUE(tree.take_next({2}, RatchetType::handshake));
   EXPECT_EQ(0u, first.generation);
   EXPECT_EQ(1u, second.generation);
   EXPECT_FALSE(first.key.key == second.key.key);

@@ -83,6 +83,13 @@ Bytes provisional_context(const GroupContext& next, const GroupContext& present)
   return codec::encode(context);
 }
 
+Result<void> check_send_limit(GroupState& state, RatchetType type) {
+  if (!state.send_limit) return {};
+  const std::uint32_t limit = type == RatchetType::handshake ? state.send_limit->handshake : state.send_limit->application;
+  if (state.secret_tree.next_generation(state.own_leaf(), type) >= limit) return mls_store_first;
+  return {};
+}
+
 std::vector<LeafIndex> leaves_of(const std::vector<AddedMember>& added) {
   std::vector<LeafIndex> leaves;
   for (const AddedMember& member : added) leaves.push_back(member.leaf);
@@ -112,7 +119,7 @@ Result<Group> Group::create(const GroupParams& params, const KeyPackageBundle& c
   Bytes interim = interim_transcript_hash(*suite, context.confirmed_transcript_hash, tag);
   SecretTree secret_tree = take_secret_tree(*suite, tree.leaf_count(), secrets);
   return Group(GroupStatePointer(new GroupState{std::move(context), std::move(tree), std::move(interim), std::move(tag), std::move(keys),
-                                                creator.signature_private_key.clone(), std::move(secrets), std::move(secret_tree), params.padding}));
+                                                creator.signature_private_key.clone(), std::move(secrets), std::move(secret_tree), std::min(params.padding, max_padding)}));
 }
 
 namespace {
@@ -179,7 +186,7 @@ Result<Group> Group::join(const Welcome& welcome, const KeyPackageBundle& bundle
   Bytes interim = interim_transcript_hash(*suite, context.confirmed_transcript_hash, tag);
   SecretTree secret_tree = take_secret_tree(*suite, tree.leaf_count(), secrets);
   return Group(GroupStatePointer(new GroupState{context, std::move(tree), std::move(interim), tag, std::move(keys), bundle.signature_private_key.clone(),
-                                                std::move(secrets), std::move(secret_tree), params.padding}));
+                                                std::move(secrets), std::move(secret_tree), std::min(params.padding, max_padding)}));
 }
 
 // --- What it is
@@ -263,6 +270,7 @@ Result<PendingCommit> Group::commit(const CommitParams& params, RandomSource& ra
   const SuiteParameters& suite = s.suite();
   if (!s.active) return mls_group_inactive;
   if (s.context.epoch == ~Epoch{0}) return mls_epoch_mismatch;
+  if (params.private_message) SATSUMA_TRY_VOID(check_send_limit(s, RatchetType::handshake));
   const Sender self{SenderType::member, s.own_leaf().value};
 
   Commit commit;
@@ -405,6 +413,7 @@ Result<void> Group::merge(StagedCommit&& staged) {
     return {};
   }
   GroupStatePointer next = std::move(staged.next_);
+  if (old.send_limit) next->send_limit = internal::SendLimit{}; // the new epoch's keys are nowhere stored yet
   next->past_resumption_psks = std::move(old.past_resumption_psks);
   next->past_resumption_psks.emplace_back(old.context.epoch, std::move(old.secrets.resumption_psk));
   while (next->past_resumption_psks.size() > max_past_resumption_psks) next->past_resumption_psks.pop_front();
@@ -465,6 +474,7 @@ Result<Bytes> Group::propose(const Proposal& proposal, bool private_message, Byt
   GroupState& s = *state_;
   if (!s.active) return mls_group_inactive;
   if (proposal.as<Update>() != nullptr) return mls_content_unexpected;
+  if (private_message) SATSUMA_TRY_VOID(check_send_limit(s, RatchetType::handshake));
   AuthenticatedContent content;
   content.wire_format = private_message ? WireFormat::private_message : WireFormat::public_message;
   content.content = {s.context.group_id, s.context.epoch, {SenderType::member, s.own_leaf().value}, to_bytes(authenticated_data), proposal};
@@ -478,6 +488,7 @@ Result<Bytes> Group::propose(const Proposal& proposal, bool private_message, Byt
 Result<Bytes> Group::protect_application(ByteView plaintext, ByteView authenticated_data, RandomSource& random) {
   GroupState& s = *state_;
   if (!s.active) return mls_group_inactive;
+  SATSUMA_TRY_VOID(check_send_limit(s, RatchetType::application));
   AuthenticatedContent content;
   content.wire_format = WireFormat::private_message;
   content.content = {s.context.group_id, s.context.epoch, {SenderType::member, s.own_leaf().value}, to_bytes(authenticated_data),

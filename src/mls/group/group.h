@@ -24,6 +24,8 @@ inline constexpr ErrorCode mls_own_message{"mls_own_message", ErrorKind::caller}
 inline constexpr ErrorCode mls_removed_from_group{"mls_removed_from_group", ErrorKind::peer};
 inline constexpr ErrorCode mls_cannot_remove_self{"mls_cannot_remove_self", ErrorKind::caller};
 inline constexpr ErrorCode mls_group_inactive{"mls_group_inactive", ErrorKind::caller};
+inline constexpr ErrorCode mls_store_first{"mls_store_first", ErrorKind::caller};
+inline constexpr ErrorCode mls_reserve_too_large{"mls_reserve_too_large", ErrorKind::caller};
 inline constexpr ErrorCode mls_too_many_proposals{"mls_too_many_proposals", ErrorKind::peer};
 
 /// The values of pre-shared keys that the application knows (RFC 9420 s.8.4).
@@ -42,7 +44,7 @@ class PskStore {
 struct GroupParams {
   GroupId group_id;
   Extensions extensions;      ///< of the GroupContext
-  std::size_t padding = 0;    ///< private messages' plaintexts are padded to a multiple of this
+  std::size_t padding = 0;    ///< private messages' plaintexts are padded to a multiple of this, at most Group::max_padding
 };
 
 struct JoinParams {
@@ -66,6 +68,7 @@ struct CommitParams {
 };
 
 class Group;
+struct PendingCommit;
 namespace internal {
 struct GroupState;
 struct GroupStateDelete {
@@ -90,6 +93,7 @@ class StagedCommit {
 
  private:
   friend class Group;
+  friend struct PendingCommit;
   StagedCommit() = default;
   CommitEffects effects_;
   Epoch next_epoch_ = 0;
@@ -102,6 +106,11 @@ struct PendingCommit {
   Bytes commit;                 ///< MLSMessage
   std::optional<Bytes> welcome; ///< MLSMessage, when someone is added
   StagedCommit staged;
+
+  /// To be stored before the commit is sent: whoever restarts in between would else not recognise the epoch that the others are in.
+  SecretBytes store() const;
+  /// The errors of mls/tree/stored.h. Merges into the group it was made by, as long as that is still in that epoch.
+  static Result<PendingCommit> load(ByteView stored);
 };
 
 struct ReceivedApplication {
@@ -177,6 +186,21 @@ class Group {
   /// From an MLSMessage with a PrivateMessage of the present epoch or of one of the max_past_epochs before it, looked up in
   /// that epoch's own tree. mls_own_message for our own.
   Result<ReceivedApplication> unprotect_application(ByteView message);
+
+  // Keeping it over a restart
+  /// Everything, with the secrets: encrypt it where it is kept, and overwrite the state before. Two ways to never use a key twice, whatever
+  /// ends the process (RFC 9420 s.16.6):
+  /// - `reserve` 0: store after each call that makes a private message, before that message is sent;
+  /// - `reserve` n: the stored state stands n messages further, so that n may be sent before it is stored again. Then the group itself
+  ///   refuses to send more, and to send after load or merge, until `store` was called: mls_store_first.
+  /// mls_reserve_too_large beyond max_reserve.
+  Result<SecretBytes> store(std::uint32_t reserve = 0);
+  /// mls_stored_damaged, mls_stored_kind_wrong, mls_stored_version_unknown, mls_stored_invalid or the error of a part. Does not verify the
+  /// signatures in the tree again.
+  static Result<Group> load(ByteView stored);
+  /// What receivers can skip (SecretTree::max_skip) is shared by the restarts without a message or a commit between them.
+  static constexpr std::uint32_t max_reserve = 128;
+  static constexpr std::size_t max_padding = 1 << 16;
 
   static constexpr std::size_t max_cached_proposals = 1024;
   /// Epochs whose application keys are kept for messages that were overtaken by a commit.

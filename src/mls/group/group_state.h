@@ -1,6 +1,7 @@
 #pragma once
 
 #include <deque>
+#include <optional>
 
 #include "mls/group/key_schedule.h"
 #include "mls/group/message_protection.h"
@@ -18,6 +19,12 @@ struct PastEpoch {
   SecretTree secret_tree;
 };
 
+/// Generations of our own ratchets from which on nothing is sent before the group was stored again (Group::store).
+struct SendLimit {
+  std::uint32_t handshake = 0;
+  std::uint32_t application = 0;
+};
+
 struct GroupState {
   GroupContext context;
   RatchetTree tree;
@@ -32,6 +39,7 @@ struct GroupState {
   ProposalCache proposals{};
   std::deque<PastEpoch> past_epochs{};
   std::deque<std::pair<Epoch, SecretBytes>> past_resumption_psks{};
+  std::optional<SendLimit> send_limit{}; ///< only with a reserve
 
   const SuiteParameters& suite() const { return tree.suite(); }
   LeafIndex own_leaf() const { return private_tree.own_leaf(); }

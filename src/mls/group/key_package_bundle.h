@@ -16,6 +16,10 @@ struct KeyPackageBundle {
   KeyPackageBundle clone() const {
     return {key_package, init_private_key.clone(), encryption_private_key.clone(), signature_private_key.clone()};
   }
+  /// With the private keys, in the format of mls/tree/stored.h: encrypt it where it is kept.
+  SecretBytes store() const;
+  /// The errors of stored.h. Checks that the private keys belong to the public ones.
+  static Result<KeyPackageBundle> load(ByteView stored);
   /// The bytes of the MLSMessage with the key package.
   Bytes message() const;
 };

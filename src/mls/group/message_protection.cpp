@@ -86,7 +86,7 @@ Result<PrivateMessage> protect_private(const SuiteParameters& suite, ByteView se
 
   SenderData sender{content.content.sender.leaf(), 0, {}};
   random.fill(sender.reuse_guard);
-  const SecretTree::Next next = keys.take_next(sender.leaf, ratchet_of(type));
+  SATSUMA_TRY(const SecretTree::Next next, keys.take_next(sender.leaf, ratchet_of(type)));
   sender.generation = next.generation;
   message.ciphertext =
       seal(suite, next.key.key.view(), guarded_nonce(next.key, sender.reuse_guard).view(), content_associated_data(message), plaintext.view());

@@ -62,11 +62,11 @@ Result<const MessageKey*> SecretTree::find(LeafIndex leaf, RatchetType type, std
 
 void SecretTree::consume(LeafIndex leaf, RatchetType type, std::uint32_t generation) { ratchet(leaf, type).kept.erase(generation); }
 
-SecretTree::Next SecretTree::take_next(LeafIndex leaf, RatchetType type) {
+Result<SecretTree::Next> SecretTree::take_next(LeafIndex leaf, RatchetType type) {
   Ratchet& r = ratchet(leaf, type);
-  SATSUMA_CHECK(r.next_generation != ~std::uint32_t{0});
+  if (r.next_generation == ~std::uint32_t{0}) return mls_generations_exhausted;
   const std::uint32_t generation = r.next_generation;
-  return {generation, step(r)};
+  return Next{generation, step(r)};
 }
 
 } // namespace satsuma::mls

@@ -7,8 +7,13 @@
 
 namespace satsuma::mls {
 
+namespace internal {
+struct Storage;
+}
+
 inline constexpr ErrorCode mls_generation_consumed{"mls_generation_consumed", ErrorKind::peer};
 inline constexpr ErrorCode mls_generation_too_far{"mls_generation_too_far", ErrorKind::peer};
+inline constexpr ErrorCode mls_generations_exhausted{"mls_generations_exhausted", ErrorKind::caller};
 
 struct MessageKey {
   SecretBytes key;
@@ -37,10 +42,12 @@ class SecretTree {
     std::uint32_t generation;
     MessageKey key;
   };
-  /// For sending: never the same again.
-  Next take_next(LeafIndex leaf, RatchetType type);
+  /// For sending: never the same again. mls_generations_exhausted after 2^32 - 1 of them.
+  Result<Next> take_next(LeafIndex leaf, RatchetType type);
+  std::uint32_t next_generation(LeafIndex leaf, RatchetType type) { return ratchet(leaf, type).next_generation; }
 
  private:
+  friend struct internal::Storage;
   struct Ratchet {
     SecretBytes secret;
     std::uint32_t next_generation = 0;

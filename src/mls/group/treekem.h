@@ -8,6 +8,10 @@
 
 namespace satsuma::mls {
 
+namespace internal {
+struct Storage;
+}
+
 inline constexpr ErrorCode mls_path_secret_invalid{"mls_path_secret_invalid", ErrorKind::peer};
 
 /// The private keys that a member has in the tree: its leaf's and those of nodes above it (RFC 9420 s.4.2).
@@ -27,6 +31,7 @@ class PrivateTree {
   Result<SecretBytes> implant(const RatchetTree& tree, NodeIndex node, ByteView path_secret);
 
  private:
+  friend struct internal::Storage;
   LeafIndex own_leaf_;
   std::map<NodeIndex, crypto::KemKeyPair> keys_;
 };

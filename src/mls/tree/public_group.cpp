@@ -1,5 +1,7 @@
 #include "mls/tree/public_group.h"
 
+#include "mls/tree/stored.h"
+
 namespace satsuma::mls {
 
 Result<PublicGroup> PublicGroup::from_group_info(const GroupInfo& info) {
@@ -15,42 +17,29 @@ Result<PublicGroup> PublicGroup::from_group_info(const GroupInfo& info) {
   return PublicGroup(std::move(tree), info.group_context, std::move(interim));
 }
 
-namespace {
-constexpr std::uint8_t format_version = 1;
-}
-
 Bytes PublicGroup::serialise() const {
   ByteWriter writer;
-  writer.u8(format_version);
+  write_stored_header(writer, StoredKind::public_group);
   context_.write(writer);
-  codec::write_opaque(writer, tree_.serialise());
   codec::write_opaque(writer, interim_transcript_hash_);
-  codec::write_varint(writer, proposals_.size());
-  for (const auto& [reference, known] : proposals_) {
-    codec::write_opaque(writer, reference);
-    known.proposal.write(writer);
-    known.sender.write(writer);
-  }
+  StoredTrees trees;
+  trees.add(tree_);
+  trees.write(writer);
+  write_stored_proposals(writer, proposals_);
+  writer.bytes(stored_digest(writer.view()));
   return std::move(writer).take();
 }
 
 Result<PublicGroup> PublicGroup::deserialise(ByteView bytes) {
-  ByteReader reader(bytes);
-  SATSUMA_TRY(const std::uint8_t version, reader.u8());
-  if (version != format_version) return mls_version_unsupported;
+  SATSUMA_TRY(ByteReader reader, open_stored(bytes, StoredKind::public_group));
   SATSUMA_TRY(GroupContext context, GroupContext::parse(reader));
-  SATSUMA_TRY(const ByteView tree_bytes, codec::read_opaque(reader));
-  SATSUMA_TRY(RatchetTree tree, RatchetTree::parse(context.cipher_suite, tree_bytes));
   SATSUMA_TRY(Bytes interim, codec::read_bytes(reader));
-  PublicGroup group(std::move(tree), std::move(context), std::move(interim));
-  SATSUMA_TRY(const std::uint32_t count, codec::read_varint(reader));
-  for (std::uint32_t i = 0; i < count; ++i) {
-    SATSUMA_TRY(Bytes reference, codec::read_bytes(reader));
-    SATSUMA_TRY(Proposal proposal, Proposal::parse(reader));
-    SATSUMA_TRY(const Sender sender, Sender::parse(reader));
-    group.proposals_.emplace(std::move(reference), KnownProposal{std::move(proposal), sender});
-  }
+  SATSUMA_TRY(std::vector<RatchetTree> trees, StoredTrees::parse(reader, context.cipher_suite));
+  if (trees.size() != 1 || !equal(trees[0].tree_hash().view(), context.tree_hash)) return mls_stored_invalid;
+  SATSUMA_TRY(ProposalCache proposals, parse_stored_proposals(reader, trees[0], context, max_proposals));
   SATSUMA_TRY_VOID(reader.expect_end());
+  PublicGroup group(std::move(trees[0]), std::move(context), std::move(interim));
+  group.proposals_ = std::move(proposals);
   return group;
 }
 

@@ -32,7 +32,8 @@ class PublicGroup {
   /// From a GroupInfo that carries the ratchet_tree extension (mls_ratchet_tree_missing otherwise). Verifies the signer's
   /// signature and the whole tree (verify_tree).
   static Result<PublicGroup> from_group_info(const GroupInfo& group_info);
-  /// The state as `serialise` wrote it; not for bytes that somebody else can write.
+  /// The state as `serialise` wrote it (stored.h). Signatures in the tree are not checked again: who could write these bytes could make up
+  /// a group.
   static Result<PublicGroup> deserialise(ByteView bytes);
   Bytes serialise() const;
 

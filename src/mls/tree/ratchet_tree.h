@@ -82,6 +82,7 @@ class RatchetTree {
   Result<void> verify_parent_hashes() const;
 
  private:
+  friend class StoredTrees;
   struct Node {
     std::variant<LeafNode, ParentNode> value;
   };
