@@ -85,7 +85,7 @@ configure() { # a CMake preset, if it has none yet (ninja looks after it from th
 
 node_modules() { # the npm packages that package-lock.json names
   local now
-  now=$(fingerprint package.json package-lock.json 'packages/*/package.json' 'tests/e2e/package.json')
+  now=$(fingerprint package.json package-lock.json 'packages/*/package.json' 'tests/e2e/package.json' 'spec/package.json')
   if ! up_to_date node_modules "$now" || [[ ! -d $root/node_modules ]]; then
     step "Installing the npm packages" npm npm ci --prefix "$root" --no-audit --no-fund || return
     mark node_modules "$now"

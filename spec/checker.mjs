@@ -1,0 +1,18 @@
+// The npm package tla-checker (TLA+ explicit-state checker as WebAssembly) without a browser.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { check_spec_with_cfg, initSync } from 'tla-checker';
+
+const entry = fileURLToPath(import.meta.resolve('tla-checker'));
+initSync({ module: readFileSync(join(entry, '..', 'tla_checker_bg.wasm')) });
+const specification = readFileSync(join(import.meta.dirname, 'Committer.tla'), 'utf8');
+const mostSteps = 1000;
+
+/** Checks Committer.tla under a TLC configuration. `graph`: with all states and steps, in DOT. */
+export function checkModel(config, { mostStates, graph = false }) {
+  const result = JSON.parse(check_spec_with_cfg(specification, config, '{}', mostStates, mostSteps, true, graph));
+  // The package stops at its limit without a word.
+  if (result.success && result.states_explored >= mostStates) return { ...result, success: false, error_type: 'Limit', error_message: `more than ${mostStates} states` };
+  return result;
+}
