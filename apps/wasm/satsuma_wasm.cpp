@@ -56,6 +56,7 @@ struct Receiver {
   SatsumaHandle session;
   std::int32_t leaf = -1;
   std::int32_t context = -1;
+  double epoch = -1;
   std::int32_t is_key = -1;
 };
 
@@ -100,6 +101,20 @@ const std::uint8_t* put_output(std::uint32_t kind, ByteView payload) {
   words[1] = static_cast<std::uint32_t>(payload.size());
   if (!payload.empty()) std::memcpy(&words[2], payload.data(), payload.size());
   return reinterpret_cast<const std::uint8_t*>(words.data());
+}
+
+std::optional<sframe::Shell> shell_of(std::uint32_t frame_kind) {
+  switch (frame_kind) {
+  case satsuma_frame_opus: return sframe::Shell::none;
+  case satsuma_frame_vp8_key: return sframe::Shell::vp8_key;
+  case satsuma_frame_vp8_delta: return sframe::Shell::vp8_delta;
+  case satsuma_frame_vp9: return sframe::Shell::none;
+  case satsuma_frame_av1_key: return sframe::Shell::av1_key;
+  case satsuma_frame_av1_delta: return sframe::Shell::av1_delta;
+  case satsuma_frame_h264_key: return sframe::Shell::h264_key;
+  case satsuma_frame_h264_delta: return sframe::Shell::h264_delta;
+  default: return std::nullopt;
+  }
 }
 
 template <class Action>
@@ -224,7 +239,11 @@ const std::uint8_t* satsuma_session_poll(SatsumaHandle handle) {
 
 // --- media frames
 
-std::uint32_t satsuma_frame_overhead() { return sframe::max_overhead + sframe::max_shell_size; }
+std::uint32_t satsuma_protected_size(std::uint32_t kind, std::uint32_t in_size) {
+  const auto shell = shell_of(kind);
+  if (!shell || in_size > max_allocation) return 0;
+  return static_cast<std::uint32_t>(sframe::max_protected_size(*shell, in_size));
+}
 
 SatsumaHandle satsuma_sender_new(SatsumaHandle session, std::uint32_t context) {
   Module& all = module();
@@ -242,12 +261,10 @@ std::int32_t satsuma_frame_protect(SatsumaHandle handle, std::uint32_t kind, con
   if (sender == all.senders.end()) return satsuma_bad_handle;
   Session* session = all.session(sender->second.session);
   if (session == nullptr) return satsuma_bad_handle;
-  if (kind > satsuma_frame_vp8_delta || in_size > max_allocation) return satsuma_bad_argument;
-  const auto shell = kind == satsuma_frame_opus      ? sframe::Shell::none
-                     : kind == satsuma_frame_vp8_key ? sframe::Shell::vp8_key
-                                                     : sframe::Shell::vp8_delta;
+  const auto shell = shell_of(kind);
+  if (!shell || in_size > max_allocation) return satsuma_bad_argument;
   const auto written =
-      session->session.protect(session->time(now_us), sender->second.context, shell, view(in, in_size), {out, capacity});
+      session->session.protect(session->time(now_us), sender->second.context, *shell, view(in, in_size), {out, capacity});
   return written ? static_cast<std::int32_t>(written->size()) : code_of(written.error());
 }
 
@@ -267,14 +284,15 @@ std::int32_t satsuma_frame_unprotect(SatsumaHandle handle, std::uint32_t shell, 
   if (receiver == all.receivers.end()) return satsuma_bad_handle;
   Session* session = all.session(receiver->second.session);
   if (session == nullptr) return satsuma_bad_handle;
-  if (shell > satsuma_shell_vp8) return satsuma_bad_argument;
+  if (shell > satsuma_shell_video) return satsuma_bad_argument;
   if (capacity < in_size) return satsuma_no_space;
-  const auto kind = shell == satsuma_shell_vp8 ? sframe::ShellKind::vp8 : sframe::ShellKind::none;
+  const auto kind = shell == satsuma_shell_video ? sframe::ShellKind::video : sframe::ShellKind::none;
   const auto received = session->session.unprotect(session->time(now_us), kind, view(in, in_size), {out, capacity});
   if (!received) return code_of(received.error());
   receiver->second.leaf = static_cast<std::int32_t>(received->leaf);
   receiver->second.context = static_cast<std::int32_t>(received->context);
-  receiver->second.is_key = kind == sframe::ShellKind::none ? -1 : in[0] == 0 ? 1 : 0;
+  receiver->second.epoch = static_cast<double>(received->epoch.epoch);
+  receiver->second.is_key = received->key_frame ? (*received->key_frame ? 1 : 0) : -1;
   return static_cast<std::int32_t>(received->plaintext.size());
 }
 
@@ -286,6 +304,11 @@ std::int32_t satsuma_receiver_last_leaf(SatsumaHandle receiver) {
 std::int32_t satsuma_receiver_last_context(SatsumaHandle receiver) {
   const auto found = module().receivers.find(receiver);
   return found == module().receivers.end() ? satsuma_bad_handle : found->second.context;
+}
+
+double satsuma_receiver_last_epoch(SatsumaHandle receiver) {
+  const auto found = module().receivers.find(receiver);
+  return found == module().receivers.end() ? double{satsuma_bad_handle} : found->second.epoch;
 }
 
 std::int32_t satsuma_receiver_last_is_key(SatsumaHandle receiver) {

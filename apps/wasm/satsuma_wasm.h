@@ -38,11 +38,16 @@ enum SatsumaOutputKind : std::uint32_t {
   satsuma_output_close = 4,     ///< no payload. Close the socket for good
 };
 
-/// What the frame is, and with it which clear byte stands before the ciphertext (docs/protocol.md section 4).
+/// What the frame is, and with it which clear bytes stand around the ciphertext (docs/protocol.md section 4).
 enum SatsumaFrameKind : std::uint32_t {
   satsuma_frame_opus = 0,
   satsuma_frame_vp8_key = 1,
   satsuma_frame_vp8_delta = 2,
+  satsuma_frame_vp9 = 3,
+  satsuma_frame_av1_key = 4,
+  satsuma_frame_av1_delta = 5,
+  satsuma_frame_h264_key = 6,
+  satsuma_frame_h264_delta = 7,
 };
 /// What a room encrypts with: chosen when it is made, named in its link after the secret (docs/protocol.md, section 1).
 enum SatsumaSuite : std::uint32_t {
@@ -51,7 +56,8 @@ enum SatsumaSuite : std::uint32_t {
   satsuma_suite_b_128 = 2,       ///< ".b128"
   satsuma_suite_b_192 = 3,       ///< ".b192"
 };
-enum SatsumaShell : std::uint32_t { satsuma_shell_none = 0, satsuma_shell_vp8 = 1 };
+/// Audio has none; frames of video say by their first bytes which they have.
+enum SatsumaShell : std::uint32_t { satsuma_shell_none = 0, satsuma_shell_video = 1 };
 
 /// 2. Ask first, and refuse another.
 SATSUMA_EXPORT(satsuma_abi_version) std::uint32_t satsuma_abi_version();
@@ -95,14 +101,14 @@ SATSUMA_EXPORT(satsuma_session_poll) const std::uint8_t* satsuma_session_poll(Sa
 
 // --- media frames ------------------------------------------------------------------------------------------
 
-/// Room that a protected frame needs beyond the plain one.
-SATSUMA_EXPORT(satsuma_frame_overhead) std::uint32_t satsuma_frame_overhead();
+/// Room that a protected frame may need; `kind` is a SatsumaFrameKind. 0 for one that does not exist.
+SATSUMA_EXPORT(satsuma_protected_size) std::uint32_t satsuma_protected_size(std::uint32_t kind, std::uint32_t in_size);
 
 /// `context`: 0 microphone, 1 camera, 2 screen, 3 screen audio. Two senders of one context share its counter, so no
 /// nonce is used twice. The sender follows the session from epoch to epoch by itself.
 SATSUMA_EXPORT(satsuma_sender_new) SatsumaHandle satsuma_sender_new(SatsumaHandle session, std::uint32_t context);
 SATSUMA_EXPORT(satsuma_sender_free) void satsuma_sender_free(SatsumaHandle sender);
-/// Encrypts one encoded frame. `kind` is a SatsumaFrameKind. `out` has `capacity` bytes, at least in_size + overhead, and
+/// Encrypts one encoded frame. `kind` is a SatsumaFrameKind. `out` has `capacity` bytes, at least satsuma_protected_size, and
 /// does not overlap `in`. Returns the size written, or a negative code.
 SATSUMA_EXPORT(satsuma_frame_protect)
 std::int32_t satsuma_frame_protect(SatsumaHandle sender, std::uint32_t kind, const std::uint8_t* in, std::uint32_t in_size,
@@ -111,12 +117,14 @@ std::int32_t satsuma_frame_protect(SatsumaHandle sender, std::uint32_t kind, con
 /// All receivers of a session share keys and replay windows; one for each slot only keeps its `last_` values apart.
 SATSUMA_EXPORT(satsuma_receiver_new) SatsumaHandle satsuma_receiver_new(SatsumaHandle session);
 SATSUMA_EXPORT(satsuma_receiver_free) void satsuma_receiver_free(SatsumaHandle receiver);
-/// Decrypts one frame. `shell` is a SatsumaShell, from the codec of the slot. Returns the size written, or a negative code.
+/// Decrypts one frame. `shell` is a SatsumaShell. Returns the size written, or a negative code.
 SATSUMA_EXPORT(satsuma_frame_unprotect)
 std::int32_t satsuma_frame_unprotect(SatsumaHandle receiver, std::uint32_t shell, const std::uint8_t* in, std::uint32_t in_size,
                                      std::uint8_t* out, std::uint32_t capacity, double now_us);
 /// Of the last frame that was decrypted: who sent it (MLS leaf index), and in which context. -1 before the first.
 SATSUMA_EXPORT(satsuma_receiver_last_leaf) std::int32_t satsuma_receiver_last_leaf(SatsumaHandle receiver);
 SATSUMA_EXPORT(satsuma_receiver_last_context) std::int32_t satsuma_receiver_last_context(SatsumaHandle receiver);
-/// 1 if the last decrypted VP8 frame was a key frame by its authenticated shell byte, 0 if not, -1 without a shell.
+/// The epoch in which it was encrypted; -1 before the first.
+SATSUMA_EXPORT(satsuma_receiver_last_epoch) double satsuma_receiver_last_epoch(SatsumaHandle receiver);
+/// 1 if the last decrypted frame was a key frame by its authenticated shell, 0 if not, -1 without one (audio, VP9).
 SATSUMA_EXPORT(satsuma_receiver_last_is_key) std::int32_t satsuma_receiver_last_is_key(SatsumaHandle receiver);

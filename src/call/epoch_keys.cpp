@@ -116,10 +116,9 @@ Error EpochKeys::missing_key(KeyId id) const {
 
 Result<EpochKeys::Received> EpochKeys::unprotect(TimePoint now, sframe::ShellKind shell, ByteView frame, MutableByteView out) {
   handle_timeout(now);
-  const std::size_t clear = shell == sframe::ShellKind::none ? 0 : 1;
-  if (frame.size() <= clear) return sframe::sframe_malformed;
-  SATSUMA_TRY(const sframe::ParsedHeader header, sframe::parse_header(frame.subspan(clear)));
-  const auto id = KeyId::from(header.header.key_id);
+  SATSUMA_TRY(const sframe::OpenedFrame opened, sframe::open_shell(shell, frame));
+  SATSUMA_TRY(const sframe::Header header, sframe::parse_frame_header(opened));
+  const auto id = KeyId::from(header.key_id);
   if (!id) return sframe::sframe_malformed;
 
   // Two eras may use the same key id during their overlap: newest first, and an older one if that does not authenticate.
@@ -135,9 +134,9 @@ Result<EpochKeys::Received> EpochKeys::unprotect(TimePoint now, sframe::ShellKin
       const SecretBytes key = sender_base_key(suite_, epoch.secret, epoch.era, epoch.epoch, id->leaf, id->context);
       SATSUMA_TRY_VOID(held.receiver.add_key(id->value(), key.view()));
     }
-    auto unprotected = sframe::unprotect_frame(held.receiver, shell, frame, out);
+    auto unprotected = sframe::unprotect_frame(held.receiver, opened, out);
     if (unprotected) {
-      return Received{unprotected->plaintext, id->leaf, static_cast<StreamContext>(id->context), {epoch.era, epoch.epoch}};
+      return Received{unprotected->plaintext, id->leaf, static_cast<StreamContext>(id->context), {epoch.era, epoch.epoch}, opened.key_frame()};
     }
     failure = unprotected.error();
   }

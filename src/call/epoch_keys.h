@@ -70,6 +70,7 @@ class EpochKeys {
     std::uint32_t leaf = 0;
     StreamContext context = StreamContext::microphone;
     EpochName epoch;
+    std::optional<bool> key_frame; ///< of shells that tell
   };
 
   explicit EpochKeys(sframe::CipherSuite suite = sframe::CipherSuite::chacha20_poly1305_sha256_128, EpochKeysOptions options = {});
@@ -87,7 +88,7 @@ class EpochKeys {
   /// The epoch in which frames are sent.
   std::optional<EpochName> sending() const;
 
-  /// `out` has frame.size() + max_overhead + max_shell_size bytes and does not overlap. frame_no_key when in no group: then nothing may be sent.
+  /// `out` has sframe::max_protected_size() bytes and does not overlap. frame_no_key when in no group: then nothing may be sent.
   Result<MutableByteView> protect(TimePoint now, StreamContext context, sframe::Shell shell, ByteView frame, MutableByteView out);
   /// `out` has frame.size() bytes and does not overlap. Errors above, or those of sframe.
   Result<Received> unprotect(TimePoint now, sframe::ShellKind shell, ByteView frame, MutableByteView out);

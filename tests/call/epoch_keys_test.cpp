@@ -26,14 +26,14 @@ struct Frames : ::testing::Test {
   }
   Bytes send(EpochKeys& keys, Duration when, StreamContext context = StreamContext::camera,
              sframe::Shell shell = sframe::Shell::vp8_delta) {
-    Bytes out(plain.size() + sframe::max_overhead + sframe::max_shell_size);
+    Bytes out(plain.size() + sframe::max_protected_size(shell, 0));
     const auto written = keys.protect(at(when), context, shell, plain, out);
     EXPECT_TRUE(written);
     out.resize(written ? written->size() : 0);
     return out;
   }
   Result<EpochKeys::Received> receive(EpochKeys& keys, Duration when, const Bytes& frame,
-                                      sframe::ShellKind kind = sframe::ShellKind::vp8) {
+                                      sframe::ShellKind kind = sframe::ShellKind::video) {
     buffer.assign(frame.size(), 0);
     return keys.unprotect(at(when), kind, frame, buffer);
   }

@@ -389,13 +389,13 @@ TEST(ApplicationMessages, AreNotLostToAnEpochChange) {
 void expect_media(World& world, std::initializer_list<Person*> people, const char* when) {
   const Bytes plain = to_bytes(as_bytes("an encoded frame"));
   for (Person* sender : people) {
-    Bytes out(plain.size() + 64);
+    Bytes out(sframe::max_protected_size(sframe::Shell::vp8_key, plain.size()));
     const auto sent = sender->session->protect(world.now(), StreamContext::camera, sframe::Shell::vp8_key, plain, out);
     ASSERT_TRUE(sent) << when;
     for (Person* receiver : people) {
       if (receiver == sender) continue;
       Bytes in(sent->size());
-      const auto received = receiver->session->unprotect(world.now(), sframe::ShellKind::vp8, *sent, in);
+      const auto received = receiver->session->unprotect(world.now(), sframe::ShellKind::video, *sent, in);
       // What is not readable yet must become so: the caller holds it.
       if (!received && received.error() == Error(frame_key_not_yet)) continue;
       ASSERT_TRUE(received) << when << ": " << sender->name << " to " << receiver->name << ": " << received.error().name();

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "sframe/shell.h"
 
 namespace satsuma::sframe {
 namespace {
@@ -125,21 +124,6 @@ TEST(Header, EveryWidthComesBack) {
       EXPECT_EQ(parsed->size, size);
     }
   }
-}
-
-TEST(Shell, AVp8FrameShowsOneMadeUpByteAndIsBoundToIt) {
-  Pair pair(CipherSuite::chacha20_poly1305_sha256_128);
-  const Bytes picture = {0x90, 0x01, 0x02};
-  Bytes out(picture.size() + max_overhead + max_shell_size), back(out.size());
-  Bytes frame = to_bytes(*protect_frame(pair.sender, Shell::vp8_key, picture, out));
-  EXPECT_EQ(frame[0], 0x00);
-  frame[0] = 0x01; // a server that turns a key frame into a delta frame is seen
-  EXPECT_EQ(unprotect_frame(pair.receiver, ShellKind::vp8, frame, back).error(), Error(sframe_authentication_failed));
-  frame[0] = 0x10;
-  EXPECT_EQ(unprotect_frame(pair.receiver, ShellKind::vp8, frame, back).error(), Error(sframe_malformed));
-  frame[0] = 0x00;
-  EXPECT_EQ(to_bytes(unprotect_frame(pair.receiver, ShellKind::vp8, frame, back)->plaintext), picture);
-  EXPECT_EQ(unprotect_frame(pair.receiver, ShellKind::vp8, {}, back).error(), Error(sframe_malformed));
 }
 
 } // namespace

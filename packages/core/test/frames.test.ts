@@ -3,20 +3,27 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { loudness } from "../src/capture.ts";
-import { epochBitsOf, type Frame, FrameBuffers, FrameReceiver } from "../src/engine/frames.ts";
-import { WasmModule, WasmSession } from "../src/engine/module.ts";
+import { type Frame, FrameBuffers, FrameReceiver, kindOf } from "../src/engine/frames.ts";
+import { frameKind, WasmModule, WasmSession } from "../src/engine/module.ts";
 import { parseTransformOptions } from "../src/messages.ts";
 import { withAllowedExtensions } from "../src/peer.ts";
 import { outranWorker } from "../src/publish.ts";
 
-const bytes = (...values: readonly number[]): ArrayBuffer => new Uint8Array(values).buffer;
-
-test("the epoch's bits are the low four of the key id, inline, in one byte or in several, behind a shell or not", () => {
-  assert.equal(epochBitsOf(bytes(0b0101_0000), 0), 5);
-  assert.equal(epochBitsOf(bytes(0b1000_0000, 0x2b), 0), 0xb);
-  assert.equal(epochBitsOf(bytes(0b1001_0000, 0x12, 0x3c), 0), 0xc);
-  assert.equal(epochBitsOf(bytes(0x00, 0b1001_0000, 0x12, 0x3c), 1), 0xc);
-  assert.equal(epochBitsOf(bytes(), 0), 0);
+test("what the encoder made is named by its codec, frame by frame, and what has no shell has no name", () => {
+  const frame = (type: string | undefined, mimeType?: string): Frame =>
+    ({ ...(type === undefined ? {} : { type }), getMetadata: () => ({ mimeType }) }) as unknown as Frame;
+  assert.equal(kindOf(frame("key", "video/VP8"), "video"), frameKind.vp8Key);
+  assert.equal(kindOf(frame("delta", "video/VP8"), "video"), frameKind.vp8Delta);
+  assert.equal(kindOf(frame("key", "video/VP9"), "video"), frameKind.vp9);
+  assert.equal(kindOf(frame("key", "video/AV1"), "video"), frameKind.av1Key);
+  assert.equal(kindOf(frame("delta", "video/av1"), "video"), frameKind.av1Delta);
+  assert.equal(kindOf(frame("key", "video/H264"), "video"), frameKind.h264Key);
+  assert.equal(kindOf(frame("delta", "video/H264"), "video"), frameKind.h264Delta);
+  assert.equal(kindOf(frame(undefined), "audio"), frameKind.opus);
+  for (const [type, mime] of [["key", "video/H265"], ["key", undefined], ["empty", "video/VP8"], [undefined, "video/VP8"]] as const) {
+    assert.equal(kindOf(frame(type, mime), "video"), null);
+  }
+  assert.equal(kindOf(frame("key", "video/VP8"), "audio"), null);
 });
 
 const outbound = (framesSent: number, packetsSent: number): RTCOutboundRtpStreamStats => ({

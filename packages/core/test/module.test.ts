@@ -45,25 +45,29 @@ test("without a key a frame does not come out, and a frame that is not ours is n
   const sender = call.satsuma_sender_new(session.handle, 1);
   const receiver = call.satsuma_receiver_new(session.handle);
   const frame = new Uint8Array(1000).fill(3).buffer;
-  const protectedFrame = buffers.run(frame, (input, size, output, capacity) =>
-    call.satsuma_frame_protect(sender, frameKind.vp8Key, input, size, output, capacity, 1),
-  );
-  assert.equal(protectedFrame, code.noKey);
-  const opened = buffers.run(frame, (input, size, output, capacity) =>
-    call.satsuma_frame_unprotect(receiver, shell.vp8, input, size, output, capacity, 1),
-  );
-  assert.equal(typeof opened, "number");
+  assert.ok(buffers.load(frame));
+  const { input, output, capacity } = buffers;
+  for (const kind of Object.values(frameKind)) {
+    assert.ok(capacity >= call.satsuma_protected_size(kind, 1000));
+    assert.equal(call.satsuma_frame_protect(sender, kind, input, 1000, output, capacity, 1), code.noKey);
+  }
+  assert.equal(call.satsuma_protected_size(8, 1000), 0);
+  for (const kind of Object.values(shell)) {
+    assert.ok(call.satsuma_frame_unprotect(receiver, kind, input, 1000, output, capacity, 1) < 0);
+  }
+  assert.equal(call.satsuma_receiver_last_leaf(receiver), -1);
+  assert.equal(call.satsuma_receiver_last_epoch(receiver), -1);
 });
 
 test("the buffers refuse a frame beyond their bound and grow up to it", { skip }, async () => {
   const session = await newSession();
   const buffers = new FrameBuffers(session.module);
-  assert.equal(buffers.run(new ArrayBuffer(5 * 1024 * 1024), () => 0), code.noSpace);
-  const echo = buffers.run(new Uint8Array(1024 * 1024).fill(5).buffer, (input, size, output, capacity) => {
-    assert.ok(capacity > size);
-    session.module.bytes(output, size).set(session.module.bytes(input, size));
-    return size;
-  });
-  assert.ok(echo instanceof ArrayBuffer);
-  assert.equal(new Uint8Array(echo)[1024 * 1024 - 1], 5);
+  assert.equal(buffers.load(new ArrayBuffer(5 * 1024 * 1024)), false);
+  for (const size of [1024, 1024 * 1024, 4 * 1024 * 1024]) {
+    assert.ok(buffers.load(new Uint8Array(size).fill(5).buffer));
+    assert.ok(buffers.capacity > size);
+    session.module.memory.copyWithin(buffers.output, buffers.input, buffers.input + size);
+    const back = new Uint8Array(buffers.take(size));
+    assert.deepEqual([back.length, back[0], back[size - 1]], [size, 5, 5]);
+  }
 });

@@ -18,7 +18,8 @@ const unreadableDelayMs = 2000;
 const closeReplaced = 4409;
 /** docs/protocol.md, bounds. */
 const maxSocketFrameBytes = 64 * 1024;
-const epochBitsCount = 16;
+/** Frames of an epoch arrive up to ten seconds after it: longer than leaves need to be remembered in any room but the busiest. */
+const maxRosters = 16;
 
 /** The part of RTCRtpScriptTransformer that we use; TypeScript's DOM library does not know it in workers. */
 export interface Transformer {
@@ -46,7 +47,7 @@ export class Engine {
   #heldTimer: ReturnType<typeof setTimeout> | undefined;
   #announcement: Announcement | null = null;
   #era: number | null = null;
-  /** Who had which leaf in the latest epochs, by the epoch's low four bits: leaves are used again. */
+  /** Who had which leaf in the latest epochs, oldest first: leaves are used again. */
   readonly #rosters = new Map<number, ReadonlyMap<number, ParticipantId>>();
   readonly #senders = new Set<FrameSender>();
   readonly #receivers = new Map<FrameReceiver, string>();
@@ -240,7 +241,11 @@ export class Engine {
         if (event.era !== this.#era) this.#rosters.clear();
         this.#era = event.era;
         const leaves = new Map(event.roster.map((member) => [member.leaf, member.incarnation]));
-        this.#rosters.set(event.epoch % epochBitsCount, leaves);
+        this.#rosters.set(event.epoch, leaves);
+        for (const epoch of this.#rosters.keys()) {
+          if (this.#rosters.size <= maxRosters) break;
+          this.#rosters.delete(epoch);
+        }
         const isFirst = !this.#entered;
         this.#entered = true;
         // Before the announcement, whose output this very loop sends on.
@@ -339,7 +344,7 @@ export class Engine {
   /** False if the frame can be shown under nobody. */
   #handleDecrypted(receiver: FrameReceiver, origin: Origin, kind: "audio" | "video"): boolean {
     const source = sourceOf(origin.context);
-    const incarnation = this.#rosters.get(origin.epochBits)?.get(origin.leaf);
+    const incarnation = this.#rosters.get(origin.epoch)?.get(origin.leaf);
     if (incarnation === undefined || source === null || mediaKind(source) !== kind) return false;
     const identity = `${incarnation}/${source}`;
     if (this.#receivers.get(receiver) === identity) return true;

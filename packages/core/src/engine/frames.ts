@@ -31,17 +31,30 @@ export class FrameBuffers {
     this.#allocate(initialBufferBytes);
   }
 
-  /** Copies `data` in, calls, and copies the result out; a number is the module's error code. */
-  run(
-    data: ArrayBuffer,
-    call: (input: number, size: number, output: number, capacity: number) => number,
-  ): ArrayBuffer | number {
-    if (data.byteLength > maxFrameBytes) return code.noSpace;
-    const needed = data.byteLength + this.#module.frameOverhead;
-    if (needed > this.#size) this.#allocate(needed * 2);
-    this.#module.bytes(this.#input, data.byteLength).set(new Uint8Array(data));
-    const size = call(this.#input, data.byteLength, this.#output, this.#size);
-    return size < 0 ? size : this.#module.copyOut(this.#output, size).buffer;
+  get input(): number {
+    return this.#input;
+  }
+
+  get output(): number {
+    return this.#output;
+  }
+
+  /** Of each of the two. */
+  get capacity(): number {
+    return this.#size;
+  }
+
+  /** Copies `data` to `input`; false if it is larger than any frame. */
+  load(data: ArrayBuffer): boolean {
+    if (data.byteLength > maxFrameBytes) return false;
+    if (this.#module.protectedSize(data.byteLength) > this.#size) this.#allocate(this.#module.protectedSize(data.byteLength) * 2);
+    this.#module.memory.set(new Uint8Array(data), this.#input);
+    return true;
+  }
+
+  /** A copy of what is at `output`. */
+  take(size: number): ArrayBuffer {
+    return this.#module.memory.slice(this.#output, this.#output + size).buffer;
   }
 
   #allocate(size: number): void {
@@ -62,15 +75,21 @@ function isVideo(frame: Frame): frame is RTCEncodedVideoFrame {
 }
 
 /** What the frame is to the module; null if it is of a codec that has no shell here, and so must not leave. */
-function kindOf(frame: Frame, media: "audio" | "video"): number | null {
+export function kindOf(frame: Frame, media: "audio" | "video"): number | null {
   if (media === "audio") return isVideo(frame) ? null : frameKind.opus;
-  if (!isVideo(frame)) return null;
-  switch (frame.type) {
-    case "key":
-      return frameKind.vp8Key;
-    case "delta":
-      return frameKind.vp8Delta;
-    case "empty":
+  if (!isVideo(frame) || frame.type === "empty") return null;
+  const isKey = frame.type === "key";
+  // Asked of each frame: the codec changes between two of them when the room's does.
+  switch (frame.getMetadata().mimeType?.toLowerCase()) {
+    case "video/vp8":
+      return isKey ? frameKind.vp8Key : frameKind.vp8Delta;
+    case "video/vp9":
+      return frameKind.vp9;
+    case "video/av1":
+      return isKey ? frameKind.av1Key : frameKind.av1Delta;
+    case "video/h264":
+      return isKey ? frameKind.h264Key : frameKind.h264Delta;
+    default:
       return null;
   }
 }
@@ -146,14 +165,16 @@ export class FrameSender {
       return;
     }
     this.#recorder?.add(this.source, frame.data);
-    const result = this.#buffers.run(frame.data, (input, size, output, capacity) =>
-      this.#module.call.satsuma_frame_protect(this.#handle, kind, input, size, output, capacity, microseconds()),
-    );
-    if (typeof result === "number") {
+    const { data } = frame;
+    const buffers = this.#buffers;
+    const size = buffers.load(data)
+      ? this.#module.call.satsuma_frame_protect(this.#handle, kind, buffers.input, data.byteLength, buffers.output, buffers.capacity, microseconds())
+      : code.noSpace;
+    if (size < 0) {
       this.#dropped += 1;
       return;
     }
-    frame.data = result;
+    frame.data = buffers.take(size);
     this.#protected += 1;
     deliver(frame);
   }
@@ -165,11 +186,11 @@ export class FrameSender {
   }
 }
 
-/** Who sent the frame that was decrypted last: the leaf, and four bits of the epoch in which it had that leaf. */
+/** Who sent the frame that was decrypted last: the leaf, and the epoch in which it had that leaf. */
 export interface Origin {
   readonly leaf: number;
   readonly context: number;
-  readonly epochBits: number;
+  readonly epoch: number;
 }
 
 interface HeldFrame {
@@ -268,16 +289,18 @@ export class FrameReceiver {
 
   #tryFrame(frame: Frame, now: number, deliver: FrameSink): "done" | "unknown-key" {
     if (!this.#open) return "done";
-    const framing = this.#media === "audio" ? shell.none : shell.vp8;
-    const epochBits = epochBitsOf(frame.data, framing);
-    const result = this.#buffers.run(frame.data, (input, size, output, capacity) =>
-      this.#module.call.satsuma_frame_unprotect(this.#handle, framing, input, size, output, capacity, microseconds()),
-    );
-    if (typeof result === "number") return this.#handleFailure(result);
+    const framing = this.#media === "audio" ? shell.none : shell.video;
+    const { data } = frame;
+    const { call } = this.#module;
+    const buffers = this.#buffers;
+    const size = buffers.load(data)
+      ? call.satsuma_frame_unprotect(this.#handle, framing, buffers.input, data.byteLength, buffers.output, buffers.capacity, microseconds())
+      : code.malformed;
+    if (size < 0) return this.#handleFailure(size);
     const origin = {
-      leaf: this.#module.call.satsuma_receiver_last_leaf(this.#handle),
-      context: this.#module.call.satsuma_receiver_last_context(this.#handle),
-      epochBits,
+      leaf: call.satsuma_receiver_last_leaf(this.#handle),
+      context: call.satsuma_receiver_last_context(this.#handle),
+      epoch: call.satsuma_receiver_last_epoch(this.#handle),
     };
     if (!this.#onDecrypted(this, origin)) {
       this.#counts.refused += 1;
@@ -287,9 +310,9 @@ export class FrameReceiver {
     this.#noteGap(now);
     this.#lastDecrypted = now;
     this.#counts.decrypted += 1;
-    frame.data = result;
+    frame.data = buffers.take(size);
     deliver(frame);
-    if (this.#media === "video") this.#mendGap(now);
+    if (this.#media === "video") this.#mendGap(frame, now);
     return "done";
   }
 
@@ -317,9 +340,10 @@ export class FrameReceiver {
   }
 
   // The decoder itself would wait for seconds before it asks.
-  #mendGap(now: number): void {
+  #mendGap(frame: Frame, now: number): void {
     if (!this.#gap) return;
-    if (this.#module.call.satsuma_receiver_last_is_key(this.#handle) === 1) {
+    const shellSays = this.#module.call.satsuma_receiver_last_is_key(this.#handle);
+    if (shellSays === 1 || (shellSays < 0 && isVideo(frame) && frame.type === "key")) {
       this.#gap = false;
       return;
     }
@@ -333,17 +357,4 @@ export class FrameReceiver {
     if (this.#lastDecrypted === null) return;
     this.#counts.longestGapMs = Math.max(this.#counts.longestGapMs, Math.round(now - this.#lastDecrypted));
   }
-}
-
-/**
- * The low four bits of the key id, which are those of the epoch (docs/protocol.md s.4), from the SFrame header
- * (RFC 9605 s.4.3). Meaningful only when the frame decrypts: the header is authenticated.
- */
-export function epochBitsOf(data: ArrayBuffer, framing: number): number {
-  const bytes = new Uint8Array(data);
-  const start = framing === shell.vp8 ? 1 : 0;
-  const config = bytes[start] ?? 0;
-  const keyField = (config >> 4) & 7;
-  const keyIsInline = (config & 0x80) === 0;
-  return (keyIsInline ? keyField : (bytes[start + 1 + keyField] ?? 0)) & 15;
 }

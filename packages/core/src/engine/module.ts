@@ -14,8 +14,19 @@ export const code = {
   malformed: -15,
 } as const;
 
-export const frameKind = { opus: 0, vp8Key: 1, vp8Delta: 2 } as const;
-export const shell = { none: 0, vp8: 1 } as const;
+/** enum SatsumaFrameKind: what the encoder made. */
+export const frameKind = {
+  opus: 0,
+  vp8Key: 1,
+  vp8Delta: 2,
+  vp9: 3,
+  av1Key: 4,
+  av1Delta: 5,
+  h264Key: 6,
+  h264Delta: 7,
+} as const;
+/** enum SatsumaShell. */
+export const shell = { none: 0, video: 1 } as const;
 
 export type Output =
   | { readonly kind: "binary"; readonly bytes: Uint8Array<ArrayBuffer> }
@@ -45,7 +56,7 @@ const functionNames = [
   "satsuma_session_send_application",
   "satsuma_session_next_deadline",
   "satsuma_session_poll",
-  "satsuma_frame_overhead",
+  "satsuma_protected_size",
   "satsuma_sender_new",
   "satsuma_sender_free",
   "satsuma_frame_protect",
@@ -54,6 +65,7 @@ const functionNames = [
   "satsuma_frame_unprotect",
   "satsuma_receiver_last_leaf",
   "satsuma_receiver_last_context",
+  "satsuma_receiver_last_epoch",
   "satsuma_receiver_last_is_key",
 ] as const;
 type ModuleFunction = (...values: readonly number[]) => number;
@@ -68,10 +80,12 @@ export async function loadModule(url: URL): Promise<WasmModule> {
 
 export class WasmModule {
   readonly #memory: WebAssembly.Memory;
+  #view: Uint8Array<ArrayBuffer>;
   readonly #functions: Functions;
 
   private constructor(memory: WebAssembly.Memory, functions: Functions) {
     this.#memory = memory;
+    this.#view = new Uint8Array(memory.buffer as ArrayBuffer);
     this.#functions = functions;
   }
 
@@ -102,8 +116,15 @@ export class WasmModule {
     return this.#functions;
   }
 
-  get frameOverhead(): number {
-    return this.#functions.satsuma_frame_overhead();
+  /** The whole memory, until it grows: only for the next access. */
+  get memory(): Uint8Array<ArrayBuffer> {
+    if (this.#view.buffer !== this.#memory.buffer) this.#view = new Uint8Array(this.#memory.buffer as ArrayBuffer);
+    return this.#view;
+  }
+
+  /** Room that any protected frame of this size may need. */
+  protectedSize(size: number): number {
+    return this.#functions.satsuma_protected_size(frameKind.h264Key, size);
   }
 
   bytes(pointer: number, size: number): Uint8Array<ArrayBuffer> {
