@@ -21,13 +21,13 @@ bool is_ufrag(std::string_view text) {
   return text.size() >= 4 && text.size() <= 256 && text.find_first_not_of(ice_chars) == std::string_view::npos;
 }
 
+} // namespace
+
 bool are_credentials(const Credentials& credentials) {
   const std::string_view password = credentials.password;
   return is_ufrag(credentials.ufrag) && password.size() >= 22 && password.size() <= 256 &&
          password.find_first_not_of(ice_chars) == std::string_view::npos;
 }
-
-} // namespace
 
 Credentials Credentials::generate(RandomSource& random) {
   Credentials credentials;

@@ -40,6 +40,9 @@ struct Credentials {
   static Credentials generate(RandomSource& random);
 };
 
+/// Whether they are long enough and of ICE's characters only.
+bool are_credentials(const Credentials& credentials);
+
 /// Of a STUN datagram, not verified, the username fragment of its receiver: the part of USERNAME before the colon. With it
 /// a server finds the transport a check from a new address belongs to.
 std::optional<std::string_view> receiver_ufrag(ByteView datagram);

@@ -99,7 +99,7 @@ Result<std::string> read_mid(const json& object) {
   return mid;
 }
 
-Result<std::string> read_sdp(const json& object) { return read_string(object, "sdp", 1, max_sdp_size); }
+Result<std::string> read_sdp(const json& object) { return read_string(object, "sdp", 1, max_control_sdp_size); }
 
 Result<SourceSet> read_sources(const json& object) {
   const auto found = object.find("active");
@@ -216,7 +216,7 @@ std::string write_client_control(const ClientControl& message) {
   json object = json::object();
   const auto sdp_request = [&](const char* type, std::uint32_t id, const std::string& sdp) {
     check_id(id);
-    SATSUMA_CHECK(!sdp.empty() && sdp.size() <= max_sdp_size);
+    SATSUMA_CHECK(!sdp.empty() && sdp.size() <= max_control_sdp_size);
     object["type"] = type;
     object["id"] = id;
     object["sdp"] = sdp;
@@ -238,7 +238,7 @@ std::string write_client_control(const ClientControl& message) {
                  },
                  [&](const Answer& answer) {
                    check_id(answer.revision);
-                   SATSUMA_CHECK(!answer.sdp.empty() && answer.sdp.size() <= max_sdp_size);
+                   SATSUMA_CHECK(!answer.sdp.empty() && answer.sdp.size() <= max_control_sdp_size);
                    object["type"] = "answer";
                    object["revision"] = answer.revision;
                    object["sdp"] = answer.sdp;
@@ -259,14 +259,14 @@ std::string write_server_control(const ServerControl& message) {
   std::visit(Overloaded{
                  [&](const Published& published) {
                    check_id(published.id);
-                   SATSUMA_CHECK(!published.sdp.empty() && published.sdp.size() <= max_sdp_size);
+                   SATSUMA_CHECK(!published.sdp.empty() && published.sdp.size() <= max_control_sdp_size);
                    object["type"] = "published";
                    object["id"] = published.id;
                    object["sdp"] = published.sdp;
                  },
                  [&](const Offer& offer) {
                    check_id(offer.revision);
-                   SATSUMA_CHECK(!offer.sdp.empty() && offer.sdp.size() <= max_sdp_size);
+                   SATSUMA_CHECK(!offer.sdp.empty() && offer.sdp.size() <= max_control_sdp_size);
                    object["type"] = "offer";
                    object["revision"] = offer.revision;
                    object["sdp"] = offer.sdp;

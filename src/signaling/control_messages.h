@@ -22,8 +22,7 @@ inline constexpr ErrorCode control_bad_field{"control_bad_field", ErrorKind::pee
 
 inline constexpr std::size_t max_control_size = 64 * 1024;
 inline constexpr std::size_t max_control_depth = 4; ///< the deepest message, `slots`, has 3
-inline constexpr std::size_t max_sdp_size = 48 * 1024;
-inline constexpr std::size_t max_mid_size = 16;
+inline constexpr std::size_t max_control_sdp_size = 48 * 1024;
 inline constexpr std::size_t max_slots = 512;
 inline constexpr std::size_t max_control_error_size = 256;
 inline constexpr std::uint32_t max_request_id = 1U << 31;

@@ -279,6 +279,16 @@ Result<void> Parser::media_attribute(SdpMedia& media, std::string_view name, std
       if (media.ssrcs.size() == max_sdp_ssrcs) return sdp_too_many_items;
       media.ssrcs.push_back(*ssrc);
     }
+  } else if (name == "candidate") {
+    // <foundation> <component> <transport> <priority> <address> <port> ... (RFC 8839 s.5.1)
+    take(value, ' ');
+    const std::string_view component = take(value, ' ');
+    const std::string transport = lower(take(value, ' '));
+    take(value, ' ');
+    const std::string_view address = take(value, ' ');
+    const auto port = number<std::uint16_t>(take(value, ' '), 65535);
+    const auto parsed = port ? TransportAddress::parse(address, *port) : Result<TransportAddress>(address_malformed);
+    if (component == "1" && transport == "udp" && parsed && media.candidates.size() < max_sdp_candidates) media.candidates.push_back(*parsed);
   } else if (name == "ssrc-group" && take(value, ' ') == "FID") {
     const auto first = number<std::uint32_t>(take(value, ' '), 0xffffffff);
     const auto second = number<std::uint32_t>(take(value, ' '), 0xffffffff);

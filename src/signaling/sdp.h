@@ -34,8 +34,7 @@ inline constexpr std::size_t max_sdp_media = 128;
 inline constexpr std::size_t max_sdp_codecs = 64;      ///< of an m-line
 inline constexpr std::size_t max_sdp_extensions = 32;  ///< of an m-line
 inline constexpr std::size_t max_sdp_ssrcs = 16;       ///< of an m-line
-/// A mid goes into each packet's header extension, whose short form holds 16 bytes.
-inline constexpr std::size_t max_mid_size = 16;
+inline constexpr std::size_t max_sdp_candidates = 16;  ///< kept of an m-line
 
 // ---- the text, parsed
 
@@ -82,6 +81,7 @@ struct SdpMedia {
   std::vector<SdpExtension> extensions;
   std::vector<std::uint32_t> ssrcs; ///< in the order of appearance
   std::vector<SdpFid> fids;
+  std::vector<TransportAddress> candidates; ///< UDP, of the first component; names (mDNS) and what is beyond max_sdp_candidates are passed over
 };
 
 struct SessionDescription {

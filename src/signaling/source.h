@@ -13,6 +13,9 @@ namespace satsuma::signaling {
 /// the m-lines in a publish offer (section 6).
 enum class Source : std::uint8_t { microphone = 0, camera = 1, screen = 2, screen_audio = 3 };
 
+/// A mid goes into each packet's header extension, whose short form holds 16 bytes.
+inline constexpr std::size_t max_mid_size = 16;
+
 inline constexpr std::size_t source_count = 4;
 inline constexpr std::array<std::string_view, source_count> source_names{"microphone", "camera", "screen", "screen_audio"};
 

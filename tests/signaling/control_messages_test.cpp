@@ -118,8 +118,8 @@ TEST(ControlMessages, FieldsOfAnotherTypeOrOutOfRangeAreRefused) {
 
 TEST(ControlMessages, SizesHaveBounds) {
   const auto publish = [](std::size_t size) { return R"({"type":"publish","id":1,"sdp":")" + std::string(size, 'a') + "\"}"; };
-  EXPECT_TRUE(parse_client_control(publish(max_sdp_size)).has_value());
-  EXPECT_EQ(parse_client_control(publish(max_sdp_size + 1)).error(), Error(control_bad_field));
+  EXPECT_TRUE(parse_client_control(publish(max_control_sdp_size)).has_value());
+  EXPECT_EQ(parse_client_control(publish(max_control_sdp_size + 1)).error(), Error(control_bad_field));
   EXPECT_EQ(parse_client_control(publish(max_control_size)).error(), Error(control_too_large));
 }
 

@@ -1,0 +1,254 @@
+#include "participant/media_sender.h"
+
+#include <algorithm>
+
+namespace satsuma::participant {
+
+namespace {
+
+constexpr Duration report_interval = std::chrono::seconds(1);
+constexpr std::size_t history_packets = 512;
+constexpr std::size_t max_outputs = 64;
+constexpr std::string_view cname = "satsuma";
+
+std::uint64_t ntp_of(TimePoint now) {
+  // Only differences matter: the clock's start is as good as 1900.
+  const auto us = static_cast<std::uint64_t>(now.time_since_epoch().count());
+  return us / 1'000'000 << 32 | (us % 1'000'000 << 32) / 1'000'000;
+}
+
+} // namespace
+
+MediaSender::MediaSender(TimePoint now, const dtls::Context& context, ice::Credentials local, RandomSource& random, std::size_t max_payload)
+    : transport_(now, context, std::move(local), random), random_(random), max_payload_(std::min(max_payload, rtp::PacketHistory::max_payload)) {}
+
+void MediaSender::set_streams(std::vector<OutgoingStream> streams, const Extensions& extensions) {
+  extensions_ = extensions;
+  if (streams.size() > max_streams) streams.resize(max_streams);
+  for (OutgoingStream& description : streams) {
+    if (find(description.ssrc) != nullptr) continue; // it goes on
+    Stream& stream = streams_.emplace_back();
+    const std::uint64_t start = random_.u64();
+    stream.sequence = static_cast<std::uint16_t>(start & 0x7fff);
+    stream.rtx_sequence = static_cast<std::uint16_t>(start >> 16 & 0x7fff);
+    stream.picture_id = static_cast<std::uint16_t>(start >> 32 & 0x7fff);
+    if (description.video && description.rtx_payload_type) stream.history = std::make_unique<rtp::PacketHistory>(history_packets);
+    stream.description = std::move(description);
+  }
+}
+
+MediaSender::Stream* MediaSender::find(std::uint32_t ssrc) {
+  for (Stream& stream : streams_)
+    if (stream.description.ssrc == ssrc) return &stream;
+  return nullptr;
+}
+
+void MediaSender::send_packet(Stream& stream, const rtp::Header& header, ByteView prefix, ByteView payload) {
+  const std::uint16_t number = transport_sequence_++;
+  const std::uint8_t number_bytes[2] = {static_cast<std::uint8_t>(number >> 8), static_cast<std::uint8_t>(number)};
+  std::array<rtp::HeaderExtension, 2> elements;
+  std::size_t count = 0;
+  if (extensions_.mid) elements[count++] = {*extensions_.mid, as_bytes(stream.description.mid)};
+  if (extensions_.transport_cc) elements[count++] = {*extensions_.transport_cc, number_bytes};
+  constexpr std::size_t max_header = rtp::fixed_header_size + 4 + 24;
+  const MutableByteView space = queue_.reserve(max_header + prefix.size() + payload.size() + srtp::max_rtp_overhead);
+  if (space.empty()) return;
+  const auto written = rtp::write_header(header, std::span(elements).first(count), space.first(max_header));
+  if (!written) return queue_.abandon();
+  const std::size_t header_size = written->size();
+  const MutableByteView body = space.subspan(header_size, prefix.size() + payload.size());
+  std::copy(prefix.begin(), prefix.end(), body.begin());
+  std::copy(payload.begin(), payload.end(), body.begin() + static_cast<std::ptrdiff_t>(prefix.size()));
+  const auto sealed = transport_.protect_rtp(space.first(header_size), body, space);
+  if (!sealed) return queue_.abandon();
+  queue_.commit(*transport_.path(), sealed->size());
+  ++counters_.packets;
+  counters_.bytes += body.size();
+}
+
+Result<void> MediaSender::send_frame(TimePoint now, std::size_t index, ByteView frame, std::uint32_t timestamp) {
+  if (index >= streams_.size()) return media_unknown_stream;
+  if (!transport_.connected() || !transport_.path()) return media_not_connected;
+  Stream& stream = streams_[index];
+  const bool video = stream.description.video;
+  // X, then I with 15 bits of picture id; S on a frame's first packet.
+  std::array<std::uint8_t, 4> descriptor{0x90, 0x80, static_cast<std::uint8_t>(0x80 | stream.picture_id >> 8), static_cast<std::uint8_t>(stream.picture_id)};
+  const std::size_t room = max_payload_ - (video ? descriptor.size() : 0);
+  const std::size_t packets = std::max<std::size_t>(1, (frame.size() + room - 1) / room);
+  if (!video && packets > 1) return media_frame_too_large;
+  if (packets > history_packets) return media_frame_too_large;
+  ++counters_.frames;
+  stream.last_timestamp = timestamp;
+  stream.last_sent = now;
+  std::size_t begin = 0;
+  for (std::size_t i = 0; i < packets; ++i) {
+    // Of nearly the same size: a run of equal packets is cheaper to forward (RFC 3550 has nothing against it).
+    const std::size_t size = (frame.size() - begin + (packets - i) - 1) / (packets - i);
+    const ByteView part = frame.subspan(begin, size);
+    begin += size;
+    rtp::Header header;
+    header.marker = video && i + 1 == packets;
+    header.payload_type = stream.description.payload_type;
+    header.sequence = stream.sequence++;
+    header.timestamp = timestamp;
+    header.ssrc = stream.description.ssrc;
+    const ByteView prefix = video ? ByteView(descriptor) : ByteView();
+    if (stream.history) {
+      std::array<std::uint8_t, rtp::PacketHistory::max_payload> whole;
+      std::copy(prefix.begin(), prefix.end(), whole.begin());
+      std::copy(part.begin(), part.end(), whole.begin() + static_cast<std::ptrdiff_t>(prefix.size()));
+      stream.history->store(stream.unwrapper.unwrap(header.sequence), timestamp, header.marker, ByteView(whole).first(prefix.size() + part.size()));
+    }
+    send_packet(stream, header, prefix, part);
+    ++stream.packets;
+    stream.octets += static_cast<std::uint32_t>(prefix.size() + part.size());
+    descriptor[0] = 0x80;
+  }
+  stream.picture_id = static_cast<std::uint16_t>((stream.picture_id + 1) & 0x7fff);
+  return {};
+}
+
+void MediaSender::resend(Stream& stream, std::uint16_t sequence) {
+  ++counters_.nacks_received;
+  if (!stream.history || !stream.description.rtx_payload_type) return;
+  const auto held = stream.history->find(stream.unwrapper.peek(sequence));
+  if (!held) return;
+  rtp::Header header;
+  header.marker = held->marker;
+  header.payload_type = *stream.description.rtx_payload_type;
+  header.sequence = stream.rtx_sequence++;
+  header.timestamp = held->timestamp;
+  header.ssrc = stream.description.rtx_ssrc;
+  const std::uint8_t original[2] = {static_cast<std::uint8_t>(sequence >> 8), static_cast<std::uint8_t>(sequence)};
+  ++counters_.retransmissions;
+  send_packet(stream, header, original, held->payload);
+}
+
+void MediaSender::handle_packet(TimePoint now, const NetworkPath& path, MutableByteView datagram) {
+  const auto received = transport_.handle_packet(now, path, datagram);
+  if (!received) {
+    ++counters_.invalid;
+  } else if (received->kind == Transport::Received::rtcp) {
+    handle_rtcp(now, received->packet);
+  }
+  pump(now);
+}
+
+void MediaSender::handle_rtcp(TimePoint now, ByteView compound) {
+  rtp::RtcpReader reader(compound);
+  const auto want_key_frame = [this](std::uint32_t ssrc) {
+    for (std::size_t i = 0; i < streams_.size(); ++i) {
+      if (streams_[i].description.ssrc != ssrc) continue;
+      ++counters_.key_frames_wanted;
+      if (outputs_.size() < max_outputs) outputs_.push_back(KeyFrameWanted{i});
+    }
+  };
+  while (true) {
+    const auto next = reader.next();
+    if (!next) {
+      ++counters_.invalid;
+      return;
+    }
+    if (!*next) return;
+    const rtp::RtcpPacket& packet = **next;
+    if (packet.is(rtp::RtcpType::receiver_report)) {
+      auto report = rtp::parse_receiver_report(packet);
+      if (!report) continue;
+      while (const auto block = report->blocks.next()) {
+        if (find(block->ssrc) == nullptr) continue;
+        reported_loss_ = block->fraction_lost / 256.0;
+        if (block->last_sender_report == 0) continue;
+        // In 1/65536 s, modulo 2^32; a little below zero is a rounding.
+        const auto units = static_cast<std::int32_t>(rtp::compact_ntp(ntp_of(now)) - block->last_sender_report - block->delay_since_last_sender_report);
+        if (units >= -64 && units < 65536 * 60) round_trip_ = Duration(std::int64_t{std::max(units, 0)} * 1'000'000 / 65536);
+      }
+      continue;
+    }
+    if (!packet.is(rtp::RtcpType::transport_feedback) && !packet.is(rtp::RtcpType::payload_feedback)) continue;
+    const auto feedback = rtp::parse_feedback(packet);
+    if (!feedback) continue;
+    if (packet.is_payload_feedback(rtp::format_pli)) {
+      want_key_frame(feedback->media);
+    } else if (packet.is_payload_feedback(rtp::format_fir)) {
+      rtp::FirTargets targets(feedback->control);
+      while (const auto ssrc = targets.next()) want_key_frame(*ssrc);
+    } else if (packet.is_transport_feedback(rtp::format_nack)) {
+      Stream* const stream = find(feedback->media);
+      rtp::NackedSequences sequences(feedback->control);
+      while (const auto sequence = sequences.next())
+        if (stream) resend(*stream, *sequence);
+    } else if (packet.is_transport_feedback(rtp::format_transport_wide)) {
+      if (statuses_.empty()) statuses_.resize(rtp::max_feedback_statuses);
+      const auto parsed = rtp::parse_transport_feedback(feedback->control, statuses_);
+      if (!parsed) {
+        ++counters_.invalid;
+        continue;
+      }
+      ++counters_.feedback_received;
+      for (const rtp::PacketStatus& status : parsed->statuses) ++(status.received ? counters_.reported_received : counters_.reported_lost);
+    }
+  }
+}
+
+void MediaSender::send_reports(TimePoint now) {
+  if (!transport_.connected()) return;
+  for (const Stream& stream : streams_) {
+    if (!stream.last_sent) continue;
+    const MutableByteView space = queue_.reserve(128 + srtp::max_rtcp_overhead);
+    if (space.empty()) return;
+    const std::int64_t clock = stream.description.video ? 90 : 48; // in kHz
+    const auto since = (now - *stream.last_sent).count() * clock / 1000;
+    SpanWriter out(space.first(128));
+    rtp::write_sender_report({stream.description.ssrc, ntp_of(now), stream.last_timestamp + static_cast<std::uint32_t>(since), stream.packets, stream.octets}, {}, out);
+    rtp::write_cname(stream.description.ssrc, cname, out);
+    const auto written = out.written();
+    const auto sealed = written ? transport_.protect_rtcp(*written, space) : Result<MutableByteView>(media_not_connected);
+    if (sealed) queue_.commit(*transport_.path(), sealed->size());
+    else queue_.abandon();
+  }
+}
+
+void MediaSender::handle_timeout(TimePoint now) {
+  transport_.handle_timeout(now);
+  if (next_report_ && now >= *next_report_) {
+    next_report_ = now + report_interval;
+    send_reports(now);
+  }
+  pump(now);
+}
+
+void MediaSender::close() {
+  transport_.close();
+  pump({});
+}
+
+void MediaSender::pump(TimePoint now) {
+  while (const auto output = transport_.poll_output()) {
+    if (const auto* send = std::get_if<Transport::Send>(&*output)) {
+      queue_.push(send->path, send->datagram);
+    } else if (std::holds_alternative<Transport::Connected>(*output)) {
+      next_report_ = now + std::chrono::milliseconds(200);
+      outputs_.push_back(Connected{});
+    } else {
+      next_report_.reset();
+      outputs_.push_back(Disconnected{std::get<Transport::Disconnected>(*output).reason, transport_.closed()});
+    }
+  }
+}
+
+std::optional<MediaSender::Output> MediaSender::poll_output() {
+  if (polled_ == outputs_.size()) {
+    outputs_.clear();
+    polled_ = 0;
+    return std::nullopt;
+  }
+  return outputs_[polled_++];
+}
+
+std::optional<TimePoint> MediaSender::next_deadline() const {
+  std::optional<TimePoint> deadline = transport_.next_deadline();
+  if (next_report_ && (!deadline || *next_report_ < *deadline)) deadline = next_report_;
+  return deadline;
+}
+
+} // namespace satsuma::participant

@@ -1,0 +1,128 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "participant/send_queue.h"
+#include "participant/transport.h"
+#include "rtp/packet_history.h"
+#include "rtp/rtcp.h"
+#include "rtp/transport_feedback.h"
+
+namespace satsuma::participant {
+
+inline constexpr ErrorCode media_not_connected{"media_not_connected", ErrorKind::caller};
+inline constexpr ErrorCode media_unknown_stream{"media_unknown_stream", ErrorKind::caller};
+inline constexpr ErrorCode media_frame_too_large{"media_frame_too_large", ErrorKind::caller};
+
+inline constexpr std::size_t max_streams = 128;
+/// Of an RTP packet's payload, so that with all headers it has at most 1200 bytes.
+inline constexpr std::size_t default_max_payload = 1136;
+
+struct OutgoingStream {
+  bool video = false;
+  std::string mid;
+  std::uint8_t payload_type = 0;
+  std::optional<std::uint8_t> rtx_payload_type;
+  std::uint32_t ssrc = 0;
+  std::uint32_t rtx_ssrc = 0;
+};
+
+/// The header extensions (RFC 8285) that the peer agreed to.
+struct Extensions {
+  std::optional<std::uint8_t> mid;
+  std::optional<std::uint8_t> transport_cc;
+};
+
+/// A connection that sends: frames become RTP packets, what the peer misses is sent again, its wishes for key frames are passed on. The payload of a frame is
+/// not looked at. After each call take queue() and poll_output().
+class MediaSender {
+ public:
+  struct Connected {};
+  struct Disconnected {
+    Error reason;
+    bool final = false; ///< it will not come back
+  };
+  struct KeyFrameWanted {
+    std::size_t stream = 0;
+  };
+  using Output = std::variant<Connected, Disconnected, KeyFrameWanted>;
+
+  struct Counters {
+    std::uint64_t frames = 0;
+    std::uint64_t packets = 0;
+    std::uint64_t bytes = 0; ///< of payload
+    std::uint64_t retransmissions = 0;
+    std::uint64_t nacks_received = 0;
+    std::uint64_t key_frames_wanted = 0;
+    std::uint64_t feedback_received = 0; ///< transport-wide messages
+    std::uint64_t reported_received = 0; ///< packets, by that feedback
+    std::uint64_t reported_lost = 0;
+    std::uint64_t invalid = 0;
+  };
+
+  MediaSender(TimePoint now, const dtls::Context& context, ice::Credentials local, RandomSource& random, std::size_t max_payload = default_max_payload);
+
+  void set_streams(std::vector<OutgoingStream> streams, const Extensions& extensions);
+  Transport& transport() { return transport_; }
+  const Transport& transport() const { return transport_; }
+
+  /// One encoded frame of `stream`. `timestamp` is in the stream's clock. For VP8 the payload descriptor is added (RFC 7741 s.4.2).
+  Result<void> send_frame(TimePoint now, std::size_t stream, ByteView frame, std::uint32_t timestamp);
+
+  void handle_packet(TimePoint now, const NetworkPath& path, MutableByteView datagram);
+  void handle_timeout(TimePoint now);
+  std::optional<Output> poll_output();
+  std::optional<TimePoint> next_deadline() const;
+  void close();
+  SendQueue& queue() { return queue_; }
+
+  const Counters& counters() const { return counters_; }
+  /// As reception reports tell it (RFC 3550 s.6.4.1).
+  std::optional<Duration> round_trip() const { return round_trip_; }
+  double reported_loss() const { return reported_loss_; }
+
+ private:
+  struct Stream {
+    OutgoingStream description;
+    std::uint16_t sequence = 0;
+    std::uint16_t rtx_sequence = 0;
+    std::uint16_t picture_id = 0;
+    rtp::SequenceUnwrapper unwrapper;
+    std::unique_ptr<rtp::PacketHistory> history;
+    std::uint32_t packets = 0;
+    std::uint32_t octets = 0;
+    std::uint32_t last_timestamp = 0;
+    std::optional<TimePoint> last_sent;
+  };
+
+  void send_packet(Stream& stream, const rtp::Header& header, ByteView prefix, ByteView payload);
+  void handle_rtcp(TimePoint now, ByteView compound);
+  void resend(Stream& stream, std::uint16_t sequence);
+  void send_reports(TimePoint now);
+  void pump(TimePoint now);
+  Stream* find(std::uint32_t ssrc);
+
+  Transport transport_;
+  RandomSource& random_;
+  std::size_t max_payload_;
+  std::vector<Stream> streams_;
+  Extensions extensions_;
+  std::uint16_t transport_sequence_ = 0;
+  SendQueue queue_;
+  std::vector<Output> outputs_;
+  std::size_t polled_ = 0;
+  std::optional<TimePoint> next_report_;
+  std::vector<rtp::PacketStatus> statuses_;
+  std::optional<Duration> round_trip_;
+  double reported_loss_ = 0;
+  Counters counters_;
+};
+
+} // namespace satsuma::participant

@@ -1,0 +1,541 @@
+#include "participant/participant.h"
+
+#include <algorithm>
+
+#include "sframe/shell.h"
+#include "signaling/sdp.h"
+
+namespace satsuma::participant {
+
+namespace {
+
+constexpr std::size_t kept_rosters = 8; ///< more epochs than EpochKeys keeps
+
+call::StreamContext context_of(Source source) { return static_cast<call::StreamContext>(source); }
+
+std::uint32_t fresh_ssrc(RandomSource& random) { return static_cast<std::uint32_t>(random.u64()) | 0x10000; }
+
+} // namespace
+
+Result<std::unique_ptr<Participant>> Participant::create(ParticipantConfig config, TimePoint now, UnixSeconds unix_now, const dtls::Context& context,
+                                                         RandomSource& random) {
+  call::SessionConfig session_config{config.session.room, config.session.secret.clone(), config.session.device_seed.clone(), config.session.name};
+  SATSUMA_TRY(call::ClientSession session, call::ClientSession::create(std::move(session_config), now, unix_now, random, config.session_options));
+  std::sort(config.publish.begin(), config.publish.end());
+  config.publish.erase(std::unique(config.publish.begin(), config.publish.end()), config.publish.end());
+  return std::unique_ptr<Participant>(new Participant(std::move(config), std::move(session), context, random));
+}
+
+Participant::Participant(ParticipantConfig config, call::ClientSession session, const dtls::Context& context, RandomSource& random)
+    : config_(std::move(config)), session_(std::move(session)), context_(context), random_(random) {}
+
+// ---- the WebSocket and the session
+
+void Participant::handle_connected(TimePoint now) {
+  socket_up_ = true;
+  session_.handle_connected(now);
+  pump_session(now);
+}
+
+void Participant::handle_disconnected(TimePoint now) {
+  socket_up_ = false;
+  ready_ = false;
+  publish_request_.reset();
+  subscribe_request_.reset();
+  publish_timer_.reset();
+  subscribe_timer_.reset();
+  session_.handle_disconnected(now);
+  pump_session(now);
+}
+
+void Participant::handle_binary(TimePoint now, ByteView frame) {
+  session_.handle_frame(now, frame);
+  pump_session(now);
+}
+
+void Participant::pump_session(TimePoint now) {
+  while (auto output = session_.poll_output()) handle_session(now, std::move(*output));
+}
+
+void Participant::handle_session(TimePoint now, call::SessionOutput output) {
+  if (auto* binary = std::get_if<call::SendBinary>(&output)) {
+    outputs_.push_back(std::move(*binary));
+    return;
+  }
+  if (auto* reconnect = std::get_if<call::Reconnect>(&output)) {
+    ready_ = false;
+    outputs_.push_back(*reconnect);
+    return;
+  }
+  if (std::holds_alternative<call::Close>(output)) {
+    ready_ = false;
+    outputs_.push_back(call::Close{});
+    return;
+  }
+  if (const auto* ready = std::get_if<call::ReadyEvent>(&output)) {
+    // As somebody the server has not seen before: the old connections mean nothing.
+    if (incarnation_ != ready->incarnation) {
+      close_leg(Leg::publish);
+      close_leg(Leg::subscribe);
+    }
+    incarnation_ = ready->incarnation;
+    ready_ = true;
+    start_publish(now);
+    start_subscribe(now);
+  } else if (const auto* epoch = std::get_if<call::EpochEvent>(&output)) {
+    auto& roster = rosters_[{epoch->era, epoch->epoch}];
+    for (const call::RosterEntry& entry : epoch->roster) roster.emplace(entry.leaf, entry.who);
+    while (rosters_.size() > kept_rosters) rosters_.erase(rosters_.begin());
+    const bool first = !entered_;
+    entered_ = true;
+    if (first) entered_at_ = now;
+    retry_held_ = true;
+    const bool joined = !epoch->joined.empty();
+    outputs_.push_back(SessionEvent{std::move(output)});
+    if (first) send_sources();
+    if (first || joined) announce(now);
+    return;
+  } else if (std::holds_alternative<call::KeysEvent>(output)) {
+    retry_held_ = true;
+  } else if (std::holds_alternative<call::RejoiningEvent>(output)) {
+    entered_ = false;
+    ready_ = false;
+    sources_told_ = false;
+  }
+  outputs_.push_back(SessionEvent{std::move(output)});
+}
+
+void Participant::announce(TimePoint now) {
+  const auto has = [this](Source source) { return std::find(config_.publish.begin(), config_.publish.end(), source) != config_.publish.end(); };
+  const auto word = [](bool yes) { return yes ? "true" : "false"; };
+  const std::string text = std::string("{\"type\":\"state\",\"microphone\":") + word(has(Source::microphone)) + ",\"camera\":" + word(has(Source::camera)) +
+                           ",\"screen\":" + word(has(Source::screen)) + "}";
+  // Without a connection there is nobody to tell; the next epoch or newcomer brings it up again.
+  if (session_.send_application(now, text)) pump_session(now);
+}
+
+void Participant::send_control(const signaling::ClientControl& message) { outputs_.push_back(SendText{signaling::write_client_control(message)}); }
+
+void Participant::handle_text(TimePoint now, std::string_view text) {
+  const auto message = signaling::parse_server_control(text);
+  if (!message) {
+    // A server newer than we are may say what we do not know; everything else is a broken connection.
+    if (message.error() != Error(signaling::control_unknown_type)) outputs_.push_back(call::Reconnect{std::chrono::seconds(2)});
+    return;
+  }
+  if (const auto* published = std::get_if<signaling::Published>(&*message)) {
+    handle_published(now, *published);
+  } else if (const auto* offer = std::get_if<signaling::Offer>(&*message)) {
+    handle_offer(now, *offer);
+  } else if (const auto* slots = std::get_if<signaling::Slots>(&*message)) {
+    slots_in_use_ = slots->slots.size();
+  } else if (const auto* error = std::get_if<signaling::ControlError>(&*message)) {
+    outputs_.push_back(Refused{error->code, error->message});
+    if (error->id && error->id == publish_request_) {
+      publish_request_.reset();
+      close_leg(Leg::publish);
+      publish_timer_ = now + media_retry_delay;
+    } else if (error->id && error->id == subscribe_request_) {
+      subscribe_request_.reset();
+      subscribe_timer_ = now + media_retry_delay;
+    }
+  }
+}
+
+// ---- publishing
+
+void Participant::start_publish(TimePoint now) {
+  publish_timer_.reset();
+  if (!ready_ || config_.publish.empty() || leaving_) return;
+  const bool restart = sender_ && !sender_->transport().closed() && published_;
+  if (!restart) {
+    close_leg(Leg::publish);
+    sender_ = std::make_unique<MediaSender>(now, context_, ice::Credentials::generate(random_), random_, config_.max_payload);
+    offered_.clear();
+    for (std::size_t i = 0; i < config_.publish.size(); ++i) {
+      const bool audio = signaling::is_audio(config_.publish[i]);
+      offered_.push_back({audio ? signaling::MediaKind::audio : signaling::MediaKind::video, std::to_string(i), fresh_ssrc(random_), audio ? 0 : fresh_ssrc(random_)});
+    }
+    publish_session_ = random_.u64() >> 2;
+    publish_version_ = 0;
+  } else {
+    // New credentials: RFC 8445 s.9. DTLS and SRTP go on.
+    static_cast<void>(sender_->transport().set_local(ice::Credentials::generate(random_)));
+  }
+  published_ = false;
+  sources_told_ = false;
+  publish_request_ = ++request_;
+  const ice::Credentials& local = sender_->transport().local_credentials();
+  std::string sdp = signaling::write_publish_offer(offered_, {{local.ufrag, local.password}, context_.fingerprint().text(), publish_session_, ++publish_version_});
+  if (restart) send_control(signaling::Restart{*publish_request_, std::move(sdp)});
+  else send_control(signaling::Publish{*publish_request_, std::move(sdp)});
+  publish_timer_ = now + answer_timeout;
+}
+
+Result<std::vector<NetworkPath>> Participant::paths(const signaling::RemoteTransport& remote, Leg leg) const {
+  std::vector<NetworkPath> out;
+  const auto socket = static_cast<std::uint32_t>(leg);
+  if (config_.media_via) {
+    out.push_back({*config_.media_via, socket});
+  } else {
+    for (const TransportAddress& candidate : remote.candidates) out.push_back({candidate, socket});
+  }
+  if (out.empty()) return participant_no_candidate;
+  return out;
+}
+
+void Participant::handle_published(TimePoint now, const signaling::Published& published) {
+  if (published.id != publish_request_ || !sender_) return;
+  publish_request_.reset();
+  const auto apply = [&]() -> Result<void> {
+    SATSUMA_TRY(const signaling::SessionDescription description, signaling::parse_sdp(published.sdp));
+    SATSUMA_TRY(const signaling::PublishAnswer answer, signaling::interpret_publish_answer(description, offered_));
+    SATSUMA_TRY(const dtls::Fingerprint fingerprint, dtls::Fingerprint::parse(answer.transport.fingerprint));
+    SATSUMA_TRY(const std::vector<NetworkPath> remote_paths, paths(answer.transport, Leg::publish));
+    std::vector<OutgoingStream> streams;
+    accepted_.clear();
+    for (std::size_t i = 0; i < offered_.size(); ++i) {
+      const bool video = offered_[i].kind == signaling::MediaKind::video;
+      OutgoingStream stream{video, offered_[i].mid, video ? signaling::client_vp8_payload_type : signaling::client_opus_payload_type, {}, offered_[i].ssrc, offered_[i].rtx_ssrc};
+      if (answer.streams[i].retransmissions) stream.rtx_payload_type = signaling::client_rtx_payload_type;
+      streams.push_back(std::move(stream));
+      accepted_.push_back(answer.streams[i].accepted);
+    }
+    Extensions extensions;
+    if (answer.mid_extension) extensions.mid = signaling::client_mid_extension;
+    if (answer.transport_cc_extension) extensions.transport_cc = signaling::client_transport_cc_extension;
+    sender_->set_streams(std::move(streams), extensions);
+    const dtls::Role role = answer.transport.setup == signaling::SetupRole::active ? dtls::Role::server : dtls::Role::client;
+    return sender_->transport().set_remote(now, {answer.transport.ice.ufrag, answer.transport.ice.password}, fingerprint, role, remote_paths);
+  };
+  if (const auto applied = apply(); !applied) {
+    outputs_.push_back(Refused{std::string(applied.error().name()), "The server's answer to our offer cannot be used."});
+    close_leg(Leg::publish);
+    publish_timer_ = now + media_retry_delay;
+    return;
+  }
+  published_ = true;
+  publish_timer_ = now + media_connect_patience;
+  send_sources();
+  pump_sender(now);
+}
+
+void Participant::send_sources() {
+  if (!ready_ || !published_ || !entered_ || sources_told_) return;
+  sources_told_ = true;
+  signaling::Sources sources;
+  for (const Source source : config_.publish) sources.active.insert(source);
+  send_control(sources);
+}
+
+void Participant::pump_sender(TimePoint now) {
+  while (sender_) {
+    const auto output = sender_->poll_output();
+    if (!output) return;
+    if (std::holds_alternative<MediaSender::Connected>(*output)) {
+      publish_timer_.reset();
+      outputs_.push_back(MediaState{Leg::publish, true});
+      // Whoever waits for our picture is served by its beginning.
+      for (const Source source : config_.publish)
+        if (!signaling::is_audio(source)) outputs_.push_back(KeyFrameWanted{source});
+    } else if (const auto* wanted = std::get_if<MediaSender::KeyFrameWanted>(&*output)) {
+      if (wanted->stream < config_.publish.size()) outputs_.push_back(KeyFrameWanted{config_.publish[wanted->stream]});
+    } else {
+      media_down(now, Leg::publish, std::get<MediaSender::Disconnected>(*output).final);
+    }
+  }
+}
+
+void Participant::media_down(TimePoint now, Leg leg, bool final) {
+  outputs_.push_back(MediaState{leg, false});
+  if (leaving_) return;
+  // Gone for good: a new connection, after a while; only silent: ICE anew at once.
+  auto& timer = leg == Leg::publish ? publish_timer_ : subscribe_timer_;
+  timer = final ? now + media_retry_delay : now;
+  if (final) close_leg(leg);
+}
+
+void Participant::close_leg(Leg leg) {
+  if (leg == Leg::publish) {
+    sender_.reset();
+    publish_request_.reset();
+    publish_timer_.reset();
+    published_ = false;
+    sources_told_ = false;
+  } else {
+    receiver_.reset();
+    receiver_fingerprint_.clear();
+    subscribe_request_.reset();
+    subscribe_timer_.reset();
+    held_.clear();
+    slots_in_use_ = 0;
+  }
+}
+
+// ---- subscribing
+
+void Participant::start_subscribe(TimePoint now) {
+  subscribe_timer_.reset();
+  if (!ready_ || !config_.subscribe || leaving_) return;
+  subscribe_request_ = ++request_;
+  send_control(signaling::Subscribe{*subscribe_request_});
+  subscribe_timer_ = now + answer_timeout;
+}
+
+void Participant::handle_offer(TimePoint now, const signaling::Offer& offer) {
+  if (!ready_ || leaving_) return;
+  subscribe_request_.reset();
+  const auto apply = [&]() -> Result<void> {
+    SATSUMA_TRY(const signaling::SessionDescription description, signaling::parse_sdp(offer.sdp));
+    SATSUMA_TRY(const signaling::SubscribeOffer parsed, signaling::interpret_subscribe_offer(description));
+    SATSUMA_TRY(const dtls::Fingerprint fingerprint, dtls::Fingerprint::parse(parsed.transport.fingerprint));
+    SATSUMA_TRY(const std::vector<NetworkPath> remote_paths, paths(parsed.transport, Leg::subscribe));
+    const bool same = receiver_ && !receiver_->transport().closed() && receiver_fingerprint_ == parsed.transport.fingerprint;
+    const bool new_ice = !same || receiver_ice_ != parsed.transport.ice;
+    if (!same) {
+      held_.clear();
+      receiver_ = std::make_unique<MediaReceiver>(now, context_, ice::Credentials::generate(random_), random_, config_.receiver);
+      subscribe_session_ = random_.u64() >> 2;
+      subscribe_version_ = 0;
+    } else if (new_ice) {
+      SATSUMA_TRY_VOID(receiver_->transport().set_local(ice::Credentials::generate(random_)));
+    }
+    receiver_fingerprint_ = parsed.transport.fingerprint;
+    receiver_ice_ = parsed.transport.ice;
+    std::vector<IncomingStream> streams;
+    for (const signaling::SubscribeOffer::Slot& slot : parsed.slots)
+      streams.push_back({slot.kind == signaling::MediaKind::video, slot.mid, slot.payload_type.value_or(0), slot.rtx_payload_type, slot.ssrc, slot.rtx_ssrc});
+    receiver_->set_streams(std::move(streams), {parsed.mid_extension, parsed.transport_cc_extension});
+    const ice::Credentials& local = receiver_->transport().local_credentials();
+    send_control(signaling::Answer{offer.revision, signaling::write_subscribe_answer(parsed, {{local.ufrag, local.password}, context_.fingerprint().text(),
+                                                                                              subscribe_session_, ++subscribe_version_})});
+    if (new_ice)
+      SATSUMA_TRY_VOID(receiver_->transport().set_remote(now, {parsed.transport.ice.ufrag, parsed.transport.ice.password}, fingerprint, dtls::Role::client, remote_paths));
+    return {};
+  };
+  if (const auto applied = apply(); !applied) {
+    outputs_.push_back(Refused{std::string(applied.error().name()), "The server's offer cannot be used."});
+    close_leg(Leg::subscribe);
+    subscribe_timer_ = now + media_retry_delay;
+    return;
+  }
+  if (receiver_->transport().connected()) subscribe_timer_.reset();
+  else subscribe_timer_ = now + media_connect_patience;
+  // The checks stand ready.
+  receiver_->handle_timeout(now);
+}
+
+// ---- datagrams and time
+
+void Participant::handle_packet(TimePoint now, Leg leg, const TransportAddress& remote, MutableByteView datagram) {
+  const NetworkPath path{remote, static_cast<std::uint32_t>(leg)};
+  if (leg == Leg::publish && sender_) {
+    sender_->handle_packet(now, path, datagram);
+    pump_sender(now);
+  } else if (leg == Leg::subscribe && receiver_) {
+    receiver_->handle_packet(now, path, datagram);
+  }
+}
+
+void Participant::handle_timeout(TimePoint now) {
+  session_.handle_timeout(now);
+  pump_session(now);
+  if (sender_) {
+    sender_->handle_timeout(now);
+    pump_sender(now);
+  }
+  if (receiver_) receiver_->handle_timeout(now);
+  for (const auto& [stream, held] : held_)
+    if (!held.frames.empty() && now - held.frames.front().since >= max_held_time) retry_held_ = true;
+  if (publish_timer_ && now >= *publish_timer_) {
+    publish_timer_.reset();
+    if (publish_request_) {
+      publish_request_.reset();
+      outputs_.push_back(call::Reconnect{}); // silence: the socket is dead
+    } else {
+      if (sender_ && !sender_->transport().connected() && published_ && !sender_->transport().profile()) close_leg(Leg::publish); // never was: anew
+      start_publish(now);
+    }
+  }
+  if (subscribe_timer_ && now >= *subscribe_timer_) {
+    subscribe_timer_.reset();
+    if (subscribe_request_) {
+      subscribe_request_.reset();
+      outputs_.push_back(call::Reconnect{});
+    } else {
+      if (receiver_ && !receiver_->transport().connected() && !receiver_->transport().profile()) close_leg(Leg::subscribe);
+      start_subscribe(now);
+    }
+  }
+}
+
+std::optional<TimePoint> Participant::next_deadline() const {
+  std::optional<TimePoint> deadline = session_.next_deadline();
+  const auto consider = [&deadline](std::optional<TimePoint> other) {
+    if (other && (!deadline || *other < *deadline)) deadline = other;
+  };
+  consider(publish_timer_);
+  consider(subscribe_timer_);
+  if (sender_) consider(sender_->next_deadline());
+  if (receiver_) consider(receiver_->next_deadline());
+  for (const auto& [stream, held] : held_)
+    if (!held.frames.empty()) consider(held.frames.front().since + max_held_time);
+  return deadline;
+}
+
+SendQueue* Participant::queue(Leg leg) {
+  if (leg == Leg::publish) return sender_ ? &sender_->queue() : nullptr;
+  return receiver_ ? &receiver_->queue() : nullptr;
+}
+
+bool Participant::connected(Leg leg) const {
+  return leg == Leg::publish ? sender_ && sender_->transport().connected() : receiver_ && receiver_->transport().connected();
+}
+
+void Participant::restart_media(TimePoint now) {
+  start_publish(now);
+  start_subscribe(now);
+}
+
+void Participant::leave(TimePoint now) {
+  leaving_ = true;
+  publish_timer_.reset();
+  subscribe_timer_.reset();
+  if (sender_) sender_->close();
+  if (receiver_) receiver_->close();
+  session_.leave(now);
+  pump_session(now);
+}
+
+std::optional<Output> Participant::poll_output(TimePoint now) {
+  if (outputs_.empty()) {
+    if (auto frame = next_frame(now)) return std::move(*frame);
+  }
+  if (outputs_.empty()) return std::nullopt;
+  Output output = std::move(outputs_.front());
+  outputs_.pop_front();
+  return output;
+}
+
+// ---- frames
+
+Result<void> Participant::send_frame(TimePoint now, Source source, ByteView frame, std::uint32_t timestamp, bool key_frame) {
+  const auto place = std::find(config_.publish.begin(), config_.publish.end(), source);
+  if (place == config_.publish.end()) return participant_not_publishing;
+  const auto index = static_cast<std::size_t>(place - config_.publish.begin());
+  if (!sender_ || !sender_->transport().connected() || index >= accepted_.size() || !accepted_[index]) {
+    ++frames_.unsent;
+    return media_not_connected;
+  }
+  protected_.resize(frame.size() + sframe::max_overhead + sframe::max_shell_size);
+  const sframe::Shell shell = signaling::is_audio(source) ? sframe::Shell::none : key_frame ? sframe::Shell::vp8_key : sframe::Shell::vp8_delta;
+  const auto sealed = session_.protect(now, context_of(source), shell, frame, protected_);
+  if (!sealed) {
+    ++frames_.unsent;
+    return sealed.error();
+  }
+  const auto sent = sender_->send_frame(now, index, *sealed, timestamp);
+  ++(sent ? frames_.sent : frames_.unsent);
+  return sent;
+}
+
+Participant::Fate Participant::try_frame(TimePoint now, std::size_t stream, std::uint32_t timestamp, bool after_gap, ByteView payload, Frame& out) {
+  const bool video = receiver_->stream(stream).video;
+  if (plaintext_.size() < payload.size()) plaintext_.resize(payload.size());
+  const auto opened = session_.unprotect(now, video ? sframe::ShellKind::vp8 : sframe::ShellKind::none, payload, plaintext_);
+  if (!opened) {
+    const Error error = opened.error();
+    if (error == Error(call::frame_key_not_yet)) return Fate::no_key_yet;
+    if (error == Error(sframe::sframe_replayed)) {
+      ++frames_.duplicates; // padding probes repeat whole frames
+      return Fate::done;
+    }
+    // Senders stay in their old epoch for a moment, so that a newcomer is sent what was never meant for it.
+    const bool before_entry = (error == Error(call::frame_key_expired) || error == Error(call::frame_bad_sender)) && entered_at_ && now - *entered_at_ < std::chrono::seconds(2);
+    ++(before_entry ? frames_.before_entry : frames_.undecryptable);
+    drop(now, stream);
+    return Fate::done;
+  }
+  const auto roster = rosters_.find({opened->epoch.era, opened->epoch.epoch});
+  const auto who = roster == rosters_.end() ? decltype(roster->second.find(0)){} : roster->second.find(opened->leaf);
+  const auto source = static_cast<Source>(opened->context);
+  if (roster == rosters_.end() || who == roster->second.end() || signaling::is_audio(source) == video) {
+    ++frames_.refused;
+    drop(now, stream);
+    return Fate::done;
+  }
+  ++frames_.decrypted;
+  HeldStream& state = held_[stream];
+  out.who = who->second;
+  out.leaf = opened->leaf;
+  out.source = source;
+  out.timestamp = timestamp;
+  out.key_frame = video && payload[0] == 0;
+  out.after_gap = after_gap || state.gap;
+  out.payload = opened->plaintext;
+  state.gap = false;
+  return Fate::delivered;
+}
+
+void Participant::drop(TimePoint now, std::size_t stream) {
+  held_[stream].gap = true;
+  if (receiver_->stream(stream).video) receiver_->request_key_frame(now, stream);
+}
+
+void Participant::hold(TimePoint now, std::size_t stream, const MediaReceiver::Frame& frame) {
+  HeldStream& held = held_[stream];
+  while (!held.frames.empty() && (held.frames.size() >= max_held_frames || held.bytes + frame.payload.size() > max_held_bytes)) {
+    held.bytes -= held.frames.front().payload.size();
+    held.frames.pop_front();
+    ++frames_.undecryptable;
+    drop(now, stream);
+  }
+  ++frames_.held;
+  held.bytes += frame.payload.size();
+  held.frames.push_back({to_bytes(frame.payload), frame.timestamp, frame.after_gap, now});
+}
+
+std::optional<Frame> Participant::next_frame(TimePoint now) {
+  if (!receiver_) return std::nullopt;
+  Frame out;
+  if (retry_held_) {
+    for (auto& [stream, held] : held_) {
+      while (!held.frames.empty()) {
+        Held& first = held.frames.front();
+        const Fate fate = stream < receiver_->stream_count() ? try_frame(now, stream, first.timestamp, first.after_gap, first.payload, out) : Fate::done;
+        if (fate == Fate::no_key_yet) {
+          if (now - first.since < max_held_time) break;
+          ++(entered_at_ && now - *entered_at_ < std::chrono::seconds(2) ? frames_.before_entry : frames_.undecryptable);
+          drop(now, stream);
+        }
+        held.bytes -= first.payload.size();
+        held.frames.pop_front();
+        if (fate == Fate::delivered) return out;
+      }
+    }
+    retry_held_ = false;
+  }
+  while (const auto output = receiver_->poll_output()) {
+    if (std::holds_alternative<MediaReceiver::Connected>(*output)) {
+      subscribe_timer_.reset();
+      outputs_.push_back(MediaState{Leg::subscribe, true});
+    } else if (const auto* down = std::get_if<MediaReceiver::Disconnected>(&*output)) {
+      media_down(now, Leg::subscribe, down->final);
+      return std::nullopt;
+    } else {
+      const auto& frame = std::get<MediaReceiver::Frame>(*output);
+      // Behind a frame that waits everything waits, so that the decoder gets them in order.
+      const auto waiting = held_.find(frame.stream);
+      if (waiting != held_.end() && !waiting->second.frames.empty()) {
+        hold(now, frame.stream, frame);
+        continue;
+      }
+      const Fate fate = try_frame(now, frame.stream, frame.timestamp, frame.after_gap, frame.payload, out);
+      if (fate == Fate::no_key_yet) hold(now, frame.stream, frame);
+      if (fate == Fate::delivered) return out;
+    }
+  }
+  return std::nullopt;
+}
+
+} // namespace satsuma::participant

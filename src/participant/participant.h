@@ -1,0 +1,210 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "call/client_session.h"
+#include "participant/media_receiver.h"
+#include "participant/media_sender.h"
+#include "signaling/client_sdp.h"
+#include "signaling/control_messages.h"
+#include "signaling/source.h"
+
+namespace satsuma::participant {
+
+using signaling::Source;
+
+inline constexpr ErrorCode participant_no_candidate{"participant_no_candidate", ErrorKind::peer};
+inline constexpr ErrorCode participant_not_publishing{"participant_not_publishing", ErrorKind::caller};
+
+/// Which of the two connections; also NetworkPath::socket of its datagrams.
+enum class Leg : std::uint8_t { publish = 0, subscribe = 1 };
+
+// Of a stream, frames that wait for the key of their epoch, and for how long; as in the browser.
+inline constexpr std::size_t max_held_frames = 64;
+inline constexpr std::size_t max_held_bytes = 4U << 20;
+inline constexpr Duration max_held_time = std::chrono::seconds(1);
+/// The server answers each request at once, if only to refuse it.
+inline constexpr Duration answer_timeout = std::chrono::seconds(6);
+inline constexpr Duration media_connect_patience = std::chrono::seconds(10);
+inline constexpr Duration media_retry_delay = std::chrono::seconds(1);
+
+struct ParticipantConfig {
+  call::SessionConfig session;
+  call::SessionOptions session_options;
+  std::vector<Source> publish; ///< what will be sent; in the order of their values
+  bool subscribe = true;
+  /// In place of the server's candidates: a relay.
+  std::optional<TransportAddress> media_via;
+  MediaReceiver::Options receiver;
+  std::size_t max_payload = default_max_payload;
+};
+
+// ---- what poll_output() returns
+
+struct SendText {
+  std::string text;
+};
+struct SessionEvent {
+  call::SessionOutput event; ///< none of SendBinary, Reconnect and Close
+};
+struct MediaState {
+  Leg leg = Leg::publish;
+  bool connected = false;
+};
+struct KeyFrameWanted {
+  Source source = Source::camera;
+};
+/// The server refused a request of ours; it is tried again where that makes sense.
+struct Refused {
+  std::string code, message;
+};
+/// A frame that was decrypted, under the name of who sent it: the proof is the key.
+struct Frame {
+  IncarnationId who;
+  std::uint32_t leaf = 0;
+  Source source = Source::microphone;
+  std::uint32_t timestamp = 0; ///< in the stream's clock
+  bool key_frame = false;      ///< of video
+  bool after_gap = false;      ///< frames between this and the one before were lost
+  ByteView payload;            ///< valid until the next call
+};
+using Output = std::variant<call::SendBinary, SendText, call::Reconnect, call::Close, SessionEvent, MediaState, KeyFrameWanted, Refused, Frame>;
+
+struct FrameCounters {
+  std::uint64_t sent = 0;
+  std::uint64_t unsent = 0;        ///< no key or no connection
+  std::uint64_t decrypted = 0;
+  std::uint64_t held = 0;          ///< waited for their key, of whatever end
+  std::uint64_t duplicates = 0;
+  std::uint64_t before_entry = 0;  ///< of an epoch before our first: not ours to read
+  std::uint64_t undecryptable = 0; ///< key expired or never came, or did not authenticate
+  std::uint64_t refused = 0;       ///< decrypted, and nobody is known who could have sent it here
+};
+
+/// A participant in a room: session, media control and both connections, in the client's role. Sans-I/O: it is fed a WebSocket's frames and two sockets'
+/// datagrams, and polled. After each handle_ call: poll_output() until it is empty, then queue(leg) of both legs.
+///
+///   auto p = Participant::create(config, now, unix_now, context, random);
+///   p->handle_connected(now);                                        // the WebSocket is open
+///   p->send_frame(now, Source::camera, frame, timestamp, key_frame); // encrypted end to end, then sent
+class Participant {
+ public:
+  /// `context` and `random` outlive it.
+  static Result<std::unique_ptr<Participant>> create(ParticipantConfig config, TimePoint now, UnixSeconds unix_now, const dtls::Context& context,
+                                                     RandomSource& random);
+  Participant(const Participant&) = delete;
+
+  // The WebSocket
+  void handle_connected(TimePoint now);
+  void handle_disconnected(TimePoint now);
+  void handle_binary(TimePoint now, ByteView frame);
+  void handle_text(TimePoint now, std::string_view text);
+
+  void handle_packet(TimePoint now, Leg leg, const TransportAddress& remote, MutableByteView datagram);
+  void handle_timeout(TimePoint now);
+  std::optional<TimePoint> next_deadline() const;
+  std::optional<Output> poll_output(TimePoint now);
+  /// Datagrams to send from the leg's socket; null while there is no such connection.
+  SendQueue* queue(Leg leg);
+
+  /// Encrypts and sends one encoded frame. frame_no_key and media_not_connected until we are in and connected: the frame is dropped.
+  Result<void> send_frame(TimePoint now, Source source, ByteView frame, std::uint32_t timestamp, bool key_frame);
+  /// Our addresses changed: ICE begins anew on both legs.
+  void restart_media(TimePoint now);
+  void leave(TimePoint now);
+
+  const call::ClientSession& session() const { return session_; }
+  bool entered() const { return entered_; }
+  bool connected(Leg leg) const;
+  const FrameCounters& frames() const { return frames_; }
+  const MediaSender* sender() const { return sender_.get(); }
+  MediaReceiver* receiver() { return receiver_.get(); }
+  /// What the server says it sends us.
+  std::size_t slots_in_use() const { return slots_in_use_; }
+
+ private:
+  struct Held {
+    Bytes payload;
+    std::uint32_t timestamp = 0;
+    bool after_gap = false;
+    TimePoint since;
+  };
+  struct HeldStream {
+    std::deque<Held> frames;
+    std::size_t bytes = 0;
+    bool gap = false; ///< something was dropped: whoever decodes needs a key frame
+  };
+  enum class Fate : std::uint8_t { done, delivered, no_key_yet };
+
+  Participant(ParticipantConfig config, call::ClientSession session, const dtls::Context& context, RandomSource& random);
+
+  void pump_session(TimePoint now);
+  void handle_session(TimePoint now, call::SessionOutput output);
+  void announce(TimePoint now);
+  void send_sources();
+  void send_control(const signaling::ClientControl& message);
+
+  void start_publish(TimePoint now);
+  void handle_published(TimePoint now, const signaling::Published& published);
+  void start_subscribe(TimePoint now);
+  void handle_offer(TimePoint now, const signaling::Offer& offer);
+  Result<std::vector<NetworkPath>> paths(const signaling::RemoteTransport& remote, Leg leg) const;
+  void close_leg(Leg leg);
+  void pump_sender(TimePoint now);
+  void media_down(TimePoint now, Leg leg, bool final);
+
+  std::optional<Frame> next_frame(TimePoint now);
+  Fate try_frame(TimePoint now, std::size_t stream, std::uint32_t timestamp, bool after_gap, ByteView payload, Frame& out);
+  void hold(TimePoint now, std::size_t stream, const MediaReceiver::Frame& frame);
+  void drop(TimePoint now, std::size_t stream);
+
+  ParticipantConfig config_;
+  call::ClientSession session_;
+  const dtls::Context& context_;
+  RandomSource& random_;
+
+  bool socket_up_ = false;
+  bool ready_ = false;   ///< the server knows us: media control is possible
+  bool entered_ = false; ///< in the group
+  bool leaving_ = false;
+  std::optional<TimePoint> entered_at_;
+  std::optional<IncarnationId> incarnation_;
+  std::uint32_t request_ = 0;
+
+  std::unique_ptr<MediaSender> sender_;
+  std::vector<signaling::OfferedStream> offered_;
+  std::vector<bool> accepted_;
+  std::uint64_t publish_session_ = 0, publish_version_ = 0;
+  std::optional<std::uint32_t> publish_request_;
+  bool published_ = false;
+  bool sources_told_ = false;
+  std::optional<TimePoint> publish_timer_;
+
+  std::unique_ptr<MediaReceiver> receiver_;
+  std::string receiver_fingerprint_;
+  signaling::IceDescription receiver_ice_;
+  std::uint64_t subscribe_session_ = 0, subscribe_version_ = 0;
+  std::optional<std::uint32_t> subscribe_request_;
+  std::optional<TimePoint> subscribe_timer_;
+  std::size_t slots_in_use_ = 0;
+
+  /// Who had which leaf in the latest epochs: leaves are used again.
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::unordered_map<std::uint32_t, IncarnationId>> rosters_;
+  std::map<std::size_t, HeldStream> held_;
+  bool retry_held_ = false;
+  Bytes protected_, plaintext_;
+  FrameCounters frames_;
+  std::deque<Output> outputs_;
+};
+
+} // namespace satsuma::participant

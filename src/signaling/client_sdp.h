@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "signaling/sdp.h"
+
+/// Session descriptions from the client's side: what a native participant offers and answers, and what it reads of a server's descriptions. Peers other
+/// than ours are read too, as far as they bundle everything on one transport.
+namespace satsuma::signaling {
+
+/// The peer's end of a connection.
+struct RemoteTransport {
+  IceDescription ice;
+  std::string fingerprint;
+  SetupRole setup = SetupRole::passive;        ///< the peer's part in DTLS
+  std::vector<TransportAddress> candidates;    ///< UDP, as the peer listed them
+};
+
+struct ClientDescription {
+  IceDescription ice;
+  std::string fingerprint;
+  std::uint64_t session_id = 0;
+  std::uint64_t version = 0;
+};
+
+/// A stream that we offer to send.
+struct OfferedStream {
+  MediaKind kind = MediaKind::audio;
+  std::string mid;
+  std::uint32_t ssrc = 0;
+  std::uint32_t rtx_ssrc = 0; ///< video only
+};
+
+// Ours to choose in our offers.
+inline constexpr std::uint8_t client_opus_payload_type = 111;
+inline constexpr std::uint8_t client_vp8_payload_type = 96;
+inline constexpr std::uint8_t client_rtx_payload_type = 97;
+inline constexpr std::uint8_t client_mid_extension = 1;
+inline constexpr std::uint8_t client_transport_cc_extension = 2;
+
+/// sendonly m-lines, one for each stream, in their order.
+std::string write_publish_offer(std::span<const OfferedStream> streams, const ClientDescription& local);
+
+struct PublishAnswer {
+  RemoteTransport transport;
+  struct Stream {
+    bool accepted = false;
+    bool retransmissions = false;
+  };
+  std::vector<Stream> streams; ///< one for each that was offered
+  bool mid_extension = false;
+  bool transport_cc_extension = false;
+};
+/// sdp_media_mismatch unless the m-lines are those of the offer.
+Result<PublishAnswer> interpret_publish_answer(const SessionDescription& description, std::span<const OfferedStream> offered);
+
+/// What a server offers to send. Slots of kinds or codecs that we cannot take have no payload type, and are refused by the answer.
+struct SubscribeOffer {
+  RemoteTransport transport;
+  struct Slot {
+    MediaKind kind = MediaKind::other;
+    std::string mid;
+    std::uint8_t refused_payload_type = 0;
+    std::optional<std::uint8_t> payload_type;
+    std::optional<std::uint8_t> rtx_payload_type;
+    std::uint32_t ssrc = 0;
+    std::uint32_t rtx_ssrc = 0;
+  };
+  std::vector<Slot> slots;
+  std::optional<std::uint8_t> mid_extension;
+  std::optional<std::uint8_t> transport_cc_extension;
+};
+Result<SubscribeOffer> interpret_subscribe_offer(const SessionDescription& description);
+std::string write_subscribe_answer(const SubscribeOffer& offer, const ClientDescription& local);
+
+} // namespace satsuma::signaling

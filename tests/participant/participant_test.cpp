@@ -1,0 +1,167 @@
+#include "world.h"
+
+namespace satsuma::participant::test {
+namespace {
+
+const std::vector<Source> both{Source::microphone, Source::camera};
+
+TEST(Participant, TwoSeeAndHearEachOtherWithinASecondAndLoseNothing) {
+  World w;
+  auto& ada = w.add("Ada", both);
+  auto& bob = w.add("Bob", both);
+  const auto took = w.until([&] { return w.all_receive_all(); });
+  ASSERT_TRUE(took);
+  EXPECT_LT(*took, Duration(1500ms));
+  w.run(20s);
+  for (const auto* p : {&ada, &bob}) {
+    EXPECT_EQ(p->participant->frames().undecryptable, 0U);
+    EXPECT_EQ(p->participant->frames().refused, 0U);
+    EXPECT_EQ(p->refused, 0);
+    const std::string other = p == &ada ? "Bob" : "Ada";
+    const auto& camera = p->received.at({other, Source::camera});
+    EXPECT_GE(camera.frames, 590U);
+    EXPECT_EQ(camera.missing, 0U);
+    EXPECT_LT(camera.longest_gap, Duration(200ms));
+    const auto& microphone = p->received.at({other, Source::microphone});
+    EXPECT_GE(microphone.frames, 990U);
+    EXPECT_EQ(microphone.missing, 0U);
+  }
+  EXPECT_EQ(ada.epochs.back().safety_number.digits, bob.epochs.back().safety_number.digits);
+}
+
+TEST(Participant, FivePercentLossCostsNoVideoFrame) {
+  World w(2);
+  auto& ada = w.add("Ada", both, "delay=20ms loss=5% jitter=5ms");
+  auto& bob = w.add("Bob", both, "delay=20ms loss=5% jitter=5ms");
+  ASSERT_TRUE(w.until([&] { return w.all_receive_all(); }));
+  w.run(5s);
+  const auto before = bob.received.at({"Ada", Source::camera});
+  w.run(20s);
+  const auto& camera = bob.received.at({"Ada", Source::camera});
+  EXPECT_GE(camera.frames - before.frames, 594U) << "600 were sent";
+  EXPECT_GT(bob.participant->receiver()->counters().retransmissions, 20U);
+  EXPECT_EQ(bob.participant->frames().undecryptable, 0U);
+  EXPECT_GT(ada.participant->sender()->counters().retransmissions, 20U);
+  ASSERT_TRUE(ada.participant->sender()->round_trip());
+  EXPECT_NEAR(static_cast<double>(ada.participant->sender()->round_trip()->count()), 45'000, 12'000);
+  EXPECT_GT(ada.participant->sender()->counters().feedback_received, 100U);
+}
+
+TEST(Participant, BurstsReorderingAndDuplicatesAreMended) {
+  World w(3);
+  w.add("Ada", both, "delay=15ms loss=2% burst=4 reorder=3% duplicate=3%");
+  auto& bob = w.add("Bob", both, "delay=15ms loss=2% burst=4 reorder=3% duplicate=3%");
+  ASSERT_TRUE(w.until([&] { return w.all_receive_all(); }));
+  w.run(20s);
+  const auto& camera = bob.received.at({"Ada", Source::camera});
+  EXPECT_LT(static_cast<double>(camera.missing), 0.02 * static_cast<double>(camera.frames));
+  EXPECT_EQ(bob.participant->frames().undecryptable, 0U);
+}
+
+TEST(Participant, EveryMembershipChangeLeavesAllFramesReadable) {
+  World w(4);
+  auto& ada = w.add("Ada", both);
+  ASSERT_TRUE(w.until([&] { return ada.participant->entered(); }));
+  std::vector<World::Person*> guests;
+  for (int i = 0; i < 12; ++i) {
+    guests.push_back(&w.add("Guest " + std::to_string(i), i % 3 == 0 ? both : std::vector<Source>{}));
+    w.run(700ms);
+    if (i >= 4) {
+      if (i % 2 == 0) w.leave(*guests[static_cast<std::size_t>(i - 4)]);
+      else w.crash(*guests[static_cast<std::size_t>(i - 4)]);
+    }
+    w.run(500ms);
+  }
+  w.run(20s); // those who crashed are found gone
+  EXPECT_TRUE(w.all_receive_all());
+  for (const auto& p : w.people()) {
+    if (p->closed) continue;
+    EXPECT_EQ(p->participant->frames().undecryptable, 0U) << p->name;
+    EXPECT_EQ(p->participant->frames().refused, 0U) << p->name;
+    EXPECT_EQ(p->epochs.back().safety_number.digits, ada.epochs.back().safety_number.digits) << p->name;
+    for (const auto& [from, received] : p->received) EXPECT_EQ(received.missing, 0U) << p->name << " from " << from.first;
+  }
+}
+
+TEST(Participant, TwentyInOneRoomAllReceiveAll) {
+  World w(5);
+  for (int i = 0; i < 20; ++i) w.add("P" + std::to_string(i), i < 4 ? both : std::vector<Source>{});
+  ASSERT_TRUE(w.until([&] { return w.all_receive_all(); }));
+  w.run(2s);
+  for (const auto& p : w.people()) EXPECT_EQ(p->participant->frames().undecryptable, 0U) << p->name;
+}
+
+TEST(Participant, AfterAnOutageMediaComesBackByItself) {
+  World w(6);
+  w.add("Ada", both);
+  auto& bob = w.add("Bob", both, "delay=10ms 5s outage=on 8s outage=off");
+  ASSERT_TRUE(w.until([&] { return w.all_receive_all(); }));
+  w.run(Duration(8s) - (w.now() - TimePoint(1s)));
+  const auto at_end = bob.received.at({"Ada", Source::camera}).frames;
+  w.run(2s);
+  EXPECT_GE(bob.received.at({"Ada", Source::camera}).frames - at_end, 30U);
+  EXPECT_EQ(bob.participant->frames().undecryptable, 0U);
+}
+
+TEST(Participant, AnOutageBeyondConsentEndsTheConnectionAndItIsMadeAgain) {
+  World w(7);
+  w.add("Ada", both);
+  auto& bob = w.add("Bob", both, "delay=10ms 5s outage=on 60s outage=off");
+  ASSERT_TRUE(w.until([&] { return w.all_receive_all(); }));
+  w.run(60s);
+  const auto at_end = bob.received.at({"Ada", Source::camera}).frames;
+  w.run(15s);
+  EXPECT_GE(bob.received.at({"Ada", Source::camera}).frames, at_end + 60);
+  EXPECT_EQ(bob.participant->frames().undecryptable, 0U);
+}
+
+TEST(Participant, AnotherAddressTakesLessThanTwoSeconds) {
+  World w(8);
+  w.add("Ada", both);
+  auto& bob = w.add("Bob", both);
+  ASSERT_TRUE(w.until([&] { return w.all_receive_all(); }));
+  w.run(2s);
+  w.move(bob);
+  bob.received.clear();
+  w.people()[0]->received.clear();
+  const auto took = w.until([&] { return w.all_receive_all(); });
+  ASSERT_TRUE(took);
+  EXPECT_LT(*took, Duration(2s));
+}
+
+TEST(Participant, WhoLeavesIsOffTheListWithinASecond) {
+  World w(9);
+  auto& ada = w.add("Ada", both);
+  auto& bob = w.add("Bob", both);
+  ASSERT_TRUE(w.until([&] { return w.all_receive_all(); }));
+  w.run(1s);
+  w.leave(bob);
+  w.run(1s);
+  EXPECT_EQ(ada.epochs.back().roster.size(), 1U);
+  EXPECT_EQ(ada.epochs.back().left, std::vector<std::string>{"Bob"});
+}
+
+TEST(Participant, AThousandDatagramsOfStrangersChangeNothing) {
+  World w(10);
+  auto& ada = w.add("Ada", both);
+  auto& bob = w.add("Bob", both);
+  ASSERT_TRUE(w.until([&] { return w.all_receive_all(); }));
+  Seeded noise(99);
+  const auto before = bob.received.at({"Ada", Source::camera}).frames;
+  for (int i = 0; i < 1000; ++i) {
+    Bytes bytes(40 + noise.u64() % 1000);
+    noise.fill(bytes);
+    bytes[0] = std::array<std::uint8_t, 4>{0x00, 0x16, 0x80, 0x90}[static_cast<std::size_t>(i % 4)];
+    // From strangers, and as if from the other end.
+    w.inject(TransportAddress::v4({203, 0, 113, static_cast<std::uint8_t>(i)}, 9), bytes);
+    w.inject(bob.address[static_cast<std::size_t>(i % 2)], bytes);
+    ada.participant->handle_packet(w.now(), static_cast<Leg>(i % 2), World::server_address, bytes);
+    w.run(5ms);
+  }
+  EXPECT_GE(bob.received.at({"Ada", Source::camera}).frames - before, 145U);
+  EXPECT_EQ(bob.received.at({"Ada", Source::camera}).missing, 0U);
+  EXPECT_EQ(bob.participant->frames().undecryptable, 0U);
+}
+
+} // namespace
+} // namespace satsuma::participant::test

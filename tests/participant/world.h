@@ -1,0 +1,447 @@
+#pragma once
+
+// Participants, the delivery service and the forwarding unit in virtual time, with bad networks between them. No part is replaced: what the server program does
+// between its two services stands here in short.
+
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "delivery/delivery_service.h"
+#include "delivery/memory_store.h"
+#include "delivery/mls_group_gate.h"
+#include "impairment/link.h"
+#include "participant/participant.h"
+#include "sfu/sfu.h"
+
+namespace satsuma::participant::test {
+
+using namespace std::chrono_literals;
+
+class Seeded final : public RandomSource {
+ public:
+  explicit Seeded(std::uint64_t seed) : state_(seed) {}
+  void fill(MutableByteView out) override {
+    for (std::uint8_t& byte : out) {
+      state_ = state_ * 6364136223846793005U + 1442695040888963407U;
+      byte = static_cast<std::uint8_t>(state_ >> 56);
+    }
+  }
+
+ private:
+  std::uint64_t state_;
+};
+
+inline dtls::Context dtls_context() {
+  auto made = dtls::Context::create(1'800'000'000);
+  EXPECT_TRUE(made);
+  return std::move(*made);
+}
+
+class World {
+ public:
+  static constexpr Duration video_interval = 33'333us;
+  static constexpr Duration audio_interval = 20ms;
+  static constexpr std::size_t key_frame_size = 6000;
+  static constexpr std::size_t delta_frame_size = 2500;
+
+  struct Received {
+    std::uint64_t frames = 0;
+    std::uint64_t last_number = 0;
+    std::uint64_t missing = 0; ///< numbers that were skipped since the first
+    std::optional<TimePoint> first_at, last_at;
+    Duration longest_gap{};
+    Duration longest_delay{};
+  };
+  struct Person {
+    std::string name;
+    std::unique_ptr<Seeded> random;
+    std::unique_ptr<Participant> participant;
+    std::array<std::unique_ptr<impairment::Link>, 2> up, down; ///< by leg
+    std::unique_ptr<impairment::Link> signal_up, signal_down;
+    std::array<TransportAddress, 2> address;
+    std::optional<delivery::ConnectionId> connection;
+    std::optional<TimePoint> connect_at;
+    bool closed = false;
+    bool sends_video = false, sends_audio = false;
+    std::optional<TimePoint> next_video, next_audio;
+    std::uint64_t videos = 0, audios = 0;
+    bool key_frame_due = true;
+    std::map<std::pair<std::string, Source>, Received> received; ///< by the sender's name
+    std::vector<call::EpochEvent> epochs;
+    int refused = 0;
+  };
+
+  explicit World(std::uint64_t seed = 1)
+      : seed_(seed), random_(seed), server_dtls_(dtls_context()), client_dtls_(dtls_context()), service_({}, store_, gates_) {
+    sfu::Config config;
+    config.candidates = {server_address};
+    sfu_.emplace(std::move(config), server_dtls_, random_);
+  }
+
+  /// `network` is a schedule for both directions of media, in force from now.
+  Person& add(const std::string& name, std::vector<Source> publish, const std::string& network = "delay=10ms") {
+    auto person = std::make_unique<Person>();
+    const std::uint64_t number = ++people_made_;
+    person->name = name;
+    person->random = std::make_unique<Seeded>(seed_ * 1000 + number);
+    ParticipantConfig config;
+    config.session.room = "orchard";
+    config.session.secret = SecretBytes::copy_of(Bytes(16, 7));
+    config.session.device_seed = SecretBytes::copy_of(Bytes(32, static_cast<std::uint8_t>(number)));
+    config.session.name = name;
+    config.publish = publish;
+    for (const Source source : publish) (signaling::is_audio(source) ? person->sends_audio : person->sends_video) = true;
+    auto made = Participant::create(std::move(config), now_, 1'800'000'000, client_dtls_, *person->random);
+    EXPECT_TRUE(made);
+    person->participant = std::move(*made);
+    for (std::size_t leg = 0; leg < 2; ++leg) {
+      person->address[leg] = TransportAddress::v4({198, 51, static_cast<std::uint8_t>(number >> 8), static_cast<std::uint8_t>(number)}, static_cast<std::uint16_t>(4000 + leg));
+      person->up[leg] = link(network, impairment::Direction::up, number * 8 + leg);
+      person->down[leg] = link(network, impairment::Direction::down, number * 8 + 2 + leg);
+    }
+    person->signal_up = std::make_unique<impairment::Link>(*impairment::Schedule::parse("delay=10ms", impairment::Direction::up), 1, now_, impairment::Link::Kind::stream);
+    person->signal_down = std::make_unique<impairment::Link>(*impairment::Schedule::parse("delay=10ms", impairment::Direction::up), 1, now_, impairment::Link::Kind::stream);
+    person->connect_at = now_;
+    people_.push_back(std::move(person));
+    return *people_.back();
+  }
+
+  void leave(Person& person) {
+    person.participant->leave(now_);
+    pump();
+  }
+  /// The process dies: nothing is said.
+  void crash(Person& person) {
+    disconnect(person);
+    person.closed = true;
+  }
+  /// Another address from now on, as after a change of network.
+  void move(Person& person) {
+    for (TransportAddress& address : person.address) address.port = static_cast<std::uint16_t>(address.port + 100);
+    person.participant->restart_media(now_);
+    pump();
+  }
+
+  void run(Duration duration) {
+    const TimePoint end = now_ + duration;
+    while (true) {
+      pump();
+      std::optional<TimePoint> next;
+      const auto consider = [&next](std::optional<TimePoint> at) {
+        if (at && (!next || *at < *next)) next = at;
+      };
+      consider(service_.next_deadline());
+      consider(sfu_->next_deadline());
+      for (auto& p : people_) {
+        if (p->closed) continue;
+        consider(p->connect_at);
+        consider(p->participant->next_deadline());
+        consider(p->next_video);
+        consider(p->next_audio);
+        for (std::size_t leg = 0; leg < 2; ++leg) {
+          consider(p->up[leg]->next_deadline());
+          consider(p->down[leg]->next_deadline());
+        }
+        consider(p->signal_up->next_deadline());
+        consider(p->signal_down->next_deadline());
+      }
+      if (!next || *next > end) break;
+      now_ = std::max(now_, *next);
+      step();
+      if (++steps_ > 20'000'000) {
+        ADD_FAILURE() << "the world does not come to rest";
+        return;
+      }
+    }
+    now_ = end;
+  }
+
+  std::optional<Duration> until(const std::function<bool()>& condition, Duration limit = 30s) {
+    const TimePoint begin = now_;
+    while (now_ - begin < limit) {
+      if (condition()) return now_ - begin;
+      run(5ms);
+    }
+    return std::nullopt;
+  }
+
+  /// Everybody hears and sees everybody who sends.
+  bool all_receive_all() const {
+    for (const auto& to : people_) {
+      if (to->closed) continue;
+      for (const auto& from : people_) {
+        if (from == to || from->closed) continue;
+        if (from->sends_video && !to->received.contains({from->name, Source::camera})) return false;
+        if (from->sends_audio && !to->received.contains({from->name, Source::microphone})) return false;
+      }
+    }
+    return true;
+  }
+
+  TimePoint now() const { return now_; }
+  const sfu::Sfu& forwarding() const { return *sfu_; }
+  sfu::Sfu& forwarding() { return *sfu_; }
+  std::vector<std::unique_ptr<Person>>& people() { return people_; }
+  /// A stranger's datagram.
+  void inject(const TransportAddress& from, Bytes bytes) { sfu_->handle_packet(now_, {from, 0}, bytes); }
+  static inline const TransportAddress server_address = TransportAddress::v4({192, 0, 2, 1}, 5000);
+
+ private:
+  std::unique_ptr<impairment::Link> link(const std::string& text, impairment::Direction direction, std::uint64_t number) {
+    const auto schedule = impairment::Schedule::parse(text, direction);
+    EXPECT_TRUE(schedule) << text;
+    return std::make_unique<impairment::Link>(*schedule, seed_ * 7919 + number, now_);
+  }
+
+  static Bytes tagged(bool text, ByteView bytes) {
+    Bytes out{static_cast<std::uint8_t>(text)};
+    out.insert(out.end(), bytes.begin(), bytes.end());
+    return out;
+  }
+
+  void step() {
+    for (auto& person : people_) {
+      Person& p = *person;
+      if (p.closed) continue;
+      if (p.connect_at && *p.connect_at <= now_) {
+        p.connect_at.reset();
+        p.connection = ++last_connection_;
+        owners_[last_connection_] = &p;
+        service_.handle_connected(now_, last_connection_);
+        p.participant->handle_connected(now_);
+      }
+      for (std::size_t leg = 0; leg < 2; ++leg) {
+        p.up[leg]->handle_timeout(now_);
+        while (const auto out = p.up[leg]->poll_output()) {
+          Bytes bytes = to_bytes(*out);
+          sfu_->handle_packet(now_, {p.address[leg], 0}, bytes);
+        }
+        p.down[leg]->handle_timeout(now_);
+        while (const auto out = p.down[leg]->poll_output()) {
+          Bytes bytes = to_bytes(*out);
+          p.participant->handle_packet(now_, static_cast<Leg>(leg), server_address, bytes);
+          poll(p);
+        }
+      }
+      p.signal_up->handle_timeout(now_);
+      while (const auto out = p.signal_up->poll_output()) {
+        if (!p.connection) continue;
+        if ((*out)[0] == 0) service_.handle_frame(now_, *p.connection, out->subspan(1));
+        else handle_control(p, as_text(out->subspan(1)));
+      }
+      p.signal_down->handle_timeout(now_);
+      while (const auto out = p.signal_down->poll_output()) {
+        if ((*out)[0] == 0) p.participant->handle_binary(now_, out->subspan(1));
+        else p.participant->handle_text(now_, as_text(out->subspan(1)));
+        poll(p);
+      }
+      if (p.next_video && *p.next_video <= now_) {
+        *p.next_video += video_interval;
+        send(p, Source::camera, p.key_frame_due ? key_frame_size : delta_frame_size, p.videos++);
+      }
+      if (p.next_audio && *p.next_audio <= now_) {
+        *p.next_audio += audio_interval;
+        send(p, Source::microphone, 120, p.audios++);
+      }
+      if (const auto at = p.participant->next_deadline(); at && *at <= now_) p.participant->handle_timeout(now_);
+    }
+    if (const auto at = service_.next_deadline(); at && *at <= now_) service_.handle_timeout(now_);
+    if (const auto at = sfu_->next_deadline(); at && *at <= now_) sfu_->handle_timeout(now_);
+    pump();
+  }
+
+  // A frame carries its number and the time it was made.
+  void send(Person& p, Source source, std::size_t size, std::uint64_t number) {
+    Bytes frame(size, 0x5a);
+    SpanWriter out(frame);
+    out.u64(number);
+    out.u64(static_cast<std::uint64_t>(now_.time_since_epoch().count()));
+    const bool key = source == Source::camera && p.key_frame_due;
+    const auto timestamp = static_cast<std::uint32_t>(now_.time_since_epoch().count() * (source == Source::camera ? 90 : 48) / 1000);
+    if (p.participant->send_frame(now_, source, frame, timestamp, key) && key) p.key_frame_due = false;
+  }
+
+  void handle_control(Person& p, std::string_view text) {
+    const auto message = signaling::parse_client_control(text);
+    ASSERT_TRUE(message) << text;
+    const auto id = p.participant->session().incarnation();
+    const auto refuse = [&](std::uint32_t request, const Error& error) {
+      ++p.refused;
+      tell(p, signaling::ControlError{request, std::string(error.name()), "no"});
+    };
+    if (const auto* publish = std::get_if<signaling::Publish>(&*message)) {
+      const auto answer = sfu_->handle_publish_offer(now_, id, publish->sdp);
+      if (answer) tell(p, signaling::Published{publish->id, *answer});
+      else refuse(publish->id, answer.error());
+    } else if (const auto* restart = std::get_if<signaling::Restart>(&*message)) {
+      const auto answer = sfu_->handle_publish_offer(now_, id, restart->sdp);
+      if (answer) tell(p, signaling::Published{restart->id, *answer});
+      else refuse(restart->id, answer.error());
+    } else if (const auto* sources = std::get_if<signaling::Sources>(&*message)) {
+      EXPECT_TRUE(sfu_->handle_sources(now_, id, sources->active));
+    } else if (const auto* subscribe = std::get_if<signaling::Subscribe>(&*message)) {
+      if (const auto asked = sfu_->request_subscribe(now_, id); !asked) refuse(subscribe->id, asked.error());
+    } else if (const auto* answer = std::get_if<signaling::Answer>(&*message)) {
+      const auto taken = sfu_->handle_subscribe_answer(now_, id, answer->revision, answer->sdp);
+      EXPECT_TRUE(taken || taken.error() == Error(sfu::sfu_unknown_revision)) << taken.error().name();
+    }
+  }
+
+  void tell(Person& p, const signaling::ServerControl& message) {
+    p.signal_down->handle_datagram(now_, tagged(true, as_bytes(signaling::write_server_control(message))));
+  }
+
+  Person* owner(const IncarnationId& id) {
+    for (auto& p : people_)
+      if (!p->closed && p->participant->session().incarnation() == id) return p.get();
+    return nullptr;
+  }
+
+  void pump() {
+    for (auto& p : people_)
+      if (!p->closed) poll(*p);
+    while (auto output = service_.poll_output()) {
+      if (auto* send = std::get_if<delivery::Send>(&*output)) {
+        if (const auto found = owners_.find(send->connection); found != owners_.end()) found->second->signal_down->handle_datagram(now_, tagged(false, send->bytes));
+      } else if (const auto* close = std::get_if<delivery::Close>(&*output)) {
+        if (const auto found = owners_.find(close->connection); found != owners_.end()) {
+          Person& p = *found->second;
+          disconnect(p);
+          p.participant->handle_disconnected(now_);
+          p.connect_at = now_ + 500ms;
+        }
+      } else if (const auto* joined = std::get_if<delivery::Joined>(&*output)) {
+        if (!known_.contains(joined->incarnation)) {
+          known_[joined->incarnation] = true;
+          EXPECT_TRUE(sfu_->add_participant(now_, joined->room, joined->incarnation));
+          if (members_.contains(joined->incarnation)) static_cast<void>(sfu_->set_member(now_, joined->incarnation, true));
+        }
+      } else if (const auto* added = std::get_if<delivery::MemberAdded>(&*output)) {
+        members_[added->incarnation] = true;
+        if (known_.contains(added->incarnation)) static_cast<void>(sfu_->set_member(now_, added->incarnation, true));
+      } else if (const auto* removed = std::get_if<delivery::MemberRemoved>(&*output)) {
+        members_.erase(removed->incarnation);
+        static_cast<void>(sfu_->set_member(now_, removed->incarnation, false));
+      } else if (const auto* departed = std::get_if<delivery::Departed>(&*output)) {
+        static_cast<void>(sfu_->remove_participant(now_, departed->incarnation));
+      }
+    }
+    while (auto output = sfu_->poll_output()) {
+      if (const auto* offer = std::get_if<sfu::SubscribeOffer>(&*output)) {
+        if (Person* p = owner(offer->id)) tell(*p, signaling::Offer{offer->revision, offer->sdp});
+      } else if (const auto* slots = std::get_if<sfu::Slots>(&*output)) {
+        signaling::Slots message;
+        message.sequence = slots->sequence;
+        for (const sfu::SlotUse& use : slots->slots) message.slots.push_back({use.mid, use.incarnation, use.source});
+        if (Person* p = owner(slots->id)) tell(*p, message);
+      }
+    }
+    for (const sfu::OutgoingDatagram& datagram : sfu_->pending_datagrams())
+      for (auto& p : people_)
+        for (std::size_t leg = 0; leg < 2 && !p->closed; ++leg)
+          if (p->address[leg] == datagram.path.remote) p->down[leg]->handle_datagram(now_, datagram.bytes);
+    sfu_->clear_datagrams();
+  }
+
+  void poll(Person& p) {
+    while (auto output = p.participant->poll_output(now_)) {
+      if (const auto* binary = std::get_if<call::SendBinary>(&*output)) {
+        if (p.connection) p.signal_up->handle_datagram(now_, tagged(false, binary->frame));
+      } else if (const auto* text = std::get_if<SendText>(&*output)) {
+        if (p.connection) p.signal_up->handle_datagram(now_, tagged(true, as_bytes(text->text)));
+      } else if (const auto* reconnect = std::get_if<call::Reconnect>(&*output)) {
+        disconnect(p);
+        p.connect_at = now_ + reconnect->delay + 20ms;
+      } else if (std::holds_alternative<call::Close>(*output)) {
+        disconnect(p);
+        p.closed = true;
+        return;
+      } else if (const auto* event = std::get_if<SessionEvent>(&*output)) {
+        if (const auto* epoch = std::get_if<call::EpochEvent>(&event->event)) p.epochs.push_back(*epoch);
+      } else if (const auto* state = std::get_if<MediaState>(&*output)) {
+        if (state->leg == Leg::publish && state->connected) {
+          if (p.sends_video && !p.next_video) p.next_video = now_;
+          if (p.sends_audio && !p.next_audio) p.next_audio = now_;
+        }
+      } else if (std::holds_alternative<KeyFrameWanted>(*output)) {
+        p.key_frame_due = true;
+      } else if (std::holds_alternative<Refused>(*output)) {
+        ++p.refused;
+      } else if (const auto* frame = std::get_if<Frame>(&*output)) {
+        take(p, *frame);
+      }
+    }
+    for (std::size_t leg = 0; leg < 2; ++leg)
+      if (SendQueue* const queue = p.participant->queue(static_cast<Leg>(leg))) {
+        for (const OutgoingDatagram& datagram : queue->datagrams()) {
+          EXPECT_LE(datagram.bytes.size(), 1200U);
+          p.up[leg]->handle_datagram(now_, datagram.bytes);
+        }
+        queue->clear();
+      }
+  }
+
+  void take(Person& p, const Frame& frame) {
+    const Person* const from = owner(frame.who);
+    ASSERT_TRUE(from != nullptr || !frame.payload.empty());
+    std::string name = from ? from->name : "";
+    if (!from)
+      for (const auto& entry : p.epochs.back().roster)
+        if (entry.who == frame.who) name = entry.profile.name;
+    ByteReader in(frame.payload);
+    const std::uint64_t number = *in.u64();
+    const TimePoint made{Duration(static_cast<std::int64_t>(*in.u64()))};
+    if (!signaling::is_audio(frame.source)) {
+      EXPECT_EQ(frame.payload.size(), frame.key_frame ? key_frame_size : delta_frame_size);
+    }
+    for (const std::uint8_t byte : in.rest()) {
+      if (byte == 0x5a) continue;
+      ADD_FAILURE() << "a frame arrived that nobody sent";
+      break;
+    }
+    Received& r = p.received[{name, frame.source}];
+    if (r.frames > 0 && number > r.last_number) r.missing += number - r.last_number - 1;
+    if (r.last_at) r.longest_gap = std::max(r.longest_gap, now_ - *r.last_at);
+    if (!r.first_at) r.first_at = now_;
+    r.longest_delay = std::max(r.longest_delay, now_ - made);
+    r.last_at = now_;
+    r.last_number = std::max(r.last_number, number);
+    ++r.frames;
+  }
+
+  void disconnect(Person& p) {
+    if (!p.connection) return;
+    // What was sent before still arrives.
+    p.signal_up->handle_timeout(now_ + 1s);
+    while (const auto out = p.signal_up->poll_output())
+      if ((*out)[0] == 0) service_.handle_frame(now_, *p.connection, out->subspan(1));
+    owners_.erase(*p.connection);
+    service_.handle_disconnected(now_, *p.connection);
+    p.connection.reset();
+    p.signal_down = std::make_unique<impairment::Link>(*impairment::Schedule::parse("delay=10ms", impairment::Direction::up), 1, now_, impairment::Link::Kind::stream);
+  }
+
+  std::uint64_t seed_;
+  Seeded random_;
+  TimePoint now_{Duration(1'000'000)};
+  dtls::Context server_dtls_, client_dtls_;
+  delivery::MemoryStore store_;
+  delivery::MlsGroupGateFactory gates_;
+  delivery::DeliveryService service_;
+  std::optional<sfu::Sfu> sfu_;
+  std::vector<std::unique_ptr<Person>> people_;
+  std::uint64_t people_made_ = 0;
+  std::map<delivery::ConnectionId, Person*> owners_;
+  delivery::ConnectionId last_connection_ = 0;
+  std::map<IncarnationId, bool> known_, members_;
+  std::uint64_t steps_ = 0;
+};
+
+} // namespace satsuma::participant::test
