@@ -19,8 +19,7 @@ std::uint32_t fresh_ssrc(RandomSource& random) { return static_cast<std::uint32_
 
 Result<std::unique_ptr<Participant>> Participant::create(ParticipantConfig config, TimePoint now, UnixSeconds unix_now, const dtls::Context& context,
                                                          RandomSource& random) {
-  call::SessionConfig session_config{config.session.room, config.session.secret.clone(), config.session.device_seed.clone(), config.session.name};
-  SATSUMA_TRY(call::ClientSession session, call::ClientSession::create(std::move(session_config), now, unix_now, random, config.session_options));
+  SATSUMA_TRY(call::ClientSession session, call::ClientSession::create(std::move(config.session), now, unix_now, random, config.session_options));
   std::sort(config.publish.begin(), config.publish.end());
   config.publish.erase(std::unique(config.publish.begin(), config.publish.end()), config.publish.end());
   return std::unique_ptr<Participant>(new Participant(std::move(config), std::move(session), context, random));
@@ -427,8 +426,8 @@ Result<void> Participant::send_frame(TimePoint now, Source source, ByteView fram
     ++frames_.unsent;
     return media_not_connected;
   }
-  protected_.resize(frame.size() + sframe::max_overhead + sframe::max_shell_size);
   const sframe::Shell shell = signaling::is_audio(source) ? sframe::Shell::none : key_frame ? sframe::Shell::vp8_key : sframe::Shell::vp8_delta;
+  protected_.resize(sframe::max_protected_size(shell, frame.size()));
   const auto sealed = session_.protect(now, context_of(source), shell, frame, protected_);
   if (!sealed) {
     ++frames_.unsent;
@@ -442,7 +441,7 @@ Result<void> Participant::send_frame(TimePoint now, Source source, ByteView fram
 Participant::Fate Participant::try_frame(TimePoint now, std::size_t stream, std::uint32_t timestamp, bool after_gap, ByteView payload, Frame& out) {
   const bool video = receiver_->stream(stream).video;
   if (plaintext_.size() < payload.size()) plaintext_.resize(payload.size());
-  const auto opened = session_.unprotect(now, video ? sframe::ShellKind::vp8 : sframe::ShellKind::none, payload, plaintext_);
+  const auto opened = session_.unprotect(now, video ? sframe::ShellKind::video : sframe::ShellKind::none, payload, plaintext_);
   if (!opened) {
     const Error error = opened.error();
     if (error == Error(call::frame_key_not_yet)) return Fate::no_key_yet;
@@ -470,7 +469,7 @@ Participant::Fate Participant::try_frame(TimePoint now, std::size_t stream, std:
   out.leaf = opened->leaf;
   out.source = source;
   out.timestamp = timestamp;
-  out.key_frame = video && payload[0] == 0;
+  out.key_frame = video && opened->key_frame.value_or(false);
   out.after_gap = after_gap || state.gap;
   out.payload = opened->plaintext;
   state.gap = false;

@@ -39,7 +39,7 @@ inline constexpr Duration media_connect_patience = std::chrono::seconds(10);
 inline constexpr Duration media_retry_delay = std::chrono::seconds(1);
 
 struct ParticipantConfig {
-  call::SessionConfig session;
+  call::SessionConfig session; ///< goes to the session
   call::SessionOptions session_options;
   std::vector<Source> publish; ///< what will be sent; in the order of their values
   bool subscribe = true;
