@@ -3,11 +3,12 @@
 // usage: node spec/check.mjs [--jobs N] [name ...]        (without a name: all of models/, not of models/large/)
 import { readFileSync, readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads';
 import { checkModel } from './checker.mjs';
 
-const models = join(import.meta.dirname, 'models');
+const models = join(dirname(fileURLToPath(import.meta.url)), 'models');
 const mostStates = 5_000_000;
 
 function outcome(path) {

@@ -1,12 +1,13 @@
 // The npm package tla-checker (TLA+ explicit-state checker as WebAssembly) without a browser.
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { check_spec_with_cfg, initSync } from 'tla-checker';
 
-const entry = fileURLToPath(import.meta.resolve('tla-checker'));
-initSync({ module: readFileSync(join(entry, '..', 'tla_checker_bg.wasm')) });
-const specification = readFileSync(join(import.meta.dirname, 'Committer.tla'), 'utf8');
+const folder = dirname(createRequire(import.meta.url).resolve('tla-checker'));
+initSync({ module: readFileSync(join(folder, 'tla_checker_bg.wasm')) });
+const specification = readFileSync(join(dirname(fileURLToPath(import.meta.url)), 'Committer.tla'), 'utf8');
 const mostSteps = 1000;
 
 /** Checks Committer.tla under a TLC configuration. `graph`: with all states and steps, in DOT. */

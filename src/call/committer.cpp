@@ -21,6 +21,9 @@ void Committer::handle_join(TimePoint now, IncarnationId who, bool admissible) {
 
 void Committer::handle_gone(TimePoint now, IncarnationId who) {
   std::erase_if(waiting_, [&](const Waiting& waiting) { return waiting.who == who; });
+#ifdef SATSUMA_BUG_SWITCHES
+  first_.erase(who);
+#endif
   if (phase_ == Phase::member) {
     if (std::ranges::any_of(roster_, [&](const Member& member) { return member.who == who; })) gone_.insert(who);
   } else if (live_.erase(who) != 0) {
@@ -30,7 +33,9 @@ void Committer::handle_gone(TimePoint now, IncarnationId who) {
 }
 
 void Committer::handle_genesis(TimePoint now, std::uint64_t era, IncarnationId who) {
-  begin_epoch();
+  const bool undecided = who != self_ && phase_ == Phase::waiting && attempt_ == Attempt::in_flight && !SATSUMA_BUG(genesis_forgotten);
+  if (!undecided) forget_attempt();
+  forget_delays();
   era_ = era;
   epoch_ = 0;
   gone_.clear();
@@ -48,6 +53,12 @@ void Committer::handle_genesis(TimePoint now, std::uint64_t era, IncarnationId w
 void Committer::handle_epoch(TimePoint now, std::uint64_t era, std::uint64_t epoch, IncarnationId committer,
                              std::vector<Member> roster) {
   begin_epoch();
+#ifdef SATSUMA_BUG_SWITCHES
+  if (phase_ == Phase::waiting) {
+    for (const Member& member : roster) first_.insert(member.who);
+    first_.erase(self_);
+  }
+#endif
   if (committer == self_) refresh_wanted_ = false; // its update path renewed our leaf
   phase_ = Phase::member;
   era_ = era;
@@ -104,7 +115,8 @@ bool Committer::handle_prepare_failed(TimePoint now) {
 }
 
 void Committer::handle_refused(TimePoint now, bool final_refusal) {
-  if (attempt_ != Attempt::in_flight || !final_refusal) return; // the log brings what won instead
+  if (attempt_ != Attempt::in_flight) return;
+  if (!final_refusal && phase_ == Phase::member) return; // the log brings what won instead
   forget_attempt();
   // The entry that made it invalid came before the refusal, so what is pending now is another set, or a disagreement with
   // the server which haste will not mend.
@@ -119,7 +131,10 @@ void Committer::request_refresh(TimePoint now) {
   consider(now);
 }
 
-void Committer::handle_timeout(TimePoint now) { consider(now); }
+void Committer::handle_timeout(TimePoint now) {
+  if (SATSUMA_BUG(drop_own) && attempt_ == Attempt::in_flight) forget_attempt();
+  consider(now);
+}
 
 std::optional<CommitterOutput> Committer::poll_output() {
   if (outputs_.empty()) return std::nullopt;
@@ -155,6 +170,9 @@ std::optional<Member> Committer::designated() const {
 
 std::optional<std::size_t> Committer::rank() const {
   std::size_t rank = 0;
+#ifdef SATSUMA_BUG_SWITCHES
+  if (SATSUMA_BUG(snapshot) && phase_ == Phase::member) return first_.empty() ? std::optional<std::size_t>(0) : std::nullopt;
+#endif
   if (phase_ == Phase::member) {
     for (const Member& member : roster_) {
       if (gone_.contains(member.who)) continue;
@@ -209,6 +227,9 @@ void Committer::consider(TimePoint now) {
   } else if (!needed_since_) {
     needed_since_ = now;
   }
+  if (SATSUMA_BUG(commit_before_reading) && attempt_ == Attempt::in_flight && phase_ == Phase::member && everything_pending() != asked_) {
+    attempt_ = Attempt::none;
+  }
   if (!online_ || attempt_ != Attempt::none) return;
   const auto at = due();
   if (!at || now < *at) return;
@@ -224,6 +245,10 @@ void Committer::consider(TimePoint now) {
 
 void Committer::begin_epoch() {
   forget_attempt();
+  forget_delays();
+}
+
+void Committer::forget_delays() {
   needed_since_.reset();
   not_before_.reset();
   refusals_ = 0;

@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/bug_switches.h"
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "base/time.h"
@@ -69,6 +70,8 @@ using CommitterOutput = std::variant<MakeCommit, MakeGenesis, SendPrepared, Drop
 /// - One commit for each epoch. It is kept, and resent byte for byte, until the log decides: it may have been accepted although the
 ///   connection broke. Only a refusal by the delivery service that can never turn into an acceptance frees us earlier.
 /// - Whoever waits in a room without a live member starts an era by the same rule, ranked by the order of the joins in the log.
+///   Another's genesis does not decide about ours: if all members of that era leave at once, ours arrives in an empty room again and is
+///   accepted. So it is kept until the service has answered it, or a commit lets us in.
 ///
 /// States:   waiting --own genesis, or a commit that welcomes us--> member.  There is no way back: a new incarnation begins anew.
 /// Attempts: none --MakeX--> preparing --handle_prepared--> in_flight --the log, or a final refusal--> none.
@@ -112,7 +115,8 @@ class Committer {
   /// Returns false when nothing was left to leave out: the session itself is broken.
   [[nodiscard]] bool handle_prepare_failed(TimePoint now);
   /// The delivery service refused what we made in this epoch (docs/protocol.md, rejected).
-  /// `final`: these bytes can never be accepted later.
+  /// `final`: these bytes can never be accepted later. A refused genesis is settled in any case: one copy goes over each
+  /// connection, and what an older connection carried counts no more.
   void handle_refused(TimePoint now, bool final_refusal);
   /// Renew our own leaf when nothing else is to be done. Stands until a commit of ours is accepted.
   void request_refresh(TimePoint now);
@@ -127,7 +131,13 @@ class Committer {
   std::uint64_t era() const { return era_; }
   std::uint64_t epoch() const { return epoch_; }
   const std::vector<Member>& roster() const { return roster_; }
+  const std::vector<Waiting>& waiting() const { return waiting_; }
   bool is_waiting(IncarnationId who) const;
+  /// Departures that concern the roster; while waiting, of anyone who was in it.
+  const std::set<IncarnationId>& gone() const { return gone_; }
+  /// While waiting: the members that are not gone.
+  const std::set<IncarnationId>& live_while_waiting() const { return live_; }
+  bool refresh_wanted() const { return refresh_wanted_; }
   bool is_gone(IncarnationId who) const { return gone_.contains(who); }
   bool has_live_member() const;
   /// Others that wait with a valid proof of admission, ourselves left out.
@@ -146,6 +156,7 @@ class Committer {
  private:
   void consider(TimePoint now);
   void begin_epoch();
+  void forget_delays();
   void forget_attempt();
   bool wants_change() const;
   std::optional<TimePoint> due() const;
@@ -173,6 +184,9 @@ class Committer {
   std::optional<TimePoint> needed_since_;
   std::optional<TimePoint> not_before_; ///< after a refusal
   std::deque<CommitterOutput> outputs_;
+#ifdef SATSUMA_BUG_SWITCHES
+  std::set<IncarnationId> first_; ///< the others that were in when we were let in, and have not left since
+#endif
 };
 
 } // namespace satsuma::call

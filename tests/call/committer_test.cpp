@@ -272,14 +272,41 @@ TEST(Genesis, IsNotMadeByOneWithoutTheSecret) {
   EXPECT_TRUE(drain(committer).empty());
 }
 
-TEST(Genesis, IsDroppedWhenAnotherOneWon) {
+// The service appends a genesis whenever no live member exists, so another's does not decide about ours: found by the model.
+TEST(Genesis, IsKeptWhenAnotherOneWonSinceItMayStillBeAcceptedOnceThatOneHasLeft) {
   Committer committer = joiner(1, {}, {});
   drain(committer);
   committer.handle_prepared(at(0s), Bytes{7});
   drain(committer);
   committer.handle_genesis(at(1s), 3, id(9));
-  EXPECT_TRUE(only<DropPrepared>(committer));
+  EXPECT_TRUE(drain(committer).empty());
   EXPECT_TRUE(committer.has_live_member());
+  committer.handle_gone(at(1s), id(9));
+  EXPECT_TRUE(drain(committer).empty()) << "not a second one while the first is undecided";
+  committer.handle_genesis(at(2s), 5, id(1));
+  EXPECT_EQ(committer.phase(), Committer::Phase::member);
+}
+
+TEST(Genesis, IsForgottenOnceItWasRefusedAndMadeAnewWhenTheRoomIsEmptyAgain) {
+  Committer committer = joiner(1, {}, {});
+  drain(committer);
+  committer.handle_prepared(at(0s), Bytes{7});
+  drain(committer);
+  committer.handle_genesis(at(1s), 3, id(9));
+  committer.handle_refused(at(1s), false);
+  EXPECT_TRUE(only<DropPrepared>(committer));
+  committer.handle_gone(at(2s), id(9));
+  EXPECT_TRUE(only<MakeGenesis>(committer));
+}
+
+TEST(Genesis, IsForgottenWhenACommitLetsUsIn) {
+  Committer committer = joiner(1, {}, {});
+  drain(committer);
+  committer.handle_prepared(at(0s), Bytes{7});
+  drain(committer);
+  committer.handle_genesis(at(1s), 3, id(9));
+  committer.handle_epoch(at(2s), 3, 1, id(9), {{id(9), 0}, {id(1), 1}});
+  EXPECT_TRUE(only<DropPrepared>(committer));
 }
 
 TEST(Genesis, TakesIntoAccountWhoWasAddedByCommitsThatWeCouldOnlyLookAt) {
