@@ -9,11 +9,11 @@ PacketHistory::PacketHistory(std::size_t capacity)
   SATSUMA_CHECK(capacity > 0 && (capacity & (capacity - 1)) == 0);
 }
 
-bool PacketHistory::store(ExtendedSequence sequence, std::uint32_t timestamp, bool marker, ByteView payload) {
+bool PacketHistory::store(ExtendedSequence sequence, std::uint32_t timestamp, bool marker, ByteView payload, std::uint32_t note) {
   if (payload.size() > max_payload || sequence < 0) return false;
   const std::size_t at = place(sequence);
   if (slots_[at].sequence >= sequence) return false;
-  slots_[at] = {sequence, timestamp, static_cast<std::uint16_t>(payload.size()), marker};
+  slots_[at] = {sequence, timestamp, note, static_cast<std::uint16_t>(payload.size()), marker};
   std::copy(payload.begin(), payload.end(), bytes_.get() + at * max_payload);
   return true;
 }
@@ -25,7 +25,7 @@ bool PacketHistory::contains(ExtendedSequence sequence) const {
 std::optional<PacketHistory::Entry> PacketHistory::find(ExtendedSequence sequence) const {
   if (!contains(sequence)) return std::nullopt;
   const Slot& slot = slots_[place(sequence)];
-  return Entry{sequence, slot.timestamp, slot.marker, ByteView(bytes_.get() + place(sequence) * max_payload, slot.size)};
+  return Entry{sequence, slot.timestamp, slot.marker, slot.note, ByteView(bytes_.get() + place(sequence) * max_payload, slot.size)};
 }
 
 void PacketHistory::clear() { std::fill(slots_.begin(), slots_.end(), Slot{}); }

@@ -24,6 +24,7 @@ class PacketHistory {
     ExtendedSequence sequence = -1;
     std::uint32_t timestamp = 0;
     bool marker = false;
+    std::uint32_t note = 0; ///< the caller's
     ByteView payload; ///< valid until the next store()
   };
 
@@ -31,7 +32,7 @@ class PacketHistory {
   explicit PacketHistory(std::size_t capacity);
 
   /// False when it was there already, is too old, or too large to keep.
-  bool store(ExtendedSequence sequence, std::uint32_t timestamp, bool marker, ByteView payload);
+  bool store(ExtendedSequence sequence, std::uint32_t timestamp, bool marker, ByteView payload, std::uint32_t note = 0);
   bool contains(ExtendedSequence sequence) const;
   std::optional<Entry> find(ExtendedSequence sequence) const;
   std::size_t capacity() const { return slots_.size(); }
@@ -41,6 +42,7 @@ class PacketHistory {
   struct Slot {
     ExtendedSequence sequence = -1;
     std::uint32_t timestamp = 0;
+    std::uint32_t note = 0;
     std::uint16_t size = 0;
     bool marker = false;
   };

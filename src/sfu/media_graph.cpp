@@ -164,6 +164,7 @@ void MediaGraph::accept_slots(TimePoint now, ParticipantIndex index, std::span<c
     Slot& slot = subscriber.slots[i];
     slot.accepted = answer[i].accepted;
     slot.retransmissions = answer[i].retransmissions;
+    slot.codecs = answer[i].codecs;
     if (!slot.accepted) disconnect_slot(index, i);
   }
   subscriber.answered = answer.size();
@@ -328,7 +329,7 @@ MediaGraph::Stream* MediaGraph::stream_of(Publisher& publisher, const rtp::Packe
   if (publisher.streams.size() >= limits_.ssrcs_per_publisher) return nullptr;
   // RFC 9143 s.9.2: a stream that is not known belongs to the m-line that its mid names, or else to the only one with its payload type.
   const auto fits = [&packet](const Publication& p) {
-    return packet.payload_type == p.media().payload_type || packet.payload_type == p.media().rtx_payload_type;
+    return p.media().find(packet.payload_type) != nullptr;
   };
   const auto mid = publisher.mid_extension ? packet.extension(*publisher.mid_extension) : std::nullopt;
   Publication* found = nullptr;
@@ -338,7 +339,7 @@ MediaGraph::Stream* MediaGraph::stream_of(Publisher& publisher, const rtp::Packe
     found = candidate.get();
   }
   if (!found) return nullptr;
-  const bool retransmission = packet.payload_type != found->media().payload_type;
+  const bool retransmission = packet.payload_type != found->media().find(packet.payload_type)->payload_type;
   if (retransmission)
     found->set_retransmission_stream(packet.ssrc);
   else
@@ -369,15 +370,15 @@ void MediaGraph::handle_rtp(TimePoint now, ParticipantIndex index, ByteView data
   }
   const PublicationReference from{index, stream->source};
   Publication& publication = *publisher.publications[static_cast<std::size_t>(stream->source)];
-  const auto expected = stream->retransmission ? publication.media().rtx_payload_type : std::optional(publication.media().payload_type);
-  if (packet->payload_type != expected) {
+  const signaling::PublishedCodec* const codec = publication.media().find(packet->payload_type);
+  if (!codec || (packet->payload_type != codec->payload_type) != stream->retransmission) {
     ++counters_.dropped_unknown_stream;
     return;
   }
   const bool wanted = live(from) && !publication.subscribers.empty();
   if (!wanted && !live(from)) ++counters_.dropped_inactive;
-  const auto media = stream->retransmission ? publication.handle_retransmission(now, *packet, wanted)
-                                            : publication.handle_media(now, *packet, wanted);
+  const auto media = stream->retransmission ? publication.handle_retransmission(now, codec->codec, *packet, wanted)
+                                            : publication.handle_media(now, codec->codec, *packet, wanted);
   if (media) forward(now, from, *media);
   if (publication.key_frame_requested()) send_key_frame_request(now, from);
 }
@@ -399,6 +400,7 @@ void MediaGraph::send_to_slot(TimePoint now, const SlotReference& to, const Publ
   Subscriber& subscriber = *participants_[to.participant]->subscriber;
   if (!subscriber.connected) return;
   Slot& slot = subscriber.slots[to.slot];
+  if (!slot.codecs.contains(packet.codec)) return; // its browser cannot read that
   const auto rewrite = slot.forward(now, from.generation(), packet);
   if (!rewrite) return;
   slot.count_sent(packet.payload.size());
@@ -423,11 +425,11 @@ void MediaGraph::emit_media(Subscriber& subscriber, ParticipantIndex index, cons
   header.marker = packet.marker;
   header.timestamp = rewrite.timestamp;
   if (rtx_sequence) {
-    header.payload_type = signaling::slot_rtx_payload_type;
+    header.payload_type = signaling::slot_rtx_payload_type(packet.codec);
     header.sequence = *rtx_sequence;
     header.ssrc = slot.offered().rtx_ssrc;
   } else {
-    header.payload_type = slot.video() ? signaling::slot_vp8_payload_type : signaling::slot_opus_payload_type;
+    header.payload_type = signaling::slot_payload_type(packet.codec);
     header.sequence = rewrite.sequence;
     header.ssrc = slot.offered().ssrc;
   }

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "rtp/key_frame.h"
+#include "rtp/vp9.h"
+
 namespace satsuma::sfu {
 
 namespace {
@@ -20,7 +23,7 @@ Publication::Publication(const signaling::PublishedMedia& media, Source source, 
       key_frame_interval_(limits.key_frame_interval),
       statistics_(signaling::is_audio(source) ? 48000 : 90000),
       rtx_statistics_(90000),
-      nacks_(signaling::is_audio(source) || !media.rtx_payload_type ? 0 : limits.nack_list),
+      nacks_(signaling::is_audio(source) || !media.retransmissions() ? 0 : limits.nack_list),
       history_capacity_(limits.video_history_packets) {
   if (media.ssrc) set_stream(*media.ssrc);
   if (media.rtx_ssrc) set_retransmission_stream(*media.rtx_ssrc);
@@ -44,47 +47,65 @@ void Publication::set_retransmission_stream(std::uint32_t ssrc) {
   rtx_statistics_ = rtp::ReceiveStatistics(clock_rate());
 }
 
-std::optional<MediaPacket> Publication::handle_media(TimePoint now, const rtp::Packet& packet, bool wanted) {
+std::optional<MediaPacket> Publication::handle_media(TimePoint now, signaling::Codec codec, const rtp::Packet& packet, bool wanted) {
   const rtp::ExtendedSequence sequence = unwrapper_.unwrap(packet.sequence);
   statistics_.on_packet(now, sequence, packet.timestamp);
   last_packet_ = now;
-  return accept(sequence, packet.timestamp, packet.marker, packet.payload, wanted);
+  return accept(codec, sequence, packet.timestamp, packet.marker, packet.payload, wanted);
 }
 
-std::optional<MediaPacket> Publication::handle_retransmission(TimePoint now, const rtp::Packet& packet, bool wanted) {
+std::optional<MediaPacket> Publication::handle_retransmission(TimePoint now, signaling::Codec codec, const rtp::Packet& packet, bool wanted) {
   rtx_statistics_.on_packet(now, rtx_unwrapper_.unwrap(packet.sequence), packet.timestamp);
   const auto original = rtp::parse_retransmission(packet.payload);
   // Before the main stream has begun its cycle is not known.
   if (!original || original->payload.empty() || !unwrapper_.highest()) return std::nullopt;
   const rtp::ExtendedSequence sequence = unwrapper_.peek(original->original_sequence);
   if (sequence > *unwrapper_.highest()) return std::nullopt; // retransmits what was never sent
-  return accept(sequence, packet.timestamp, packet.marker, original->payload, wanted);
+  return accept(codec, sequence, packet.timestamp, packet.marker, original->payload, wanted);
 }
 
-std::optional<MediaPacket> Publication::accept(rtp::ExtendedSequence sequence, std::uint32_t timestamp, bool marker, ByteView payload,
-                                               bool wanted) {
+std::optional<MediaPacket> Publication::accept(signaling::Codec codec, rtp::ExtendedSequence sequence, std::uint32_t timestamp,
+                                               bool marker, ByteView payload, bool wanted) {
   if (!wanted) {
     nacks_.reset();
     return std::nullopt;
   }
-  MediaPacket media{sequence, timestamp, marker, payload, std::nullopt, false};
+  MediaPacket media{sequence, timestamp, marker, payload, codec, std::nullopt, false};
   if (!video()) return media;
   if (nacks_.on_packet(sequence) == rtp::NackGenerator::Outcome::given_up) request_key_frame(false);
   if (!history_) history_ = std::make_unique<rtp::PacketHistory>(history_capacity_);
   // Browsers send padding as whole retransmissions: what is there already is not forwarded again.
-  if (!history_->store(sequence, timestamp, marker, payload)) return std::nullopt;
-  if (!payload.empty()) {
-    const auto descriptor = rtp::parse_vp8_descriptor(payload);
-    if (!descriptor) return std::nullopt;
-    media.vp8 = *descriptor;
-    media.starts_key_frame = rtp::starts_vp8_key_frame(*descriptor, payload);
-  }
+  if (!history_->store(sequence, timestamp, marker, payload, static_cast<std::uint32_t>(codec))) return std::nullopt;
+  if (!payload.empty() && !describe(media)) return std::nullopt;
   if (media.starts_key_frame) {
     nacks_.forget_before(sequence);
     key_frame_answered_ = true;
     key_frame_requested_ = key_frame_urgent_ = false;
   }
   return media;
+}
+
+bool Publication::describe(MediaPacket& media) {
+  switch (media.codec) {
+  case signaling::Codec::vp8: {
+    const auto descriptor = rtp::parse_vp8_descriptor(media.payload);
+    if (!descriptor) return false;
+    media.vp8 = *descriptor;
+    media.starts_key_frame = rtp::starts_vp8_key_frame(*descriptor, media.payload);
+    break;
+  }
+  case signaling::Codec::vp9: {
+    const auto descriptor = rtp::parse_vp9_descriptor(media.payload);
+    if (!descriptor) return false;
+    media.starts_key_frame = descriptor->starts_key_frame();
+    break;
+  }
+  case signaling::Codec::av1: media.starts_key_frame = rtp::starts_av1_sequence(media.payload); break;
+  case signaling::Codec::h264: media.starts_key_frame = rtp::starts_h264_key_frame(media.payload); break;
+  case signaling::Codec::opus:
+  case signaling::Codec::red: break;
+  }
+  return true;
 }
 
 void Publication::handle_sender_report(TimePoint now, const rtp::SenderInfo& info) {
@@ -98,13 +119,8 @@ std::optional<MediaPacket> Publication::find(rtp::ExtendedSequence sequence) con
   if (!history_) return std::nullopt;
   const auto entry = history_->find(sequence);
   if (!entry) return std::nullopt;
-  MediaPacket media{entry->sequence, entry->timestamp, entry->marker, entry->payload, std::nullopt, false};
-  if (!entry->payload.empty()) {
-    const auto descriptor = rtp::parse_vp8_descriptor(entry->payload);
-    if (!descriptor) return std::nullopt;
-    media.vp8 = *descriptor;
-    media.starts_key_frame = rtp::starts_vp8_key_frame(*descriptor, entry->payload);
-  }
+  MediaPacket media{entry->sequence, entry->timestamp, entry->marker, entry->payload, static_cast<signaling::Codec>(entry->note), std::nullopt, false};
+  if (!entry->payload.empty() && !describe(media)) return std::nullopt;
   return media;
 }
 

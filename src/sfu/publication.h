@@ -33,7 +33,8 @@ struct MediaPacket {
   std::uint32_t timestamp = 0;
   bool marker = false;
   ByteView payload;
-  std::optional<rtp::Vp8Descriptor> vp8; ///< of video with a payload
+  signaling::Codec codec = signaling::Codec::opus;
+  std::optional<rtp::Vp8Descriptor> vp8; ///< of VP8 with a payload
   bool starts_key_frame = false;
 };
 
@@ -56,9 +57,9 @@ class Publication {
 
   /// A packet of the main stream. Empty if there is nothing to forward: it is not `wanted`, a duplicate, or not parsable.
   /// The payload points into `packet`.
-  std::optional<MediaPacket> handle_media(TimePoint now, const rtp::Packet& packet, bool wanted);
+  std::optional<MediaPacket> handle_media(TimePoint now, signaling::Codec codec, const rtp::Packet& packet, bool wanted);
   /// One of the retransmission stream; padding probes have nothing in them.
-  std::optional<MediaPacket> handle_retransmission(TimePoint now, const rtp::Packet& packet, bool wanted);
+  std::optional<MediaPacket> handle_retransmission(TimePoint now, signaling::Codec codec, const rtp::Packet& packet, bool wanted);
   void handle_sender_report(TimePoint now, const rtp::SenderInfo& info);
 
   /// A packet received lately.
@@ -88,7 +89,9 @@ class Publication {
   std::vector<SlotReference> subscribers;
 
  private:
-  std::optional<MediaPacket> accept(rtp::ExtendedSequence sequence, std::uint32_t timestamp, bool marker, ByteView payload, bool wanted);
+  std::optional<MediaPacket> accept(signaling::Codec codec, rtp::ExtendedSequence sequence, std::uint32_t timestamp, bool marker, ByteView payload, bool wanted);
+  /// False when the payload's descriptor does not parse.
+  static bool describe(MediaPacket& media);
 
   signaling::PublishedMedia media_;
   Source source_;

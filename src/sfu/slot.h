@@ -50,6 +50,7 @@ class Slot {
   /// Of the answer: nothing is sent on a slot that was not accepted.
   bool accepted = false;
   bool retransmissions = false;
+  signaling::CodecSet codecs; ///< what is of another is not forwarded
 
   void assign(const PublicationReference& publication);
   void release();

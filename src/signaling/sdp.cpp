@@ -83,6 +83,7 @@ class Parser {
   Result<void> attribute(std::string_view name, std::string_view value);
   Result<bool> transport_attribute(Transport& transport, std::string_view name, std::string_view value);
   Result<void> media_attribute(SdpMedia& media, std::string_view name, std::string_view value);
+  static Result<void> format_parameters(SdpCodec& codec, std::string_view value);
   SdpCodec* codec(std::uint8_t payload_type);
   template <class F>
   void feedback_codecs(std::string_view payload_type, F&& apply);
@@ -215,6 +216,41 @@ void Parser::feedback_codecs(std::string_view payload_type, F&& apply) {
   }
 }
 
+Result<void> Parser::format_parameters(SdpCodec& c, std::string_view value) {
+  if (value.find('=') == std::string_view::npos) {
+    // RFC 2198 s.5. Other codecs have such forms too, so it need not make sense.
+    const auto first = number<std::uint8_t>(take(value, '/'), 127);
+    const bool uniform = first && !value.empty();
+    if (uniform) c.redundant = first;
+    while (!value.empty())
+      if (number<std::uint8_t>(take(value, '/'), 127) != first) c.redundant.reset();
+    return {};
+  }
+  while (!value.empty()) {
+    std::string_view parameter = take(value, ';');
+    while (parameter.starts_with(' ')) parameter.remove_prefix(1);
+    const std::string_view name = take(parameter, '=');
+    if (name == "apt") {
+      c.associated = number<std::uint8_t>(parameter, 127);
+      if (!c.associated) return sdp_malformed;
+    } else if (name == "profile-id" || name == "profile") {
+      const auto profile = number<std::uint8_t>(parameter, 255);
+      if (!profile) return sdp_malformed;
+      c.profile = *profile;
+    } else if (name == "packetization-mode") {
+      const auto mode = number<std::uint8_t>(parameter, 255);
+      if (!mode) return sdp_malformed;
+      c.packetization_mode = *mode;
+    } else if (name == "profile-level-id") {
+      // Three bytes in hexadecimal. 42 is baseline, and of the second's bits 0x40 excludes what is not in main.
+      const std::string level = lower(parameter);
+      if (level.size() != 6 || level.find_first_not_of("0123456789abcdef") != std::string::npos) return sdp_malformed;
+      c.constrained_baseline = level.starts_with("42") && std::string_view("4567cdef").find(level[2]) != std::string_view::npos;
+    }
+  }
+  return {};
+}
+
 Result<void> Parser::media_attribute(SdpMedia& media, std::string_view name, std::string_view value) {
   if (const auto direction = direction_of(name)) {
     media.direction = *direction;
@@ -245,11 +281,7 @@ Result<void> Parser::media_attribute(SdpMedia& media, std::string_view name, std
   } else if (name == "fmtp") {
     const auto payload_type = number<std::uint8_t>(take(value, ' '), 127);
     if (!payload_type) return sdp_malformed;
-    if (SdpCodec* c = codec(*payload_type); c && value.starts_with("apt=")) {
-      std::string_view parameters = value.substr(4);
-      c->associated = number<std::uint8_t>(take(parameters, ';'), 127);
-      if (!c->associated) return sdp_malformed;
-    }
+    if (SdpCodec* c = codec(*payload_type)) SATSUMA_TRY_VOID(format_parameters(*c, value));
   } else if (name == "rtcp-fb") {
     const std::string_view payload_type = take(value, ' ');
     feedback_codecs(payload_type, [value](SdpCodec& c) {
@@ -299,12 +331,24 @@ Result<void> Parser::media_attribute(SdpMedia& media, std::string_view name, std
   return {};
 }
 
-bool is_opus(const SdpCodec& c) { return c.name == "opus" && c.clock_rate == 48000 && c.channels == 2; }
-bool is_vp8(const SdpCodec& c) { return c.name == "vp8" && c.clock_rate == 90000; }
+bool is(Codec codec, const SdpCodec& c) {
+  if (c.name != encoding_name(codec)) return false;
+  switch (codec) {
+  case Codec::opus: return c.clock_rate == 48000 && c.channels == 2;
+  case Codec::red: return c.clock_rate == 48000 && c.channels == 2 && c.redundant.has_value();
+  case Codec::vp8: return c.clock_rate == 90000;
+  case Codec::vp9:
+  case Codec::av1: return c.clock_rate == 90000 && c.profile == 0;
+  case Codec::h264: return c.clock_rate == 90000 && c.packetization_mode == 1 && c.constrained_baseline;
+  }
+  return false;
+}
 
-const SdpCodec* find_codec(const SdpMedia& media, bool (*wanted)(const SdpCodec&)) {
-  const auto found = std::find_if(media.codecs.begin(), media.codecs.end(), wanted);
-  return found == media.codecs.end() ? nullptr : &*found;
+/// Which of ours an m-line's codec is.
+std::optional<Codec> codec_of(const SdpMedia& media, const SdpCodec& c) {
+  for (const Codec codec : all_codecs)
+    if (is_audio(codec) == (media.kind == MediaKind::audio) && is(codec, c)) return codec;
+  return std::nullopt;
 }
 
 const SdpCodec* find_rtx(const SdpMedia& media, std::uint8_t payload_type) {
@@ -382,17 +426,91 @@ void write_candidates(SdpWriter& out, std::span<const TransportAddress> candidat
 
 std::string_view kind_name(MediaKind kind) { return kind == MediaKind::audio ? "audio" : "video"; }
 
-void write_opus(SdpWriter& out, std::uint64_t payload_type) {
-  out << "a=rtpmap:" << payload_type << " opus/48000/2\r\na=fmtp:" << payload_type << " minptime=10;useinbandfec=1\r\n";
+void write_payload_types(SdpWriter& out, std::span<const PublishedCodec> codecs) {
+  for (const PublishedCodec& c : codecs) {
+    out << " " << std::uint64_t{c.payload_type};
+    if (c.rtx_payload_type) out << " " << std::uint64_t{*c.rtx_payload_type};
+  }
 }
 
-void write_vp8(SdpWriter& out, std::uint64_t payload_type, std::optional<std::uint8_t> rtx) {
-  out << "a=rtpmap:" << payload_type << " VP8/90000\r\n";
-  for (std::string_view feedback : {"ccm fir", "nack", "nack pli"}) out << "a=rtcp-fb:" << payload_type << " " << feedback << "\r\n";
-  if (rtx) out << "a=rtpmap:" << std::uint64_t{*rtx} << " rtx/90000\r\na=fmtp:" << std::uint64_t{*rtx} << " apt=" << payload_type << "\r\n";
+void write_codec(SdpWriter& out, const PublishedCodec& c, std::span<const PublishedCodec> all) {
+  const std::uint64_t type = c.payload_type;
+  const auto format = [&]() -> SdpWriter& { return out << "a=fmtp:" << type << " "; };
+  switch (c.codec) {
+  case Codec::opus:
+    out << "a=rtpmap:" << type << " opus/48000/2\r\n";
+    format() << "minptime=10;useinbandfec=1\r\n";
+    break;
+  case Codec::red:
+    out << "a=rtpmap:" << type << " red/48000/2\r\n";
+    for (const PublishedCodec& o : all)
+      if (o.codec == Codec::opus) format() << std::uint64_t{o.payload_type} << "/" << std::uint64_t{o.payload_type} << "\r\n";
+    break;
+  case Codec::vp8: out << "a=rtpmap:" << type << " VP8/90000\r\n"; break;
+  case Codec::vp9: out << "a=rtpmap:" << type << " VP9/90000\r\n"; break; // profile 0, as without parameters
+  case Codec::av1: out << "a=rtpmap:" << type << " AV1/90000\r\n"; break;
+  case Codec::h264:
+    out << "a=rtpmap:" << type << " H264/90000\r\n";
+    format() << "packetization-mode=1;profile-level-id=42e01f\r\n";
+    break;
+  }
+  if (!c.rtx_payload_type) return;
+  const std::uint64_t rtx = *c.rtx_payload_type;
+  out << "a=rtpmap:" << rtx << " rtx/90000\r\na=fmtp:" << rtx << " apt=" << type << "\r\n";
+}
+
+void write_codecs(SdpWriter& out, std::span<const PublishedCodec> codecs) {
+  bool transport_cc = true;
+  for (const PublishedCodec& c : codecs) {
+    write_codec(out, c, codecs);
+    transport_cc = transport_cc && (c.transport_cc || c.codec == Codec::red); // RED has no feedback of its own
+  }
+  // RFC 4585 s.4.2: for all of the line. Many slots make a long offer.
+  if (!codecs.empty() && is_video(codecs.front().codec)) out << "a=rtcp-fb:* ccm fir\r\na=rtcp-fb:* nack\r\na=rtcp-fb:* nack pli\r\n";
+  if (transport_cc) out << "a=rtcp-fb:* transport-cc\r\n";
+}
+
+/// What a slot may carry. Which it does is the publisher's choice, and may change.
+std::vector<PublishedCodec> slot_codecs(MediaKind kind) {
+  std::vector<PublishedCodec> out;
+  for (const Codec codec : all_codecs) {
+    if (is_audio(codec) != (kind == MediaKind::audio)) continue;
+    out.push_back({codec, slot_payload_type(codec), std::nullopt, true});
+    if (is_video(codec)) out.back().rtx_payload_type = slot_rtx_payload_type(codec);
+  }
+  return out;
+}
+
+/// Those that we know, each once.
+std::vector<PublishedCodec> published_codecs(const SdpMedia& media) {
+  std::vector<PublishedCodec> out;
+  for (const SdpCodec& c : media.codecs) {
+    const auto codec = codec_of(media, c);
+    const auto same = [&](const PublishedCodec& other) { return other.codec == *codec; };
+    if (!codec || std::any_of(out.begin(), out.end(), same)) continue;
+    PublishedCodec& published = out.emplace_back(*codec, c.payload_type, std::nullopt, c.transport_cc);
+    if (const SdpCodec* const rtx = find_rtx(media, c.payload_type)) published.rtx_payload_type = rtx->payload_type;
+  }
+  // Redundancy of what is not there says nothing.
+  std::erase_if(out, [&](const PublishedCodec& c) {
+    if (c.codec != Codec::red) return false;
+    const auto red = std::find_if(media.codecs.begin(), media.codecs.end(), [&](const SdpCodec& o) { return o.payload_type == c.payload_type; });
+    return std::none_of(out.begin(), out.end(), [&](const PublishedCodec& o) { return o.codec == Codec::opus && o.payload_type == red->redundant; });
+  });
+  return out;
 }
 
 } // namespace
+
+const PublishedCodec* PublishedMedia::find(std::uint8_t payload_type) const {
+  for (const PublishedCodec& codec : codecs)
+    if (codec.payload_type == payload_type || codec.rtx_payload_type == payload_type) return &codec;
+  return nullptr;
+}
+
+bool PublishedMedia::retransmissions() const {
+  return std::any_of(codecs.begin(), codecs.end(), [](const PublishedCodec& codec) { return codec.rtx_payload_type.has_value(); });
+}
 
 Result<SessionDescription> parse_sdp(std::string_view text) { return Parser().parse(text); }
 
@@ -414,14 +532,11 @@ Result<PublishOffer> interpret_publish_offer(const SessionDescription& descripti
     if (!source || media.rejected || !media.secure_rtp || media.mid.empty() || !media.rtcp_mux || !sends(media) ||
         !bundled(description, media))
       continue;
-    const SdpCodec* const codec = find_codec(media, is_audio(*source) ? is_opus : is_vp8);
-    if (!codec) continue;
+    published.codecs = published_codecs(media);
+    if (published.codecs.empty()) continue;
     published.source = source;
-    published.payload_type = codec->payload_type;
-    published.transport_cc = codec->transport_cc;
     published.mid_extension = find_extension(media, mid_uri);
     published.transport_cc_extension = find_extension(media, transport_cc_uri);
-    if (const SdpCodec* const rtx = find_rtx(media, codec->payload_type)) published.rtx_payload_type = rtx->payload_type;
     if (!media.fids.empty()) {
       published.ssrc = media.fids.front().media;
       published.rtx_ssrc = media.fids.front().retransmission;
@@ -453,17 +568,13 @@ std::string write_publish_answer(const PublishOffer& offer, const LocalDescripti
       if (!media.mid.empty()) out << "a=mid:" << media.mid << "\r\n";
       continue;
     }
-    out << "m=" << kind_name(media.kind) << " 9 UDP/TLS/RTP/SAVPF " << std::uint64_t{media.payload_type};
-    if (media.rtx_payload_type) out << " " << std::uint64_t{*media.rtx_payload_type};
+    out << "m=" << kind_name(media.kind) << " 9 UDP/TLS/RTP/SAVPF";
+    write_payload_types(out, media.codecs);
     out << "\r\nc=IN IP4 0.0.0.0\r\na=mid:" << media.mid << "\r\na=recvonly\r\na=rtcp-mux\r\na=rtcp-rsize\r\n";
     if (media.mid_extension) out << "a=extmap:" << std::uint64_t{*media.mid_extension} << " " << mid_uri << "\r\n";
     if (media.transport_cc_extension)
       out << "a=extmap:" << std::uint64_t{*media.transport_cc_extension} << " " << transport_cc_uri << "\r\n";
-    if (media.kind == MediaKind::audio)
-      write_opus(out, media.payload_type);
-    else
-      write_vp8(out, media.payload_type, media.rtx_payload_type);
-    if (media.transport_cc) out << "a=rtcp-fb:" << std::uint64_t{media.payload_type} << " transport-cc\r\n";
+    write_codecs(out, media.codecs);
     if (first) write_candidates(out, local.candidates);
     first = false;
   }
@@ -480,17 +591,13 @@ std::string write_subscribe_offer(std::span<const OfferedSlot> slots, const Loca
   bool first = true;
   for (const OfferedSlot& slot : slots) {
     const bool audio = slot.kind == MediaKind::audio;
-    const std::uint64_t payload_type = audio ? slot_opus_payload_type : slot_vp8_payload_type;
-    out << "m=" << kind_name(slot.kind) << " 9 UDP/TLS/RTP/SAVPF " << payload_type;
-    if (!audio) out << " " << std::uint64_t{slot_rtx_payload_type};
+    const std::vector<PublishedCodec> codecs = slot_codecs(slot.kind);
+    out << "m=" << kind_name(slot.kind) << " 9 UDP/TLS/RTP/SAVPF";
+    write_payload_types(out, codecs);
     out << "\r\nc=IN IP4 0.0.0.0\r\na=mid:" << slot.mid << "\r\na=sendonly\r\na=rtcp-mux\r\na=rtcp-rsize\r\na=msid:" << slot.mid << " "
         << slot.mid << "\r\na=extmap:" << std::uint64_t{slot_mid_extension} << " " << mid_uri
         << "\r\na=extmap:" << std::uint64_t{slot_transport_cc_extension} << " " << transport_cc_uri << "\r\n";
-    if (audio)
-      write_opus(out, payload_type);
-    else
-      write_vp8(out, payload_type, slot_rtx_payload_type);
-    out << "a=rtcp-fb:" << payload_type << " transport-cc\r\n";
+    write_codecs(out, codecs);
     const std::string cname = slot_cname(slot);
     if (!audio) out << "a=ssrc-group:FID " << std::uint64_t{slot.ssrc} << " " << std::uint64_t{slot.rtx_ssrc} << "\r\n";
     out << "a=ssrc:" << std::uint64_t{slot.ssrc} << " cname:" << cname << "\r\n";
@@ -511,12 +618,15 @@ Result<SubscribeAnswer> interpret_subscribe_answer(const SessionDescription& des
     const SdpMedia& media = description.media[i];
     if (media.kind != offered[i].kind || media.mid != offered[i].mid) return sdp_media_mismatch;
     SubscribeAnswer::Slot& slot = answer.slots.emplace_back();
-    const bool audio = offered[i].kind == MediaKind::audio;
-    const SdpCodec* const codec = find_codec(media, audio ? is_opus : is_vp8);
-    slot.accepted = !media.rejected && media.rtcp_mux && receives(media) && bundled(description, media) && codec &&
-                    codec->payload_type == (audio ? slot_opus_payload_type : slot_vp8_payload_type);
-    const SdpCodec* const rtx = slot.accepted && !audio ? find_rtx(media, slot_vp8_payload_type) : nullptr;
-    slot.retransmissions = rtx && rtx->payload_type == slot_rtx_payload_type;
+    if (media.rejected || !media.rtcp_mux || !receives(media) || !bundled(description, media)) continue;
+    slot.retransmissions = media.kind == MediaKind::video;
+    for (const PublishedCodec& c : published_codecs(media)) {
+      if (c.payload_type != slot_payload_type(c.codec)) continue;
+      slot.codecs.insert(c.codec);
+      if (c.rtx_payload_type != slot_rtx_payload_type(c.codec)) slot.retransmissions = false;
+    }
+    slot.accepted = !slot.codecs.empty();
+    if (!slot.accepted) slot.retransmissions = false;
   }
   return answer;
 }

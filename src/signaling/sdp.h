@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "base/transport_address.h"
+#include "signaling/codec.h"
 #include "signaling/source.h"
 
 /// Session descriptions (RFC 8866, RFC 8829) as browsers write them, cut down to what docs/protocol.md, section 6 needs.
@@ -48,6 +49,10 @@ struct SdpCodec {
   std::uint32_t clock_rate = 0;
   std::uint32_t channels = 1;
   std::optional<std::uint8_t> associated; ///< fmtp apt= (RFC 4588 s.8.6)
+  std::uint8_t profile = 0;               ///< fmtp profile-id= (RFC 9628 s.6) or profile= (AV1): both mean 0 when left out
+  std::uint8_t packetization_mode = 0;    ///< fmtp, RFC 6184 s.8.1
+  bool constrained_baseline = false;      ///< fmtp profile-level-id=42xxyy with the second constraint bit (RFC 6184 s.8.1)
+  std::optional<std::uint8_t> redundant;  ///< fmtp of RED, a/a/...: the one payload type that it carries (RFC 2198 s.5)
   bool nack = false;
   bool nack_pli = false;
   bool transport_cc = false;
@@ -112,18 +117,29 @@ struct LocalDescription {
 
 // ---- publishing: the client offers
 
+struct PublishedCodec {
+  Codec codec = Codec::opus;
+  std::uint8_t payload_type = 0;
+  std::optional<std::uint8_t> rtx_payload_type;
+  bool transport_cc = false;
+  friend bool operator==(const PublishedCodec&, const PublishedCodec&) = default;
+};
+
 struct PublishedMedia {
   MediaKind kind = MediaKind::other;
   std::string mid;
   std::optional<Source> source; ///< empty: the m-line is refused
-  std::uint8_t payload_type = 0;
-  std::optional<std::uint8_t> rtx_payload_type;
+  /// In the offer's order, each of ours once; at least one if there is a source. The sender may change among them from one packet to the next.
+  std::vector<PublishedCodec> codecs;
   std::optional<std::uint32_t> ssrc; ///< as far as the offer says
   std::optional<std::uint32_t> rtx_ssrc;
   std::uint8_t refused_payload_type = 0; ///< for the answer's m-line, which names one in any case
-  bool transport_cc = false;
   std::optional<std::uint8_t> mid_extension;
   std::optional<std::uint8_t> transport_cc_extension;
+
+  /// The one that is sent with this payload type, as itself or as a retransmission.
+  const PublishedCodec* find(std::uint8_t payload_type) const;
+  bool retransmissions() const;
   friend bool operator==(const PublishedMedia&, const PublishedMedia&) = default;
 };
 
@@ -141,9 +157,12 @@ std::string write_publish_answer(const PublishOffer& offer, const LocalDescripti
 // ---- subscribing: the server offers
 
 // Ours to choose, since we offer.
-inline constexpr std::uint8_t slot_opus_payload_type = 111;
-inline constexpr std::uint8_t slot_vp8_payload_type = 96;
-inline constexpr std::uint8_t slot_rtx_payload_type = 97;
+constexpr std::uint8_t slot_payload_type(Codec codec) {
+  constexpr std::array<std::uint8_t, codec_count> types{111, 63, 96, 98, 100, 102};
+  return types[static_cast<std::size_t>(codec)];
+}
+/// Of video.
+constexpr std::uint8_t slot_rtx_payload_type(Codec codec) { return static_cast<std::uint8_t>(slot_payload_type(codec) + 1); }
 inline constexpr std::uint8_t slot_mid_extension = 1;
 inline constexpr std::uint8_t slot_transport_cc_extension = 2;
 
@@ -163,7 +182,8 @@ struct SubscribeAnswer {
   std::string fingerprint;
   struct Slot {
     bool accepted = false;
-    bool retransmissions = false; ///< RTX is agreed
+    bool retransmissions = false; ///< RTX is agreed, for each of the codecs
+    CodecSet codecs;              ///< that the subscriber reads; not empty if it accepted
   };
   std::vector<Slot> slots; ///< one for each that was offered
 };

@@ -18,7 +18,7 @@ TEST(ClientDescriptions, TheServerUnderstandsOurOfferAndWeItsAnswer) {
   EXPECT_EQ(offer->media[0].source, Source::microphone);
   EXPECT_EQ(offer->media[1].ssrc, 2222U);
   EXPECT_EQ(offer->media[1].rtx_ssrc, 3333U);
-  EXPECT_TRUE(offer->media[1].transport_cc);
+  EXPECT_TRUE(offer->media[1].codecs[0].transport_cc);
   const std::array candidates{World::server_address, TransportAddress::v4({192, 0, 2, 9}, 7)};
   const auto answer_text = signaling::write_publish_answer(*offer, {{"ijklmnop", "9876543210987654321098"}, fingerprint, candidates, 2, 1});
   const auto answer = signaling::interpret_publish_answer(*signaling::parse_sdp(answer_text), streams);

@@ -34,6 +34,9 @@ constexpr std::uint8_t transport_id = 3;
 constexpr std::uint8_t opus = 109;
 constexpr std::uint8_t vp8 = 120;
 constexpr std::uint8_t vp8_rtx = 124;
+constexpr std::uint8_t av1 = 99;
+constexpr std::uint8_t av1_rtx = 100;
+constexpr signaling::CodecSet everything{signaling::Codec::opus, signaling::Codec::vp8, signaling::Codec::av1};
 
 IncarnationId id_of(std::uint8_t n) {
   IncarnationId id;
@@ -50,10 +53,11 @@ signaling::PublishOffer publish_offer(std::uint32_t base_ssrc) {
     media.mid = std::move(mid);
     media.mid_extension = mid_id;
     media.transport_cc_extension = transport_id;
-    media.payload_type = kind == signaling::MediaKind::audio ? opus : vp8;
     media.ssrc = ssrc;
-    if (kind == signaling::MediaKind::video) {
-      media.rtx_payload_type = vp8_rtx;
+    if (kind == signaling::MediaKind::audio) {
+      media.codecs = {{signaling::Codec::opus, opus, std::nullopt, true}};
+    } else {
+      media.codecs = {{signaling::Codec::vp8, vp8, vp8_rtx, true}, {signaling::Codec::av1, av1, av1_rtx, true}};
       media.rtx_ssrc = ssrc + 1;
     }
     offer.media.push_back(media);
@@ -131,7 +135,7 @@ class MediaGraphTest : public ::testing::Test {
   void answer(ParticipantIndex index, bool retransmissions = true) {
     std::vector<signaling::SubscribeAnswer::Slot> slots;
     for (const auto& slot : graph.offered_slots(index))
-      slots.push_back({true, retransmissions && slot.kind == signaling::MediaKind::video});
+      slots.push_back({true, retransmissions && slot.kind == signaling::MediaKind::video, everything});
     graph.accept_slots(now, index, slots);
   }
   void drain_outputs() {
@@ -229,7 +233,7 @@ TEST_F(MediaGraphTest, AudioReachesEveryOtherMemberOfTheRoomAndNobodyElse) {
   const auto out = send(a, sender.audio());
   ASSERT_EQ(out.size(), 2u);
   EXPECT_EQ(std::set({out[0].participant, out[1].participant}), std::set({b, c}));
-  EXPECT_EQ(out[0].packet.payload_type, signaling::slot_opus_payload_type);
+  EXPECT_EQ(out[0].packet.payload_type, signaling::slot_payload_type(signaling::Codec::opus));
   EXPECT_EQ(to_bytes(out[0].packet.payload), Bytes(30, 7));
   EXPECT_EQ(as_text(*out[0].packet.extension(signaling::slot_mid_extension)), "a0");
   EXPECT_EQ(graph.slot_uses(b), (std::vector<SlotUse>{{"a0", id_of(1), Source::microphone}}));
@@ -429,6 +433,37 @@ TEST_F(MediaGraphTest, AKeyFrameWhoseFirstPacketCameLateIsCompletedFromWhatIsHel
   EXPECT_EQ(out[1].packet.sequence, static_cast<std::uint16_t>(out[0].packet.sequence + 1));
 }
 
+TEST_F(MediaGraphTest, APublisherMayGoOverToAnotherCodecBetweenTwoFramesAndBackInARetransmission) {
+  const auto a = join(1), b = join(2);
+  graph.set_active(now, a, {Source::camera});
+  Sender sender{1010};
+  send(a, sender.frame(true));
+  const auto old = send(a, sender.frame(false));
+  sender.next_frame();
+  const auto changed = send(a, sender.packet(av1, sender.sequence++, true, Bytes{0x18, 0x0a, 0x80}));
+  ASSERT_EQ(changed.size(), 1u);
+  EXPECT_EQ(changed[0].packet.payload_type, signaling::slot_payload_type(signaling::Codec::av1));
+  EXPECT_EQ(changed[0].packet.sequence, static_cast<std::uint16_t>(old[0].packet.sequence + 1));
+  EXPECT_EQ(changed[0].packet.timestamp, old[0].packet.timestamp + 3000);
+  EXPECT_EQ(to_bytes(changed[0].packet.payload), (Bytes{0x18, 0x0a, 0x80}));
+  const auto slot = graph.offered_slots(b)[6];
+  graph.handle_rtcp(now, b, Leg::subscribe, nack_for(slot.ssrc, {old[0].packet.sequence, changed[0].packet.sequence}));
+  const auto again = media();
+  ASSERT_EQ(again.size(), 2u);
+  EXPECT_EQ(again[0].packet.payload_type, signaling::slot_rtx_payload_type(signaling::Codec::vp8));
+  EXPECT_EQ(again[1].packet.payload_type, signaling::slot_rtx_payload_type(signaling::Codec::av1));
+}
+
+TEST_F(MediaGraphTest, WhoCannotReadACodecGetsNothingOfIt) {
+  const auto a = join(1), b = join(2);
+  std::vector<signaling::SubscribeAnswer::Slot> without(graph.offered_slots(b).size(), {true, false, {signaling::Codec::opus, signaling::Codec::vp8}});
+  graph.accept_slots(now, b, without);
+  graph.set_active(now, a, {Source::camera});
+  Sender sender{1010};
+  EXPECT_EQ(send(a, sender.frame(true)).size(), 1u);
+  EXPECT_TRUE(send(a, sender.packet(av1, sender.sequence++, true, Bytes{0x18, 0x0a, 0x80})).empty());
+}
+
 TEST_F(MediaGraphTest, ASubscribersNackIsAnsweredOnTheRetransmissionStreamWithTheSamePayload) {
   const auto a = join(1), b = join(2);
   graph.set_active(now, a, {Source::camera});
@@ -442,7 +477,7 @@ TEST_F(MediaGraphTest, ASubscribersNackIsAnsweredOnTheRetransmissionStreamWithTh
   auto out = media();
   ASSERT_EQ(out.size(), 1u);
   EXPECT_EQ(out[0].packet.ssrc, slot.rtx_ssrc);
-  EXPECT_EQ(out[0].packet.payload_type, signaling::slot_rtx_payload_type);
+  EXPECT_EQ(out[0].packet.payload_type, signaling::slot_rtx_payload_type(signaling::Codec::vp8));
   EXPECT_EQ(out[0].packet.timestamp, wanted[0].packet.timestamp);
   const auto unpacked = rtp::parse_retransmission(out[0].packet.payload);
   ASSERT_TRUE(unpacked);
@@ -491,7 +526,7 @@ TEST_F(MediaGraphTest, NacksCannotMakeMoreThanTheAllowedRateOfRetransmissions) {
     small.set_publisher(now, index, publish_offer(n * 1000U));
     small.set_connected(now, index, Leg::publish, true, true);
     small.begin_subscriber(now, index);
-    std::vector<signaling::SubscribeAnswer::Slot> slots(small.offered_slots(index).size(), {true, true});
+    std::vector<signaling::SubscribeAnswer::Slot> slots(small.offered_slots(index).size(), {true, true, everything});
     small.accept_slots(now, index, slots);
     small.set_connected(now, index, Leg::subscribe, true, true);
     small.set_member(now, index, true);

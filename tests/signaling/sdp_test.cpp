@@ -49,18 +49,21 @@ Result<PublishOffer> interpret(const std::string& text) {
 TEST(Sdp, ChromiumsPublishOfferIsUnderstood) {
   const auto offer = interpret(sample("chromium-156-publish-offer.sdp"));
   ASSERT_TRUE(offer) << offer.error().name();
-  EXPECT_EQ(offer->ice.ufrag, "E+QF");
-  EXPECT_EQ(offer->fingerprint.substr(0, 8), "1E:24:1A");
+  EXPECT_EQ(offer->ice.ufrag, "VHaC");
+  EXPECT_EQ(offer->fingerprint.substr(0, 8), "B3:28:BE");
   ASSERT_EQ(offer->media.size(), 3u);
   EXPECT_EQ(offer->media[0].source, Source::microphone);
-  EXPECT_EQ(offer->media[0].payload_type, 111);
-  EXPECT_EQ(offer->media[0].ssrc, 924936831u);
-  EXPECT_FALSE(offer->media[0].rtx_payload_type);
+  EXPECT_EQ(offer->media[0].codecs, (std::vector<PublishedCodec>{{Codec::opus, 111, std::nullopt, true}, {Codec::red, 63, std::nullopt, false}}));
+  EXPECT_EQ(offer->media[0].ssrc, 4278594029u);
+  EXPECT_FALSE(offer->media[0].retransmissions());
   EXPECT_EQ(offer->media[1].source, Source::camera);
-  EXPECT_EQ(offer->media[1].payload_type, 96);
-  EXPECT_EQ(offer->media[1].rtx_payload_type, 97);
-  EXPECT_EQ(offer->media[1].ssrc, 843283142u);
-  EXPECT_EQ(offer->media[1].rtx_ssrc, 3785300659u);
+  EXPECT_EQ(offer->media[1].codecs, (std::vector<PublishedCodec>{
+                                        {Codec::vp8, 96, 97, true}, {Codec::vp9, 98, 99, true}, {Codec::av1, 45, 46, true}, {Codec::h264, 108, 109, true}}));
+  EXPECT_TRUE(offer->media[1].retransmissions());
+  EXPECT_EQ(offer->media[1].find(46)->codec, Codec::av1);
+  EXPECT_EQ(offer->media[1].find(47), nullptr);
+  EXPECT_EQ(offer->media[1].ssrc, 613076515u);
+  EXPECT_EQ(offer->media[1].rtx_ssrc, 351613179u);
   EXPECT_EQ(offer->media[1].mid_extension, 4);
   EXPECT_EQ(offer->media[1].transport_cc_extension, 3);
   EXPECT_EQ(offer->media[2].source, Source::screen);
@@ -69,13 +72,13 @@ TEST(Sdp, ChromiumsPublishOfferIsUnderstood) {
 TEST(Sdp, FirefoxsPublishOfferIsUnderstoodWithItsBundleOnlyLinesAndSessionWideFingerprint) {
   const auto offer = interpret(sample("firefox-153-publish-offer.sdp"));
   ASSERT_TRUE(offer) << offer.error().name();
-  EXPECT_EQ(offer->fingerprint.substr(0, 8), "20:12:4E");
+  EXPECT_EQ(offer->fingerprint.substr(0, 8), "0C:42:C7");
   ASSERT_EQ(offer->media.size(), 3u);
-  EXPECT_EQ(offer->media[0].payload_type, 109);
+  EXPECT_EQ(offer->media[0].codecs, (std::vector<PublishedCodec>{{Codec::opus, 109, std::nullopt, true}}));
   EXPECT_EQ(offer->media[1].source, Source::camera);
-  EXPECT_EQ(offer->media[1].payload_type, 120);
-  EXPECT_EQ(offer->media[1].rtx_payload_type, 124);
-  EXPECT_EQ(offer->media[2].rtx_ssrc, 562519370u);
+  EXPECT_EQ(offer->media[1].codecs,
+            (std::vector<PublishedCodec>{{Codec::vp8, 120, 124, true}, {Codec::vp9, 121, 125, true}, {Codec::av1, 99, 100, true}}));
+  EXPECT_EQ(offer->media[2].rtx_ssrc, 2708602135u);
   EXPECT_EQ(offer->media[2].mid_extension, 3);
 }
 
@@ -89,6 +92,11 @@ TEST(Sdp, BothBrowsersAnswersToAnOfferOfSlotsAreUnderstood) {
     for (std::size_t i = 0; i < 14; ++i) {
       EXPECT_TRUE(answer->slots[i].accepted);
       EXPECT_EQ(answer->slots[i].retransmissions, i >= 6);
+      // Firefox has neither RED nor, without a plug-in, H.264.
+      const bool chromium = std::string_view(name).starts_with("chromium");
+      CodecSet codecs = i < 6 ? CodecSet{Codec::opus, Codec::red} : CodecSet{Codec::vp8, Codec::vp9, Codec::av1, Codec::h264};
+      if (!chromium) codecs.erase(i < 6 ? Codec::red : Codec::h264);
+      EXPECT_EQ(answer->slots[i].codecs, codecs);
     }
     EXPECT_FALSE(answer->ice.ufrag.empty());
     EXPECT_EQ(interpret_subscribe_answer(*description, slots(6, 7)).error(), Error(sdp_media_mismatch));
@@ -96,7 +104,7 @@ TEST(Sdp, BothBrowsersAnswersToAnOfferOfSlotsAreUnderstood) {
   }
 }
 
-TEST(Sdp, TheAnswerTakesOpusAndVp8WithRetransmissionsAndNothingElse) {
+TEST(Sdp, TheAnswerTakesEachCodecOfOursWithItsRetransmissionsAndNothingElse) {
   const auto offer = interpret(sample("chromium-156-publish-offer.sdp"));
   const Local local;
   const std::string answer = write_publish_answer(*offer, local.description);
@@ -112,11 +120,19 @@ TEST(Sdp, TheAnswerTakesOpusAndVp8WithRetransmissionsAndNothingElse) {
     EXPECT_EQ(media.fingerprint, fingerprint);
     EXPECT_EQ(media.extensions.size(), 2u);
   }
-  EXPECT_EQ(read->media[0].codecs.size(), 1u);
-  ASSERT_EQ(read->media[1].codecs.size(), 2u);
+  EXPECT_EQ(read->media[0].codecs.size(), 2u);
+  EXPECT_EQ(read->media[0].codecs[1].redundant, 111);
+  EXPECT_TRUE(read->media[0].codecs[0].transport_cc);
+  ASSERT_EQ(read->media[1].codecs.size(), 8u);
+  for (std::size_t i = 0; i < 8; i += 2) {
+    const SdpCodec& codec = read->media[1].codecs[i];
+    EXPECT_TRUE(codec.nack && codec.nack_pli && codec.transport_cc);
+    EXPECT_EQ(read->media[1].codecs[i + 1].associated, codec.payload_type);
+  }
   EXPECT_EQ(read->media[1].codecs[0].name, "vp8");
-  EXPECT_TRUE(read->media[1].codecs[0].nack && read->media[1].codecs[0].nack_pli && read->media[1].codecs[0].transport_cc);
-  EXPECT_EQ(read->media[1].codecs[1].associated, 96);
+  EXPECT_EQ(read->media[1].codecs[6].name, "h264");
+  EXPECT_TRUE(read->media[1].codecs[6].constrained_baseline);
+  EXPECT_EQ(read->media[1].codecs[6].packetization_mode, 1);
   EXPECT_NE(answer.find("a=ice-lite\r\n"), std::string::npos);
   EXPECT_NE(answer.find("a=candidate:1 1 udp 2130706431 127.0.0.1 5000 typ host\r\n"), std::string::npos);
   EXPECT_NE(answer.find("a=candidate:2 1 udp 2130706175 2001:db8::1 5001 typ host\r\n"), std::string::npos);
@@ -128,7 +144,8 @@ TEST(Sdp, TheAnswerTakesOpusAndVp8WithRetransmissionsAndNothingElse) {
 
 TEST(Sdp, LinesWithoutACommonCodecAndThoseTooManyAreRefusedAndNamed) {
   std::string text = sample("chromium-156-publish-offer.sdp");
-  for (std::size_t at; (at = text.find("VP8/90000")) != std::string::npos;) text.replace(at, 9, "XX8/90000");
+  for (const char* name : {" VP8/90000", " VP9/90000", " AV1/90000", " H264/90000"})
+    for (std::size_t at; (at = text.find(name)) != std::string::npos;) text.replace(at, 3, " XX");
   const auto offer = interpret(text);
   ASSERT_TRUE(offer);
   EXPECT_FALSE(offer->media[1].source);
@@ -139,8 +156,42 @@ TEST(Sdp, LinesWithoutACommonCodecAndThoseTooManyAreRefusedAndNamed) {
   EXPECT_EQ(read->media[1].mid, "1");
   EXPECT_EQ(read->bundle, std::vector<std::string>{"0"});
 
-  for (std::size_t at; (at = text.find("opus/")) != std::string::npos;) text.replace(at, 5, "0pus/");
+  for (std::size_t at; (at = text.find(" opus/")) != std::string::npos;) text.replace(at, 6, " 0pus/");
   EXPECT_EQ(interpret(text).error(), Error(sdp_nothing_accepted));
+}
+
+TEST(Sdp, OnlyTheProfilesOfOursAreTaken) {
+  const auto codecs = [](const std::string& parameters) {
+    const auto offer = interpret("v=0\r\na=group:BUNDLE 0\r\nm=video 9 UDP/TLS/RTP/SAVPF 98 99\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\n"
+                                 "a=fingerprint:sha-256 " + fingerprint + "\r\na=setup:actpass\r\na=mid:0\r\na=sendonly\r\na=rtcp-mux\r\n" + parameters);
+    return offer ? offer->media[0].codecs.size() : 0;
+  };
+  EXPECT_EQ(codecs("a=rtpmap:98 VP9/90000\r\n"), 1u);
+  EXPECT_EQ(codecs("a=rtpmap:98 VP9/90000\r\na=fmtp:98 profile-id=0;max-fr=60\r\n"), 1u);
+  EXPECT_EQ(codecs("a=fmtp:98 max-fr=60; profile-id=2\r\na=rtpmap:98 VP9/90000\r\n"), 0u);
+  EXPECT_EQ(codecs("a=rtpmap:98 AV1/90000\r\na=fmtp:98 level-idx=5;profile=1;tier=0\r\n"), 0u);
+  EXPECT_EQ(codecs("a=rtpmap:98 AV1/90000\r\na=rtpmap:99 AV1/90000\r\n"), 1u) << "each once";
+  EXPECT_EQ(codecs("a=rtpmap:98 H264/90000\r\na=fmtp:98 packetization-mode=1;profile-level-id=42e01f\r\n"), 1u);
+  EXPECT_EQ(codecs("a=rtpmap:98 H264/90000\r\na=fmtp:98 packetization-mode=1;profile-level-id=42C00B\r\n"), 1u);
+  EXPECT_EQ(codecs("a=rtpmap:98 H264/90000\r\na=fmtp:98 profile-level-id=42e01f\r\n"), 0u) << "packetization mode 0";
+  EXPECT_EQ(codecs("a=rtpmap:98 H264/90000\r\na=fmtp:98 packetization-mode=1;profile-level-id=42001f\r\n"), 0u);
+  EXPECT_EQ(codecs("a=rtpmap:98 H264/90000\r\na=fmtp:98 packetization-mode=1;profile-level-id=4d001f\r\n"), 0u);
+  EXPECT_EQ(codecs("a=rtpmap:98 VP8/48000\r\n"), 0u);
+  EXPECT_EQ(codecs("a=rtpmap:98 opus/48000/2\r\n"), 0u) << "as video";
+}
+
+TEST(Sdp, RedundancyIsTakenForTheOpusBesideItAlone) {
+  const auto codecs = [](const std::string& redundant) {
+    std::string text = minimal("a=sendonly\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:63 red/48000/2\r\n" + redundant);
+    text.replace(text.find("SAVPF 111"), 9, "SAVPF 111 63");
+    return interpret(text)->media[0].codecs.size();
+  };
+  EXPECT_EQ(codecs("a=fmtp:63 111/111\r\n"), 2u);
+  EXPECT_EQ(codecs(""), 1u);
+  EXPECT_EQ(codecs("a=fmtp:63 111\r\n"), 1u);
+  EXPECT_EQ(codecs("a=fmtp:63 111/8\r\n"), 1u);
+  EXPECT_EQ(codecs("a=fmtp:63 8/8\r\n"), 1u);
+  EXPECT_EQ(codecs("a=fmtp:63 x/y\r\n"), 1u);
 }
 
 TEST(Sdp, AnOfferOfSlotsIsWrittenSoThatItIsReadBack) {
@@ -203,7 +254,7 @@ TEST(Sdp, GrammarIsEnforcedRuleByRule) {
   EXPECT_EQ(error("v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 1 1\r\n"), malformed);
   for (const char* line : {"a=mid:a b", "a=mid:", "a=mid:seventeen-letters", "a=ice-ufrag:abc", "a=ice-ufrag:ab cd", "a=ice-pwd:short", "a=setup:maybe",
                            "a=fingerprint:sha-256 AB:CD", "a=rtpmap:200 opus/48000/2", "a=rtpmap:111 opus", "a=rtpmap:111 opus/x", "a=fmtp:x y",
-                           "a=fmtp:111 apt=200", "a=extmap:0 urn:x", "a=extmap:256 urn:x", "a=extmap:1/never urn:x", "a=ssrc:x cname:y",
+                           "a=fmtp:111 apt=200", "a=fmtp:111 x=1;profile-id=x", "a=fmtp:111 packetization-mode=-1", "a=fmtp:111 profile-level-id=42e0", "a=fmtp:111 profile-level-id=42e01g", "a=extmap:0 urn:x", "a=extmap:256 urn:x", "a=extmap:1/never urn:x", "a=ssrc:x cname:y",
                            "a=ssrc:4294967296 cname:y", "a=ssrc-group:FID 1", "a=ssrc-group:FID 1 x"})
     EXPECT_EQ(error(minimal(std::string(line) + "\r\n")), malformed) << line;
   EXPECT_EQ(error(minimal("m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n")), malformed); // the same mid twice
