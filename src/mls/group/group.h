@@ -71,6 +71,7 @@ class Group;
 struct PendingCommit;
 namespace internal {
 struct GroupState;
+struct HostileMember; ///< tests/mls/hostile_member.h: sends what the rules forbid
 struct GroupStateDelete {
   void operator()(GroupState* state) const;
 };
@@ -209,6 +210,7 @@ class Group {
   static constexpr std::size_t max_past_resumption_psks = 64;
 
  private:
+  friend struct internal::HostileMember;
   explicit Group(internal::GroupStatePointer state);
   static StagedCommit make_staged(const internal::GroupState& base, CommitEffects effects, internal::GroupStatePointer next);
   Result<std::vector<PskValue>> psk_values(const std::vector<PreSharedKeyId>& ids, const PskStore* store) const;
