@@ -1,0 +1,121 @@
+#include "sim/oracle.h"
+
+#include <algorithm>
+
+namespace satsuma::sim {
+
+namespace {
+
+std::string short_name(const IncarnationId& who) { return who.hex().substr(0, 8); }
+
+} // namespace
+
+void Oracle::on_entry(std::uint64_t life_number, const delivery::Record& record, const delivery::Roster& after) {
+  Life& life = lives_[life_number];
+  if (const auto* join = std::get_if<signaling::JoinEntry>(&record.entry.body)) {
+    if (gone_.contains(join->who)) world_.fail("S5: " + short_name(join->who) + " was gone and joins again");
+    if (!joined_.insert(join->who).second) world_.fail("S5: " + short_name(join->who) + " joins twice");
+    life.waiting.emplace(join->who, Pending{});
+  } else if (const auto* gone = std::get_if<signaling::GoneEntry>(&record.entry.body)) {
+    ++departures_;
+    if (!gone_.insert(gone->who).second) world_.fail("S5: " + short_name(gone->who) + " is gone twice");
+    life.waiting.erase(gone->who);
+    if (life.members.contains(gone->who)) life.leaving.emplace(gone->who, Pending{});
+  } else if (const auto* genesis = std::get_if<signaling::GenesisEntry>(&record.entry.body)) {
+    ++eras_;
+    for (const IncarnationId& member : life.members) {
+      if (!gone_.contains(member)) world_.fail("S2: an era begins while " + short_name(member) + " is a live member");
+    }
+    if (!life.waiting.contains(genesis->who)) world_.fail("S8: " + short_name(genesis->who) + " begins an era without having joined");
+    life.present = {record.entry.index, 0};
+    life.members = {genesis->who};
+    life.leaving.clear();
+    life.waiting.erase(genesis->who);
+    for (auto& [who, pending] : life.waiting) pending = {};
+    history_[{life_number, record.entry.index, 0}].members = life.members;
+  } else {
+    const auto& commit = std::get<signaling::CommitEntry>(record.entry.body);
+    ++commits_;
+    if (!life.present || life.present->first != commit.era || life.present->second != commit.epoch) {
+      world_.fail("S1: a commit for era " + std::to_string(commit.era) + " epoch " + std::to_string(commit.epoch) + " was accepted, which is not the present one");
+      return;
+    }
+    if (gone_.contains(commit.who)) world_.fail("S7: a commit of " + short_name(commit.who) + ", who was gone, was accepted");
+    if (!life.members.contains(commit.who)) world_.fail("S8: a commit of " + short_name(commit.who) + ", who is no member, was accepted");
+    for (const IncarnationId& who : record.added) {
+      if (!life.waiting.contains(who)) world_.fail("S8: " + short_name(who) + " was added without having asked");
+      if (gone_.contains(who)) world_.fail("S5: " + short_name(who) + " was gone and is a member again");
+      life.waiting.erase(who);
+      life.members.insert(who);
+    }
+    for (const IncarnationId& who : record.removed) {
+      if (!life.leaving.contains(who)) world_.fail("S8: " + short_name(who) + " was removed without having left");
+      life.leaving.erase(who);
+      life.members.erase(who);
+    }
+    const bool full = record.added.size() >= world_.options().session.committer.max_adds;
+    for (auto& [who, pending] : life.leaving) {
+      if (++pending.passed_over > 1) world_.fail("S10: the departure of " + short_name(who) + " was passed over twice");
+    }
+    for (auto& [who, pending] : life.waiting) {
+      ++pending.passed_over;
+      if (full) ++pending.full;
+      if (pending.passed_over - pending.full > 1 && is_admissible(who)) world_.fail("S10: the join of " + short_name(who) + " was passed over twice");
+    }
+    ++life.present->second;
+    history_[{life_number, commit.era, commit.epoch + 1}].members = life.members;
+  }
+  std::set<IncarnationId> members(after.members().begin(), after.members().end());
+  if (members != life.members) world_.fail("the server's roster is not what its log says");
+}
+
+bool Oracle::is_admissible(const IncarnationId& who) const {
+  for (const auto& person : world_.people()) {
+    if (person->session->incarnation() == who) return person->admissible;
+  }
+  return false;
+}
+
+void Oracle::on_event(const Person& person, const call::SessionOutput& event) {
+  if (const auto* epoch = std::get_if<call::EpochEvent>(&event)) return enter(person, *epoch);
+  if (const auto* rejoining = std::get_if<call::RejoiningEvent>(&event)) {
+    ++rejoins_;
+    held_.erase(person.number);
+    if (rejoining->reason != call::RejoinReason::gone) {
+      world_.fail("S6/S9: " + person.name + " is broken: reason " + std::to_string(static_cast<int>(rejoining->reason)));
+    }
+  }
+  if (const auto* error = std::get_if<call::ErrorEvent>(&event); error != nullptr && error->fatal) {
+    world_.fail("S9: " + person.name + " gave up: " + error->text);
+  }
+}
+
+void Oracle::enter(const Person& person, const call::EpochEvent& event) {
+  const IncarnationId who = person.session->incarnation();
+  const EpochName name{person.life, event.era, event.epoch};
+  const std::string where = person.name + " in era " + std::to_string(event.era) + " epoch " + std::to_string(event.epoch);
+  const auto found = history_.find(name);
+  if (found == history_.end()) return world_.fail("S3: " + where + " is in an epoch that the log does not know");
+  Epoch& epoch = found->second;
+  if (!epoch.members.contains(who)) return world_.fail("S4: " + where + " holds a state that it is not in");
+  std::set<IncarnationId> members;
+  for (const call::RosterEntry& entry : event.roster) members.insert(entry.who);
+  if (members != epoch.members) return world_.fail("S3: " + where + " sees another roster than the log gives");
+  if (!epoch.authenticator) {
+    epoch.authenticator = event.safety_number.bits;
+    epoch.roster = event.roster;
+  } else if (*epoch.authenticator != event.safety_number.bits) {
+    return world_.fail("S3: " + where + " has another authenticator than others in that epoch");
+  } else if (epoch.roster != event.roster) {
+    return world_.fail("S3: " + where + " has another tree than others in that epoch");
+  }
+  const auto before = held_.find(person.number);
+  if (before != held_.end() && before->second.who == who) {
+    auto expected = before->second.epoch;
+    ++std::get<2>(expected);
+    if (name != expected) world_.fail("S3: " + where + " did not go on from the epoch before");
+  }
+  held_[person.number] = {name, who};
+}
+
+} // namespace satsuma::sim
