@@ -11,7 +11,7 @@ namespace satsuma::sfu {
 struct Limits {
   std::size_t rooms = 1024;
   std::size_t participants_per_room = 200;
-  std::size_t ssrcs_per_publisher = 16;      ///< streams and their retransmissions, with a margin for changes
+  std::size_t ssrcs_per_publisher = 20;      ///< streams and their retransmissions (3 layers twice, and sound), with a margin for changes
   std::size_t audio_slots = 6;               ///< of the first offer, and by how many the pool grows
   std::size_t video_slots = 8;
   /// The pool grows up to these; publications beyond them are not shown. A browser's answer about so many m-lines still fits a frame.
@@ -38,6 +38,13 @@ struct Counters {
   std::uint64_t retransmissions_sent = 0;
   std::uint64_t retransmissions_missed = 0;  ///< asked for and not held, or beyond the rate
   std::uint64_t feedback_received = 0;       ///< transport-wide, from subscribers
+  std::uint64_t probes_sent = 0;
+  std::uint64_t padding_sent = 0;            ///< packets of probes, and in the place of layers that were left out
+  std::uint64_t paced_packets = 0;           ///< that had to wait
+  std::uint64_t dropped_pacer_full = 0;      ///< waited for too long, or too many
+  std::uint64_t layers_lowered = 0;
+  std::uint64_t layers_raised = 0;
+  std::uint64_t slots_paused = 0;            ///< for want of bandwidth
   std::uint64_t slots_refused = 0;           ///< a publication found the pool at its limit
 };
 

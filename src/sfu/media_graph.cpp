@@ -7,9 +7,12 @@ namespace satsuma::sfu {
 
 namespace {
 
+/// Of a datagram, below RTP: IPv4, UDP and the tag that SRTP appends.
+constexpr std::size_t below_rtp = 28 + 16;
 constexpr Duration feedback_interval = std::chrono::milliseconds(60);
 constexpr Duration report_interval = std::chrono::seconds(1);
 constexpr std::size_t max_rtcp_size = 1200;
+constexpr std::size_t max_padding = 255; // its last byte says how many
 /// Nobody sends a larger datagram over a path of usual width; what a header may gain on its way included.
 constexpr std::size_t max_packet_size = 1600;
 constexpr std::string_view publisher_cname = "satsuma";
@@ -58,6 +61,7 @@ void MediaGraph::remove_participant(TimePoint now, ParticipantIndex index) {
   participants_[index].reset();
   free_.push_back(index);
   std::erase_if(packets_, [index](const OutgoingPacket& packet) { return packet.participant == index; });
+  std::erase(pacing_, index);
   const auto concerns = [index](const Output& output) {
     return std::visit([index](const auto& o) { return o.participant == index; }, output);
   };
@@ -96,12 +100,16 @@ void MediaGraph::set_publisher(TimePoint now, ParticipantIndex index, const sign
   std::array<const signaling::PublishedMedia*, signaling::source_count> wanted{};
   publisher.mid_extension.reset();
   publisher.transport_cc_extension.reset();
+  publisher.rid_extension.reset();
+  publisher.repaired_rid_extension.reset();
   for (const signaling::PublishedMedia& media : offer.media) {
     if (!media.source) continue;
     wanted[static_cast<std::size_t>(*media.source)] = &media;
     // RFC 9143 s.9.4: within a bundle an id means the same in each m-line.
     if (!publisher.mid_extension) publisher.mid_extension = media.mid_extension;
     if (!publisher.transport_cc_extension) publisher.transport_cc_extension = media.transport_cc_extension;
+    if (!publisher.rid_extension) publisher.rid_extension = media.rid_extension;
+    if (!publisher.repaired_rid_extension) publisher.repaired_rid_extension = media.repaired_rid_extension;
   }
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     std::unique_ptr<Publication>& present = publisher.publications[i];
@@ -111,9 +119,9 @@ void MediaGraph::set_publisher(TimePoint now, ParticipantIndex index, const sign
     release_publications(index, {source});
     std::erase_if(publisher.streams, [source](const Stream& s) { return s.source == source; });
     present = wanted[i] ? std::make_unique<Publication>(*wanted[i], source, limits_) : nullptr;
-    if (!wanted[i]) continue;
-    if (wanted[i]->ssrc) publisher.streams.push_back({*wanted[i]->ssrc, source, false});
-    if (wanted[i]->rtx_ssrc) publisher.streams.push_back({*wanted[i]->rtx_ssrc, source, true});
+    if (!wanted[i] || !wanted[i]->rids.empty()) continue; // those are known when they come
+    if (wanted[i]->ssrc) publisher.streams.push_back({*wanted[i]->ssrc, source, 0, false});
+    if (wanted[i]->rtx_ssrc) publisher.streams.push_back({*wanted[i]->rtx_ssrc, source, 0, true});
   }
   assign_slots(now, p.room);
 }
@@ -188,15 +196,21 @@ void MediaGraph::set_connected(TimePoint now, ParticipantIndex index, Leg leg, b
     if (renewed) *p.publisher->feedback = {};
     if (connected)
       for (std::size_t i = 0; i < signaling::source_count; ++i)
-        if (p.publisher->publications[i]) send_key_frame_request(now, {index, static_cast<Source>(i)});
+        if (p.publisher->publications[i]) send_key_frame_requests(now, {index, static_cast<Source>(i)});
   }
   if (leg == Leg::subscribe && p.subscriber) {
     // What it missed while it was away it would only ask for again and again.
     const bool back = connected && !p.subscriber->connected;
     p.subscriber->connected = connected;
+    if (renewed || back) {
+      p.subscriber->estimator.reset();
+      p.subscriber->pacer.clear();
+      p.subscriber->pacer.set_rate(0);
+      p.subscriber->probe.reset();
+    }
     for (Slot& slot : p.subscriber->slots) {
       if (renewed || back) slot.restart();
-      if (connected && slot.state() == Slot::State::waiting) want_key_frame(now, *slot.publication(), true);
+      if (connected && slot.state() == Slot::State::waiting) want_key_frame_for(now, slot, true);
     }
   }
 }
@@ -224,7 +238,8 @@ void MediaGraph::connect_slot(TimePoint now, ParticipantIndex index, std::size_t
   subscriber.slots[slot].assign(to);
   publication(to)->subscribers.push_back({index, static_cast<std::uint32_t>(slot)});
   note_slots_changed(index);
-  if (subscriber.connected) want_key_frame(now, to, true);
+  allocate(now, index); // its size is known, perhaps, and others make room
+  if (subscriber.connected) want_key_frame_for(now, subscriber.slots[slot], true);
 }
 
 void MediaGraph::disconnect_slot(ParticipantIndex index, std::size_t slot) {
@@ -234,6 +249,7 @@ void MediaGraph::disconnect_slot(ParticipantIndex index, std::size_t slot) {
     std::erase(from->subscribers, SlotReference{index, static_cast<std::uint32_t>(slot)});
     if (from->subscribers.empty()) from->stop_waiting();
   }
+  participants_[index]->subscriber->pacer.remove_slot(static_cast<std::uint32_t>(slot));
   s.release();
   note_slots_changed(index);
 }
@@ -328,26 +344,34 @@ MediaGraph::Stream* MediaGraph::stream_of(Publisher& publisher, const rtp::Packe
     if (stream.ssrc == packet.ssrc) return &stream;
   if (publisher.streams.size() >= limits_.ssrcs_per_publisher) return nullptr;
   // RFC 9143 s.9.2: a stream that is not known belongs to the m-line that its mid names, or else to the only one with its payload type.
-  const auto fits = [&packet](const Publication& p) {
-    return p.media().find(packet.payload_type) != nullptr;
-  };
   const auto mid = publisher.mid_extension ? packet.extension(*publisher.mid_extension) : std::nullopt;
   Publication* found = nullptr;
   for (auto& candidate : publisher.publications) {
-    if (!candidate || !fits(*candidate) || (mid && as_text(*mid) != candidate->media().mid)) continue;
+    if (!candidate || !candidate->media().find(packet.payload_type) || (mid && as_text(*mid) != candidate->media().mid)) continue;
     if (found) return nullptr;
     found = candidate.get();
   }
   if (!found) return nullptr;
-  const bool retransmission = packet.payload_type != found->media().find(packet.payload_type)->payload_type;
+  const bool retransmission = found->media().find(packet.payload_type)->rtx_payload_type == packet.payload_type;
+  std::uint8_t encoding = 0;
+  if (const auto& rids = found->media().rids; !rids.empty()) {
+    // RFC 8852: a stream of a simulcast names itself, and its retransmissions name it.
+    const auto id = retransmission ? publisher.repaired_rid_extension : publisher.rid_extension;
+    const auto rid = id ? packet.extension(*id) : std::nullopt;
+    if (!rid) return nullptr;
+    const auto at = std::find(rids.begin(), rids.end(), as_text(*rid));
+    if (at == rids.end()) return nullptr;
+    encoding = static_cast<std::uint8_t>(at - rids.begin());
+  }
   if (retransmission)
-    found->set_retransmission_stream(packet.ssrc);
+    found->encoding(encoding).set_retransmission_stream(packet.ssrc);
   else
-    found->set_stream(packet.ssrc);
+    found->encoding(encoding).set_stream(packet.ssrc);
   // The stream it had before is over: its place in the table goes to the new one.
-  std::erase_if(publisher.streams,
-                [&](const Stream& s) { return s.source == found->source() && s.retransmission == retransmission; });
-  return &publisher.streams.emplace_back(packet.ssrc, found->source(), retransmission);
+  std::erase_if(publisher.streams, [&](const Stream& s) {
+    return s.source == found->source() && s.encoding == encoding && s.retransmission == retransmission;
+  });
+  return &publisher.streams.emplace_back(packet.ssrc, found->source(), encoding, retransmission);
 }
 
 void MediaGraph::handle_rtp(TimePoint now, ParticipantIndex index, ByteView datagram) {
@@ -371,28 +395,36 @@ void MediaGraph::handle_rtp(TimePoint now, ParticipantIndex index, ByteView data
   const PublicationReference from{index, stream->source};
   Publication& publication = *publisher.publications[static_cast<std::size_t>(stream->source)];
   const signaling::PublishedCodec* const codec = publication.media().find(packet->payload_type);
-  if (!codec || (packet->payload_type != codec->payload_type) != stream->retransmission) {
+  if (!codec || (codec->rtx_payload_type == packet->payload_type) != stream->retransmission) {
     ++counters_.dropped_unknown_stream;
     return;
   }
-  const bool wanted = live(from) && !publication.subscribers.empty();
-  if (!wanted && !live(from)) ++counters_.dropped_inactive;
-  const auto media = stream->retransmission ? publication.handle_retransmission(now, codec->codec, *packet, wanted)
-                                            : publication.handle_media(now, codec->codec, *packet, wanted);
+  const bool is_live = live(from);
+  const bool wanted = is_live && !publication.subscribers.empty();
+  if (!is_live) ++counters_.dropped_inactive;
+  Encoding& encoding = publication.encoding(stream->encoding);
+  const auto media = stream->retransmission ? encoding.handle_retransmission(now, codec->codec, *packet, wanted)
+                                            : encoding.handle_media(now, codec->codec, *packet, wanted);
   if (media) forward(now, from, *media);
-  if (publication.key_frame_requested()) send_key_frame_request(now, from);
+  if (encoding.key_frame_requested()) send_key_frame_requests(now, from);
 }
 
 void MediaGraph::forward(TimePoint now, const PublicationReference& from, const MediaPacket& packet) {
   const Publication& source = *publication(from);
+  const Encoding& encoding = source.encoding(packet.layer.encoding);
   for (const SlotReference& to : source.subscribers) {
+    if (!packet.starts_key_frame) {
+      send_to_slot(now, to, source, packet);
+      continue;
+    }
     const Slot& slot = participants_[to.participant]->subscriber->slots[to.slot];
-    const bool was_waiting = slot.state() == Slot::State::waiting;
+    const auto before = slot.current();
     send_to_slot(now, to, source, packet);
-    if (!was_waiting || slot.state() != Slot::State::flowing || !slot.video()) continue;
+    const auto after = slot.current();
+    if (!after || (before && before->encoding == after->encoding)) continue;
     // A key frame whose first packet came late: the rest of it is here already.
-    for (rtp::ExtendedSequence next = packet.sequence + 1; next <= source.highest().value_or(0); ++next)
-      if (const auto held = source.find(next)) send_to_slot(now, to, source, *held);
+    for (rtp::ExtendedSequence next = packet.sequence + 1; next <= encoding.highest().value_or(0); ++next)
+      if (const auto held = encoding.find(next)) send_to_slot(now, to, source, *held);
   }
 }
 
@@ -400,14 +432,36 @@ void MediaGraph::send_to_slot(TimePoint now, const SlotReference& to, const Publ
   Subscriber& subscriber = *participants_[to.participant]->subscriber;
   if (!subscriber.connected) return;
   Slot& slot = subscriber.slots[to.slot];
-  if (!slot.codecs.contains(packet.codec)) return; // its browser cannot read that
-  const auto rewrite = slot.forward(now, from.generation(), packet);
+  const auto rewrite = slot.forward(now, from.encoding(packet.layer.encoding).generation(), packet);
   if (!rewrite) return;
+  if (!slot.video()) { // sound goes first: it never waits
+    slot.count_sent(packet.payload.size());
+    emit_media(now, subscriber, to.participant, slot, *rewrite, packet, std::nullopt);
+    return;
+  }
+  if (rewrite->padding) {
+    emit_padding(now, subscriber, to.participant, signaling::slot_payload_type(packet.codec), rewrite->sequence, rewrite->timestamp,
+                 slot.offered().ssrc, slot, 1, 0);
+    return;
+  }
   slot.count_sent(packet.payload.size());
-  emit_media(subscriber, to.participant, slot, *rewrite, packet, std::nullopt);
+  if (subscriber.pacer.ready(now)) {
+    emit_media(now, subscriber, to.participant, slot, *rewrite, packet, std::nullopt);
+    return;
+  }
+  const Pacer::Item item{to.slot, slot.assignments(), slot.generation(), packet.sequence, packet.layer.encoding, rewrite->sequence,
+                         rewrite->timestamp, rewrite->picture_id, rewrite->tl0_picture_index, rewrite->marker, std::nullopt,
+                         static_cast<std::uint16_t>(packet.payload.size()), now};
+  if (subscriber.pacer.push(item)) {
+    ++counters_.paced_packets;
+  } else {
+    ++counters_.dropped_pacer_full;
+    slot.forget(rewrite->sequence);
+  }
+  pace(now, to.participant);
 }
 
-void MediaGraph::emit_media(Subscriber& subscriber, ParticipantIndex index, const Slot& slot, const Slot::Rewrite& rewrite,
+void MediaGraph::emit_media(TimePoint now, Subscriber& subscriber, ParticipantIndex index, const Slot& slot, const Slot::Rewrite& rewrite,
                             const MediaPacket& packet, std::optional<std::uint16_t> rtx_sequence) {
   const std::uint16_t transport_sequence = subscriber.transport_sequence;
   const std::uint8_t transport_value[2] = {static_cast<std::uint8_t>(transport_sequence >> 8), static_cast<std::uint8_t>(transport_sequence)};
@@ -422,7 +476,7 @@ void MediaGraph::emit_media(Subscriber& subscriber, ParticipantIndex index, cons
     return;
   }
   rtp::Header header;
-  header.marker = packet.marker;
+  header.marker = rewrite.marker;
   header.timestamp = rewrite.timestamp;
   if (rtx_sequence) {
     header.payload_type = signaling::slot_rtx_payload_type(packet.codec);
@@ -445,9 +499,39 @@ void MediaGraph::emit_media(Subscriber& subscriber, ParticipantIndex index, cons
   if (packet.vp8)
     rtp::rewrite_vp8_descriptor(*packet.vp8, rewrite.picture_id, rewrite.tl0_picture_index, space.subspan(at, packet.payload.size()));
   at += packet.payload.size();
-  ++subscriber.transport_sequence;
   ++counters_.packets_out;
   packets_.push_back({index, Leg::subscribe, false, static_cast<std::uint16_t>(header_size), static_cast<std::uint16_t>(at), space.data()});
+  count_sent(now, subscriber, at + below_rtp, slot.video(), subscriber.probe && slot.video() ? subscriber.probe->cluster : std::uint16_t{0});
+}
+
+bool MediaGraph::emit_padding(TimePoint now, Subscriber& subscriber, ParticipantIndex index, std::uint8_t payload_type, std::uint16_t sequence,
+                              std::uint32_t timestamp, std::uint32_t ssrc, const Slot& slot, std::size_t size, std::uint16_t probe) {
+  SATSUMA_CHECK(size >= 1 && size <= max_padding);
+  const std::uint16_t transport_sequence = subscriber.transport_sequence;
+  const std::uint8_t transport_value[2] = {static_cast<std::uint8_t>(transport_sequence >> 8), static_cast<std::uint8_t>(transport_sequence)};
+  const rtp::HeaderExtension extensions[2] = {{signaling::slot_mid_extension, as_bytes(slot.offered().mid)},
+                                              {signaling::slot_transport_cc_extension, transport_value}};
+  constexpr std::size_t max_header = rtp::fixed_header_size + 4 + 24;
+  const MutableByteView space = arena_.take(max_header + size + packet_overhead);
+  if (space.empty()) {
+    ++counters_.dropped_arena_full;
+    return false;
+  }
+  const auto written = rtp::write_header({false, payload_type, sequence, timestamp, ssrc}, extensions, space);
+  SATSUMA_CHECK(written.has_value());
+  const std::size_t header_size = written->size();
+  space[0] |= 0x20; // RFC 3550 s.5.1: P, and the last byte counts
+  std::fill_n(space.begin() + static_cast<std::ptrdiff_t>(header_size), size, std::uint8_t{0});
+  space[header_size + size - 1] = static_cast<std::uint8_t>(size);
+  ++counters_.padding_sent;
+  packets_.push_back({index, Leg::subscribe, false, static_cast<std::uint16_t>(header_size), static_cast<std::uint16_t>(header_size + size), space.data()});
+  count_sent(now, subscriber, header_size + size + below_rtp, true, probe);
+  return true;
+}
+
+void MediaGraph::count_sent(TimePoint now, Subscriber& subscriber, std::size_t size, bool paced, std::uint16_t probe) {
+  subscriber.estimator.on_sent(now, subscriber.transport_sequence++, size, probe);
+  if (paced) subscriber.pacer.count(now, size);
 }
 
 // ---- key frames
@@ -457,25 +541,34 @@ bool MediaGraph::request_key_frame(TimePoint now, ParticipantIndex index, std::s
   if (!p.subscriber) return false;
   for (const Slot& slot : p.subscriber->slots) {
     if (slot.offered().mid != mid) continue;
-    if (slot.publication()) want_key_frame(now, *slot.publication(), false);
+    if (slot.publication()) want_key_frame_for(now, slot, false);
     return true;
   }
   return false;
 }
 
-void MediaGraph::want_key_frame(TimePoint now, const PublicationReference& from, bool urgent) {
+void MediaGraph::want_key_frame(TimePoint now, const PublicationReference& from, std::uint8_t encoding, bool urgent) {
   Publication* const p = publication(from);
-  if (!p) return;
-  p->request_key_frame(urgent);
-  send_key_frame_request(now, from);
+  if (!p || encoding >= p->encodings().size()) return;
+  p->encoding(encoding).request_key_frame(urgent);
+  send_key_frame_requests(now, from);
 }
 
-void MediaGraph::send_key_frame_request(TimePoint now, const PublicationReference& from) {
+void MediaGraph::want_key_frame_for(TimePoint now, const Slot& slot, bool urgent) {
+  if (!slot.publication() || !slot.target()) return;
+  const auto current = slot.current();
+  want_key_frame(now, *slot.publication(), current ? current->encoding : slot.target()->encoding, urgent);
+}
+
+void MediaGraph::send_key_frame_requests(TimePoint now, const PublicationReference& from) {
   Publication* const p = publication(from);
   Publisher& publisher = *participants_[from.participant]->publisher;
-  if (!publisher.connected || !p->take_key_frame_request(now)) return;
-  ++counters_.key_frames_requested;
-  emit_rtcp(from.participant, Leg::publish, [&](SpanWriter& out) { rtp::write_pli(publisher.ssrc, *p->ssrc(), out); });
+  if (!publisher.connected) return;
+  for (Encoding& encoding : p->encodings()) {
+    if (!encoding.take_key_frame_request(now)) continue;
+    ++counters_.key_frames_requested;
+    emit_rtcp(from.participant, Leg::publish, [&](SpanWriter& out) { rtp::write_pli(publisher.ssrc, *encoding.ssrc(), out); });
+  }
 }
 
 // ---- RTCP
@@ -505,7 +598,8 @@ void MediaGraph::handle_publisher_rtcp(TimePoint now, ParticipantIndex index, co
     return;
   }
   for (auto& publication : p.publisher->publications)
-    if (publication) publication->handle_sender_report(now, report->info);
+    if (publication)
+      for (Encoding& encoding : publication->encodings()) encoding.handle_sender_report(now, report->info);
 }
 
 void MediaGraph::handle_subscriber_rtcp(TimePoint now, ParticipantIndex index, const rtp::RtcpPacket& packet) {
@@ -524,18 +618,15 @@ void MediaGraph::handle_subscriber_rtcp(TimePoint now, ParticipantIndex index, c
     return;
   }
   if (packet.is_transport_feedback(rtp::format_transport_wide)) {
-    if (rtp::parse_transport_feedback(feedback->control, statuses_))
-      ++counters_.feedback_received;
-    else
-      ++counters_.dropped_invalid;
+    handle_feedback(now, index, feedback->control);
   } else if (packet.is_payload_feedback(rtp::format_pli)) {
     const Slot* const slot = slot_of(feedback->media);
-    if (slot && slot->publication()) want_key_frame(now, *slot->publication(), false);
+    if (slot) want_key_frame_for(now, *slot, false);
   } else if (packet.is_payload_feedback(rtp::format_fir)) {
     rtp::FirTargets targets(feedback->control);
     while (const auto ssrc = targets.next()) {
       const Slot* const slot = slot_of(*ssrc);
-      if (slot && slot->publication()) want_key_frame(now, *slot->publication(), false);
+      if (slot) want_key_frame_for(now, *slot, false);
     }
   } else if (packet.is_transport_feedback(rtp::format_nack)) {
     Slot* const slot = slot_of(feedback->media);
@@ -549,15 +640,26 @@ void MediaGraph::handle_subscriber_rtcp(TimePoint now, ParticipantIndex index, c
     while (const auto sequence = sequences.next()) {
       // Few bytes must not make many: the rate is bounded, and each packet repeated only every so often.
       const bool affordable = subscriber.retransmissions < limits_.retransmissions_per_second;
-      const auto repeat = affordable ? slot->repeat(now, from->generation(), *sequence) : std::nullopt;
-      const auto held = repeat ? from->find(repeat->original) : std::nullopt;
+      const auto repeat = affordable ? slot->repeat(now, *sequence) : std::nullopt;
+      const Encoding* const encoding = repeat ? &from->encoding(repeat->encoding) : nullptr;
+      const auto held = encoding && encoding->generation() == repeat->generation ? encoding->find(repeat->original) : std::nullopt;
       if (!held) {
         ++counters_.retransmissions_missed;
         continue;
       }
       ++subscriber.retransmissions;
       ++counters_.retransmissions_sent;
-      emit_media(subscriber, index, *slot, repeat->rewrite, *held, repeat->rtx_sequence);
+      if (subscriber.pacer.ready(now)) {
+        emit_media(now, subscriber, index, *slot, repeat->rewrite, *held, repeat->rtx_sequence);
+        continue;
+      }
+      const Slot::Rewrite& r = repeat->rewrite;
+      const auto number = static_cast<std::uint32_t>(slot - subscriber.slots.data());
+      if (!subscriber.pacer.push({number, slot->assignments(), repeat->generation, repeat->original, repeat->encoding, r.sequence, r.timestamp,
+                                  r.picture_id, r.tl0_picture_index, r.marker, repeat->rtx_sequence,
+                                  static_cast<std::uint16_t>(held->payload.size()), now}))
+        ++counters_.dropped_pacer_full;
+      pace(now, index);
     }
   }
   // REMB and whatever else there is: nothing to do.
@@ -585,27 +687,33 @@ void MediaGraph::handle_timeout(TimePoint now) {
     if (participants_[index]->publisher && participants_[index]->publisher->connected) tick_publisher(now, index);
     if (participants_[index]->subscriber && participants_[index]->subscriber->connected) tick_subscriber(now, index);
   }
+  handle_pacing(now);
 }
 
 void MediaGraph::tick_publisher(TimePoint now, ParticipantIndex index) {
   Publisher& publisher = *participants_[index]->publisher;
   for (std::size_t i = 0; i < signaling::source_count; ++i) {
     Publication* const p = publisher.publications[i].get();
-    if (!p || !p->video() || p->subscribers.empty()) continue;
-    std::array<std::uint16_t, 256> missing;
-    if (const std::size_t count = p->poll_nacks(now, missing); count > 0) {
-      counters_.nacks_sent += count;
-      emit_rtcp(index, Leg::publish, [&](SpanWriter& out) {
-        rtp::write_nack(publisher.ssrc, *p->ssrc(), std::span<const std::uint16_t>(missing).first(count), out, 256);
-      });
+    if (!p || !p->video()) continue;
+    update_wanted(now, index, *p);
+    if (p->subscribers.empty()) continue;
+    for (Encoding& encoding : p->encodings()) {
+      std::array<std::uint16_t, 256> missing;
+      if (const std::size_t count = encoding.poll_nacks(now, missing); count > 0) {
+        counters_.nacks_sent += count;
+        emit_rtcp(index, Leg::publish, [&](SpanWriter& out) {
+          rtp::write_nack(publisher.ssrc, *encoding.ssrc(), std::span<const std::uint16_t>(missing).first(count), out, 256);
+        });
+      }
     }
     // As long as somebody waits for a picture.
-    const bool waiting = std::any_of(p->subscribers.begin(), p->subscribers.end(), [this](const SlotReference& to) {
+    for (const SlotReference& to : p->subscribers) {
       const Subscriber& subscriber = *participants_[to.participant]->subscriber;
-      return subscriber.connected && subscriber.slots[to.slot].state() == Slot::State::waiting;
-    });
-    if (waiting) p->request_key_frame(false);
-    send_key_frame_request(now, {index, static_cast<Source>(i)});
+      if (!subscriber.connected) continue;
+      if (const auto encoding = subscriber.slots[to.slot].key_frame_wanted(); encoding && *encoding < p->encodings().size())
+        p->encoding(*encoding).request_key_frame(false);
+    }
+    send_key_frame_requests(now, {index, static_cast<Source>(i)});
   }
   if (now >= publisher.next_feedback) {
     publisher.next_feedback = now + feedback_interval;
@@ -619,10 +727,11 @@ void MediaGraph::tick_publisher(TimePoint now, ParticipantIndex index) {
   }
   if (now >= publisher.next_report) {
     publisher.next_report = now + report_interval;
-    std::array<rtp::ReportBlock, 2 * signaling::source_count> blocks;
+    std::array<rtp::ReportBlock, 31> blocks; // RFC 3550 s.6.4.1: five bits count them
     std::size_t count = 0;
     for (auto& p : publisher.publications)
-      if (p) count += p->reports(now, std::span<rtp::ReportBlock>(blocks).subspan(count));
+      if (p)
+        for (Encoding& encoding : p->encodings()) count += encoding.reports(now, std::span<rtp::ReportBlock>(blocks).subspan(count));
     emit_rtcp(index, Leg::publish, [&](SpanWriter& out) {
       rtp::write_receiver_report(publisher.ssrc, std::span<const rtp::ReportBlock>(blocks).first(count), out);
       rtp::write_cname(publisher.ssrc, publisher_cname, out);
@@ -632,6 +741,16 @@ void MediaGraph::tick_publisher(TimePoint now, ParticipantIndex index) {
 
 void MediaGraph::tick_subscriber(TimePoint now, ParticipantIndex index) {
   Subscriber& subscriber = *participants_[index]->subscriber;
+  subscriber.estimator.handle_timeout(now);
+  if (now >= subscriber.next_allocation) allocate(now, index);
+  if (!subscriber.probe && subscriber.estimator.started())
+    if (const auto probe = subscriber.estimator.poll_probe(now, subscriber.desired)) {
+      subscriber.probe = probe;
+      subscriber.probe_at = now;
+      subscriber.probe_credit = 0;
+      ++counters_.probes_sent;
+      pace(now, index);
+    }
   if (now < subscriber.next_report) return;
   subscriber.next_report = now + report_interval;
   // A report with its name has 48 bytes: as many to a packet as fit.

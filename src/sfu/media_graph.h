@@ -16,7 +16,10 @@
 #include "base/random.h"
 #include "base/time.h"
 #include "rtp/transport_feedback.h"
+#include "sfu/bandwidth_estimator.h"
+#include "sfu/layer_allocator.h"
 #include "sfu/limits.h"
+#include "sfu/pacer.h"
 #include "sfu/publication.h"
 #include "sfu/send_arena.h"
 #include "sfu/sfu.h"
@@ -34,6 +37,8 @@ using ParticipantIndex = std::uint32_t;
 /// of them has a slot for it. Slots are sticky: one keeps its publication until that ends.
 class MediaGraph {
  public:
+  /// How often what waits is looked at.
+  static constexpr Duration pacing_interval = std::chrono::milliseconds(5);
   /// Room behind each packet in packets(), for the tag that SRTP appends.
   static constexpr std::size_t packet_overhead = 32;
 
@@ -54,7 +59,12 @@ class MediaGraph {
   struct PoolGrown {
     ParticipantIndex participant = 0;
   };
-  using Output = std::variant<SlotsChanged, PoolGrown>;
+  /// Which of the publication's encodings somebody can use is another set than before: publication(...)->wanted().
+  struct WantedChanged {
+    ParticipantIndex participant = 0;
+    Source source = Source::camera;
+  };
+  using Output = std::variant<SlotsChanged, PoolGrown, WantedChanged>;
 
   MediaGraph(const Limits& limits, RandomSource& random);
 
@@ -74,6 +84,12 @@ class MediaGraph {
   std::vector<signaling::OfferedSlot> offered_slots(ParticipantIndex index) const;
   /// `answer` is about the first answer.size() slots.
   void accept_slots(TimePoint now, ParticipantIndex index, std::span<const signaling::SubscribeAnswer::Slot> answer);
+  /// What the subscriber shows, and how large: everything that it does not name is not visible. Before the first call all is, at any size.
+  void set_view(TimePoint now, ParticipantIndex index, std::span<const TileView> tiles);
+  /// Of the encodings of a publication, in their order; empty without simulcast.
+  std::vector<bool> wanted_encodings(ParticipantIndex index, Source source) const;
+  /// How the subscriber's path does and what its slots carry.
+  SubscriberReport report(TimePoint now, ParticipantIndex index) const;
   /// The whole mapping of slots in use.
   std::vector<SlotUse> slot_uses(ParticipantIndex index) const;
 
@@ -89,6 +105,9 @@ class MediaGraph {
   /// Every tick_interval while anybody is connected.
   void handle_timeout(TimePoint now);
   static constexpr Duration tick_interval = std::chrono::milliseconds(20);
+  /// Only what waits for its place in the pace; when next_pacing() says.
+  void handle_pacing(TimePoint now);
+  std::optional<TimePoint> next_pacing() const { return pacing_.empty() ? std::nullopt : std::optional(next_pacing_); }
 
   std::span<const OutgoingPacket> packets() const { return packets_; }
   /// Forgets them; their bytes stay until clear_arena().
@@ -106,6 +125,7 @@ class MediaGraph {
   struct Stream {
     std::uint32_t ssrc = 0;
     Source source = Source::microphone;
+    std::uint8_t encoding = 0;
     bool retransmission = false;
   };
   struct Publisher {
@@ -114,6 +134,8 @@ class MediaGraph {
     std::vector<Stream> streams;
     std::optional<std::uint8_t> mid_extension;
     std::optional<std::uint8_t> transport_cc_extension;
+    std::optional<std::uint8_t> rid_extension;
+    std::optional<std::uint8_t> repaired_rid_extension;
     std::unique_ptr<rtp::TransportFeedbackRecorder> feedback;
     std::uint32_t ssrc = 0; ///< ours, as a sender of RTCP
     bool connected = false;
@@ -131,6 +153,18 @@ class MediaGraph {
     TimePoint next_report{};
     TimePoint budget_begin{};
     std::size_t retransmissions = 0; ///< since budget_begin
+
+    BandwidthEstimator estimator;
+    Pacer pacer;
+    bool paced = false;              ///< in pacing_
+    std::optional<BandwidthEstimator::Probe> probe; ///< what is left of it
+    TimePoint probe_at{};
+    std::int64_t probe_credit = 0;   ///< bytes
+    bool view_known = false;
+    TimePoint next_allocation{};
+    std::int64_t allocated = 0;      ///< bits per second of the layers chosen
+    std::int64_t desired = 0;        ///< of those it would have if the path carried them
+    TimePoint limited_since{};       ///< the first feedback
   };
   struct Participant {
     IncarnationId id;
@@ -155,12 +189,27 @@ class MediaGraph {
   Stream* stream_of(Publisher& publisher, const rtp::Packet& packet);
   void forward(TimePoint now, const PublicationReference& from, const MediaPacket& packet);
   void send_to_slot(TimePoint now, const SlotReference& to, const Publication& from, const MediaPacket& packet);
-  void emit_media(Subscriber& subscriber, ParticipantIndex index, const Slot& slot, const Slot::Rewrite& rewrite, const MediaPacket& packet,
-                  std::optional<std::uint16_t> rtx_sequence);
+  void emit_media(TimePoint now, Subscriber& subscriber, ParticipantIndex index, const Slot& slot, const Slot::Rewrite& rewrite,
+                  const MediaPacket& packet, std::optional<std::uint16_t> rtx_sequence);
+  /// An RTP packet with nothing but padding, of `size` bytes.
+  bool emit_padding(TimePoint now, Subscriber& subscriber, ParticipantIndex index, std::uint8_t payload_type, std::uint16_t sequence,
+                    std::uint32_t timestamp, std::uint32_t ssrc, const Slot& slot, std::size_t size, std::uint16_t probe);
+  void count_sent(TimePoint now, Subscriber& subscriber, std::size_t size, bool paced, std::uint16_t probe);
+  void pace(TimePoint now, ParticipantIndex index);
+  void drain_pacer(TimePoint now, ParticipantIndex index);
+  void send_probe(TimePoint now, ParticipantIndex index);
+  /// Chooses the layers of the subscriber's slots.
+  void allocate(TimePoint now, ParticipantIndex index);
+  /// Gives up what waits for the slot's turn.
+  void drop_waiting(TimePoint now, ParticipantIndex index, std::uint32_t slot);
+  void update_wanted(TimePoint now, ParticipantIndex index, Publication& publication);
+  void handle_feedback(TimePoint now, ParticipantIndex index, ByteView control);
   void handle_subscriber_rtcp(TimePoint now, ParticipantIndex index, const rtp::RtcpPacket& packet);
   void handle_publisher_rtcp(TimePoint now, ParticipantIndex index, const rtp::RtcpPacket& packet);
-  void want_key_frame(TimePoint now, const PublicationReference& from, bool urgent);
-  void send_key_frame_request(TimePoint now, const PublicationReference& from);
+  void want_key_frame(TimePoint now, const PublicationReference& from, std::uint8_t encoding, bool urgent);
+  /// Of what the slot waits for, or else of what flows.
+  void want_key_frame_for(TimePoint now, const Slot& slot, bool urgent);
+  void send_key_frame_requests(TimePoint now, const PublicationReference& from);
   void tick_publisher(TimePoint now, ParticipantIndex index);
   void tick_subscriber(TimePoint now, ParticipantIndex index);
   /// Sends what `write` puts into the writer as one RTCP packet.
@@ -180,6 +229,9 @@ class MediaGraph {
   std::vector<Output> outputs_;
   std::size_t next_output_ = 0;
   std::vector<rtp::PacketStatus> statuses_; ///< scratch for parsing feedback
+  std::vector<LayerDemand> demands_;        ///< scratch for allocating
+  std::vector<ParticipantIndex> pacing_;    ///< subscribers for whom something waits
+  TimePoint next_pacing_{};
   Counters counters_;
 };
 

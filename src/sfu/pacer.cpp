@@ -26,20 +26,6 @@ std::optional<Pacer::Item> Pacer::poll(TimePoint now) {
   return item;
 }
 
-void Pacer::remove_slot(std::uint32_t slot) {
-  for (Queue* const queue : {&retransmissions_, &packets_}) {
-    std::size_t kept = 0;
-    for (std::size_t i = 0; i < queue->size; ++i) {
-      const Item item = queue->items[(queue->begin + i) & (max_waiting - 1)];
-      if (item.slot == slot)
-        bytes_ -= item.size;
-      else
-        queue->items[(queue->begin + kept++) & (max_waiting - 1)] = item;
-    }
-    queue->size = kept;
-  }
-}
-
 void Pacer::clear() {
   retransmissions_.size = packets_.size = 0;
   bytes_ = 0;

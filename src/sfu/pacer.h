@@ -22,7 +22,8 @@ class Pacer {
 
   struct Item {
     std::uint32_t slot = 0;
-    std::uint32_t start = 0;                      ///< which of the slot's (Slot::starts())
+    std::uint32_t assignment = 0;                 ///< Slot::assignments() when it was decided
+    std::uint32_t generation = 0;                 ///< of the encoding
     rtp::ExtendedSequence original = 0;           ///< of the encoding's numbers
     std::uint8_t encoding = 0;
     std::uint16_t sequence = 0;                   ///< what it goes out as
@@ -57,7 +58,12 @@ class Pacer {
   /// What may leave now.
   std::optional<Item> poll(TimePoint now);
 
-  void remove_slot(std::uint32_t slot);
+  void remove_slot(std::uint32_t slot) {
+    remove_slot(slot, [](const Item&) {});
+  }
+  /// Calls `removed` for each.
+  template <class F>
+  void remove_slot(std::uint32_t slot, F&& removed);
   void clear();
   std::size_t waiting() const { return retransmissions_.size + packets_.size; }
   std::size_t waiting_bytes() const { return bytes_; }
@@ -86,5 +92,22 @@ class Pacer {
   std::size_t bytes_ = 0;
   Queue retransmissions_, packets_;
 };
+
+template <class F>
+void Pacer::remove_slot(std::uint32_t slot, F&& removed) {
+  for (Queue* const queue : {&retransmissions_, &packets_}) {
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < queue->size; ++i) {
+      const Item item = queue->items[(queue->begin + i) & (max_waiting - 1)];
+      if (item.slot == slot) {
+        bytes_ -= item.size;
+        removed(item);
+      } else {
+        queue->items[(queue->begin + kept++) & (max_waiting - 1)] = item;
+      }
+    }
+    queue->size = kept;
+  }
+}
 
 } // namespace satsuma::sfu

@@ -39,6 +39,8 @@ class Sfu::Shard {
   Result<void> request_subscribe(TimePoint now, const IncarnationId& id);
   Result<void> handle_subscribe_answer(TimePoint now, const IncarnationId& id, std::uint32_t revision, std::string_view sdp);
   Result<void> handle_key_frame_request(TimePoint now, const IncarnationId& id, std::string_view mid);
+  Result<void> handle_view(TimePoint now, const IncarnationId& id, std::span<const TileView> tiles);
+  Result<SubscriberReport> report(TimePoint now, const IncarnationId& id) const;
   void handle_packet(TimePoint now, const NetworkPath& path, MutableByteView packet);
   void handle_timeout(TimePoint now);
   std::optional<TimePoint> next_deadline() const;
@@ -308,6 +310,18 @@ Result<void> Sfu::Shard::handle_key_frame_request(TimePoint now, const Incarnati
   return {};
 }
 
+Result<void> Sfu::Shard::handle_view(TimePoint now, const IncarnationId& id, std::span<const TileView> tiles) {
+  SATSUMA_TRY(const ParticipantIndex index, index_of(id));
+  graph_.set_view(now, index, tiles);
+  drain_graph();
+  return {};
+}
+
+Result<SubscriberReport> Sfu::Shard::report(TimePoint now, const IncarnationId& id) const {
+  SATSUMA_TRY(const ParticipantIndex index, index_of(id));
+  return graph_.report(now, index);
+}
+
 // ---- packets
 
 void Sfu::Shard::handle_packet(TimePoint now, const NetworkPath& path, MutableByteView datagram) {
@@ -345,6 +359,11 @@ void Sfu::Shard::handle_packet(TimePoint now, const NetworkPath& path, MutableBy
 }
 
 void Sfu::Shard::handle_timeout(TimePoint now) {
+  if (next_tick_ && now < *next_tick_ && graph_.participant_count() > 0) { // only the pace
+    graph_.handle_pacing(now);
+    drain_graph();
+    return;
+  }
   for (ParticipantIndex index = 0; index < peers_.size(); ++index)
     for (const Leg leg : {Leg::publish, Leg::subscribe}) {
       const ConnectionKey key{index, leg};
@@ -360,7 +379,10 @@ void Sfu::Shard::handle_timeout(TimePoint now) {
     next_tick_.reset();
 }
 
-std::optional<TimePoint> Sfu::Shard::next_deadline() const { return next_tick_; }
+std::optional<TimePoint> Sfu::Shard::next_deadline() const {
+  const auto pacing = graph_.next_pacing();
+  return pacing && (!next_tick_ || *pacing < *next_tick_) ? pacing : next_tick_;
+}
 
 void Sfu::Shard::pump(TimePoint now, const ConnectionKey& key) {
   std::optional<Error> ended;
@@ -419,6 +441,8 @@ void Sfu::Shard::drain_graph() {
       outputs_.push_back(Slots{graph_.id(changed->participant), ++peer.slots_sequence, std::move(slots)});
     } else if (const auto* const grown = std::get_if<MediaGraph::PoolGrown>(&*output)) {
       if (std::find(growing_.begin(), growing_.end(), grown->participant) == growing_.end()) growing_.push_back(grown->participant);
+    } else if (const auto* const wanted = std::get_if<MediaGraph::WantedChanged>(&*output)) {
+      outputs_.push_back(WantedLayers{graph_.id(wanted->participant), wanted->source, graph_.wanted_encodings(wanted->participant, wanted->source)});
     }
   }
   // One offer at a time; the next tells everything that came up meanwhile.
@@ -477,6 +501,10 @@ Result<void> Sfu::handle_subscribe_answer(TimePoint now, const IncarnationId& id
 Result<void> Sfu::handle_key_frame_request(TimePoint now, const IncarnationId& id, std::string_view mid) {
   return shard_->handle_key_frame_request(now, id, mid);
 }
+Result<void> Sfu::handle_view(TimePoint now, const IncarnationId& id, std::span<const TileView> tiles) {
+  return shard_->handle_view(now, id, tiles);
+}
+Result<SubscriberReport> Sfu::report(TimePoint now, const IncarnationId& id) const { return shard_->report(now, id); }
 void Sfu::handle_packet(TimePoint now, const NetworkPath& path, MutableByteView packet) { shard_->handle_packet(now, path, packet); }
 void Sfu::handle_timeout(TimePoint now) { shard_->handle_timeout(now); }
 std::optional<TimePoint> Sfu::next_deadline() const { return shard_->next_deadline(); }

@@ -62,6 +62,37 @@ struct SlotUse {
   Source source = Source::microphone;
   friend bool operator==(const SlotUse&, const SlotUse&) = default;
 };
+/// Of a subscriber's screen: how high, in device pixels, it shows what a slot carries.
+struct TileView {
+  std::string mid;
+  std::uint32_t height = 0; ///< at least 1
+  friend bool operator==(const TileView&, const TileView&) = default;
+};
+/// To be sent to the publisher as `layers`: which of a source's simulcast streams somebody can use now, in the order of the offer.
+struct WantedLayers {
+  IncarnationId id;
+  Source source = Source::camera;
+  std::vector<bool> active;
+};
+/// What limits the picture of a slot.
+enum class SlotLimit : std::uint8_t { nothing, view, bandwidth, publisher };
+/// How a subscriber's path does. Bits per second.
+struct SubscriberReport {
+  bool estimated = false; ///< the receiver gives feedback
+  std::int64_t bitrate = 0;
+  std::int64_t allocated = 0;
+  std::int64_t desired = 0;
+  double loss = 0;
+  Duration round_trip{};
+  bool limited_by_loss = false;
+  struct Slot {
+    std::string mid;
+    bool paused = false;
+    std::uint8_t encoding = 0, encodings = 1, spatial = 0, temporal = 0;
+    SlotLimit limit = SlotLimit::nothing;
+  };
+  std::vector<Slot> slots; ///< of video, those in use
+};
 /// To be sent to the client as `slots`: the whole mapping.
 struct Slots {
   IncarnationId id;
@@ -77,7 +108,7 @@ struct Disconnected {
   IncarnationId id;
   Leg which = Leg::publish;
 };
-using Output = std::variant<SubscribeOffer, Slots, Connected, Disconnected>;
+using Output = std::variant<SubscribeOffer, Slots, WantedLayers, Connected, Disconnected>;
 
 /// To be sent from the path's socket. The bytes live until clear_datagrams().
 struct OutgoingDatagram {
@@ -114,6 +145,9 @@ class Sfu {
   Result<void> request_subscribe(TimePoint now, const IncarnationId& id);
   /// `answer`. sfu_unknown_revision unless it answers the latest offer.
   Result<void> handle_subscribe_answer(TimePoint now, const IncarnationId& id, std::uint32_t revision, std::string_view sdp);
+  /// `view`: what the client shows and how large; the rest is paused. Slots that do not exist are passed over.
+  Result<void> handle_view(TimePoint now, const IncarnationId& id, std::span<const TileView> tiles);
+  Result<SubscriberReport> report(TimePoint now, const IncarnationId& id) const;
   /// `key_frame`: passed on to the publisher behind the slot, throttled. A slot without a publication is no error.
   Result<void> handle_key_frame_request(TimePoint now, const IncarnationId& id, std::string_view mid);
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -10,6 +11,7 @@
 #include "rtp/rtcp.h"
 #include "rtp/sequence.h"
 #include "sfu/publication.h"
+#include "sfu/sfu.h"
 #include "signaling/sdp.h"
 
 namespace satsuma::sfu {
@@ -22,11 +24,14 @@ struct PublicationReference {
 };
 
 /// One stream towards a subscriber. Its SSRC stays, and its sequence numbers, timestamps and picture ids go on without a break
-/// whatever publication it carries.
+/// whatever publication it carries, and whichever of its layers.
 ///
 ///   idle ── assign ──▶ waiting ── key frame (video), any packet (audio) ──▶ flowing
 ///    ▲                    ▲                                                    │
-///    └───── release ──────┴──────────── restart, another generation ───────────┘
+///    └───── release ──────┴───── restart, pause, another generation ───────────┘
+///
+/// The layer that is aimed at and the one that flows differ until a packet comes at which a decoder can change: a key frame for another encoding or a
+/// higher spatial layer, a switching point for a higher temporal layer; downwards within an encoding the next frame will do.
 class Slot {
  public:
   enum class State : std::uint8_t { idle, waiting, flowing };
@@ -37,9 +42,12 @@ class Slot {
     std::uint32_t timestamp = 0;
     std::uint16_t picture_id = 0;
     std::uint8_t tl0_picture_index = 0;
+    bool marker = false;
+    /// The packet was left out, but its number has been kept free for it: an empty one goes in its place.
+    bool padding = false;
   };
 
-  /// `history`: how many of the last packets can be sent again; a power of two; 0 for audio.
+  /// `history`: how many of the last packets can be sent again; a power of two; 0 for audio. Memory is taken when a publication comes.
   Slot(signaling::OfferedSlot offered, std::size_t history, RandomSource& random);
 
   const signaling::OfferedSlot& offered() const { return offered_; }
@@ -47,27 +55,48 @@ class Slot {
   State state() const { return state_; }
   const std::optional<PublicationReference>& publication() const { return publication_; }
 
-  /// Of the answer: nothing is sent on a slot that was not accepted.
+  /// Of the answer: nothing is sent on a slot that was not accepted, nor what it does not read.
   bool accepted = false;
   bool retransmissions = false;
-  signaling::CodecSet codecs; ///< what is of another is not forwarded
+  signaling::CodecSet codecs;
+  /// Of the subscriber's screen; 0: not shown. Empty: it did not say.
+  std::optional<std::uint32_t> view_height;
+  /// No layer of it fits the path; it is paused when that lasts.
+  std::optional<TimePoint> unaffordable_since;
+  SlotLimit limit = SlotLimit::nothing;
 
   void assign(const PublicationReference& publication);
   void release();
   /// The subscriber or the publication begins anew: wait for a key frame again.
   void restart();
+  /// What to aim at; empty: nothing is to be sent. `at_once`: what flows is more than the path carries, and rather ends before its successor is there.
+  void set_target(std::optional<Layer> target, bool at_once = false);
+  const std::optional<Layer>& target() const { return target_; }
+  /// What flows.
+  std::optional<Layer> current() const { return state_ == State::flowing ? std::optional(current_) : std::nullopt; }
+  /// Of which encoding a key frame is waited for.
+  std::optional<std::uint8_t> key_frame_wanted() const;
 
-  /// Decides whether the packet goes out, and how. `generation` is the publication's.
-  std::optional<Rewrite> forward(TimePoint now, std::uint64_t generation, const MediaPacket& packet);
+  /// Decides whether the packet goes out, and how. `generation` is the encoding's.
+  std::optional<Rewrite> forward(TimePoint now, std::uint32_t generation, const MediaPacket& packet);
 
   /// A packet to send again: which one of the publication's, and as what. Empty when it is not known any more, or was
   /// sent again a moment ago.
   struct Repeat {
+    std::uint8_t encoding = 0;
+    std::uint32_t generation = 0;
     rtp::ExtendedSequence original = 0;
     Rewrite rewrite;
     std::uint16_t rtx_sequence = 0;
   };
-  std::optional<Repeat> repeat(TimePoint now, std::uint64_t generation, std::uint16_t sequence);
+  std::optional<Repeat> repeat(TimePoint now, std::uint16_t sequence);
+  /// Packets that were given up before they left: they are not sent again either.
+  void forget(std::uint16_t sequence);
+  std::uint16_t next_rtx_sequence() { return ++rtx_sequence_; }
+
+  /// Rises when another publication is assigned: what was decided for the one before is void.
+  std::uint32_t assignments() const { return assignments_; }
+  std::uint32_t generation() const { return generation_; }
   void count_sent(std::size_t payload_size) {
     ++packets_;
     octets_ += static_cast<std::uint32_t>(payload_size);
@@ -78,37 +107,57 @@ class Slot {
 
  private:
   struct Sent {
-    bool used = false;
+    std::uint32_t assignment = 0; ///< 0: unused
+    std::uint32_t generation = 0;
+    std::uint32_t timestamp = 0;
     std::uint16_t sequence = 0;
     std::uint16_t picture_id = 0;
-    std::uint8_t tl0_picture_index = 0;
-    std::uint32_t timestamp = 0;
-    std::uint64_t start = 0; ///< which of the slot's
     rtp::ExtendedSequence original = 0;
-    std::optional<TimePoint> repeated_at;
+    TimePoint sent_at{};
+    TimePoint repeated_at{};
+    std::uint8_t encoding = 0;
+    std::uint8_t tl0_picture_index = 0;
+    bool marker = false;
   };
+  /// From this packet of the encoding on, the numbers are offset by so much: each packet that is left out moves those behind it.
+  struct Offset {
+    rtp::ExtendedSequence from = 0;
+    rtp::ExtendedSequence sequence = 0; ///< out = in + offset
+    std::uint16_t picture = 0;
+  };
+  static constexpr std::size_t max_offsets = 128; // a power of two
 
-  void start(TimePoint now, std::uint64_t generation, const MediaPacket& packet);
+  void start(TimePoint now, std::uint32_t generation, const MediaPacket& packet);
+  /// Whether a packet of the encoding that flows belongs to the layers that are wanted; may change the layers.
+  bool choose(const MediaPacket& packet);
+  void leave_out(const MediaPacket& packet);
+  const Offset* offset_of(rtp::ExtendedSequence original) const;
+  Offset& newest_offset() { return offsets_[(offset_count_ - 1) & (max_offsets - 1)]; }
 
   signaling::OfferedSlot offered_;
   State state_ = State::idle;
   std::optional<PublicationReference> publication_;
-  std::uint64_t generation_ = 0;
-  std::uint64_t starts_ = 0; ///< how often it began to flow
+  std::optional<Layer> target_;
+  Layer current_;
+  std::uint32_t generation_ = 0;
+  std::uint32_t assignments_ = 0;
 
-  rtp::ExtendedSequence first_ = 0;           ///< of the publication's numbers, the first forwarded
-  rtp::ExtendedSequence sequence_offset_ = 0; ///< out = in + offset
+  rtp::ExtendedSequence first_ = 0;            ///< of the encoding's numbers, the first forwarded
+  rtp::ExtendedSequence highest_original_ = 0; ///< decided on
+  std::vector<Offset> offsets_;                ///< a ring; memory for one until something is left out
+  std::size_t offset_count_ = 0;
+  std::optional<std::uint16_t> left_out_picture_; ///< the last
   rtp::ExtendedSequence highest_sent_;
   std::uint32_t timestamp_offset_ = 0;
   std::uint32_t newest_timestamp_;
   std::optional<TimePoint> newest_sent_at_;
-  std::uint16_t picture_offset_ = 0;
   std::uint16_t newest_picture_;
   std::uint8_t tl0_offset_ = 0;
   std::uint8_t newest_tl0_;
   std::uint16_t rtx_sequence_;
   std::uint32_t packets_ = 0;
   std::uint32_t octets_ = 0;
+  std::size_t history_;
   std::vector<Sent> sent_;
 };
 

@@ -8,6 +8,9 @@ namespace satsuma::signaling {
 namespace {
 
 constexpr std::string_view mid_uri = "urn:ietf:params:rtp-hdrext:sdes:mid";
+constexpr std::string_view rid_uri = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
+constexpr std::string_view repaired_rid_uri = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
+constexpr std::string_view dependency_descriptor_uri = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
 constexpr std::string_view transport_cc_uri = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
 /// RFC 8866 s.9: token.
@@ -15,6 +18,13 @@ bool is_token(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
            std::string_view("!#$%&'*+-.^_`{|}~").find(c) != std::string_view::npos;
+  });
+}
+
+/// RFC 8851 s.10: rid-id.
+bool is_rid(std::string_view text) {
+  return !text.empty() && text.size() <= max_rid_size && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
   });
 }
 
@@ -321,6 +331,29 @@ Result<void> Parser::media_attribute(SdpMedia& media, std::string_view name, std
     const auto port = number<std::uint16_t>(take(value, ' '), 65535);
     const auto parsed = port ? TransportAddress::parse(address, *port) : Result<TransportAddress>(address_malformed);
     if (component == "1" && transport == "udp" && parsed && media.candidates.size() < max_sdp_candidates) media.candidates.push_back(*parsed);
+  } else if (name == "rid") {
+    // <id> <direction> [restrictions]
+    const std::string_view rid = take(value, ' ');
+    if (!is_rid(rid)) return sdp_malformed;
+    if (take(value, ' ') != "send") return {};
+    if (media.send_rids.size() == max_sdp_ssrcs) return sdp_too_many_items;
+    media.send_rids.emplace_back(rid);
+  } else if (name == "simulcast") {
+    // RFC 8853 s.5.1: send <streams> and recv <streams> in either order; ";" between streams, "," between alternatives, "~" before a paused one.
+    while (!value.empty()) {
+      const std::string_view way = take(value, ' ');
+      std::string_view streams = take(value, ' ');
+      if (way != "send" && way != "recv") return sdp_malformed;
+      while (!streams.empty()) {
+        std::string_view alternatives = take(streams, ';');
+        std::string_view rid = take(alternatives, ',');
+        if (rid.starts_with('~')) rid.remove_prefix(1);
+        if (!is_rid(rid)) return sdp_malformed;
+        if (way != "send") continue;
+        if (media.simulcast_send.size() == max_sdp_ssrcs) return sdp_too_many_items;
+        media.simulcast_send.emplace_back(rid);
+      }
+    }
   } else if (name == "ssrc-group" && take(value, ' ') == "FID") {
     const auto first = number<std::uint32_t>(take(value, ' '), 0xffffffff);
     const auto second = number<std::uint32_t>(take(value, ' '), 0xffffffff);
@@ -537,6 +570,18 @@ Result<PublishOffer> interpret_publish_offer(const SessionDescription& descripti
     published.source = source;
     published.mid_extension = find_extension(media, mid_uri);
     published.transport_cc_extension = find_extension(media, transport_cc_uri);
+    published.dependency_descriptor_extension = find_extension(media, dependency_descriptor_uri);
+    published.rid_extension = find_extension(media, rid_uri);
+    published.repaired_rid_extension = find_extension(media, repaired_rid_uri);
+    // Streams of a simulcast can be told apart by nothing but their RID.
+    if (media.kind == MediaKind::video && published.rid_extension && media.simulcast_send.size() > 1) {
+      for (const std::string& rid : media.simulcast_send) {
+        const bool known = std::find(media.send_rids.begin(), media.send_rids.end(), rid) != media.send_rids.end();
+        const bool twice = std::find(published.rids.begin(), published.rids.end(), rid) != published.rids.end();
+        if (known && !twice && published.rids.size() < max_simulcast_streams) published.rids.push_back(rid);
+      }
+      if (published.rids.size() < 2) published.rids.clear();
+    }
     if (!media.fids.empty()) {
       published.ssrc = media.fids.front().media;
       published.rtx_ssrc = media.fids.front().retransmission;
@@ -574,7 +619,17 @@ std::string write_publish_answer(const PublishOffer& offer, const LocalDescripti
     if (media.mid_extension) out << "a=extmap:" << std::uint64_t{*media.mid_extension} << " " << mid_uri << "\r\n";
     if (media.transport_cc_extension)
       out << "a=extmap:" << std::uint64_t{*media.transport_cc_extension} << " " << transport_cc_uri << "\r\n";
+    if (media.dependency_descriptor_extension)
+      out << "a=extmap:" << std::uint64_t{*media.dependency_descriptor_extension} << " " << dependency_descriptor_uri << "\r\n";
     write_codecs(out, media.codecs);
+    if (!media.rids.empty()) {
+      out << "a=extmap:" << std::uint64_t{*media.rid_extension} << " " << rid_uri << "\r\n";
+      if (media.repaired_rid_extension) out << "a=extmap:" << std::uint64_t{*media.repaired_rid_extension} << " " << repaired_rid_uri << "\r\n";
+      for (const std::string& rid : media.rids) out << "a=rid:" << rid << " recv\r\n";
+      out << "a=simulcast:recv ";
+      for (std::size_t i = 0; i < media.rids.size(); ++i) out << (i == 0 ? "" : ";") << media.rids[i];
+      out << "\r\n";
+    }
     if (first) write_candidates(out, local.candidates);
     first = false;
   }

@@ -35,6 +35,9 @@ inline constexpr std::size_t max_sdp_media = 128;
 inline constexpr std::size_t max_sdp_codecs = 64;      ///< of an m-line
 inline constexpr std::size_t max_sdp_extensions = 32;  ///< of an m-line
 inline constexpr std::size_t max_sdp_ssrcs = 16;       ///< of an m-line
+/// Streams of one simulcast m-line (RFC 8853); further ones are not taken.
+inline constexpr std::size_t max_simulcast_streams = 3;
+inline constexpr std::size_t max_rid_size = 16;
 inline constexpr std::size_t max_sdp_candidates = 16;  ///< kept of an m-line
 
 // ---- the text, parsed
@@ -86,6 +89,8 @@ struct SdpMedia {
   std::vector<SdpExtension> extensions;
   std::vector<std::uint32_t> ssrcs; ///< in the order of appearance
   std::vector<SdpFid> fids;
+  std::vector<std::string> send_rids;      ///< a=rid:<id> send (RFC 8851)
+  std::vector<std::string> simulcast_send; ///< a=simulcast:send, in its order; of alternatives the first, paused ones too
   std::vector<TransportAddress> candidates; ///< UDP, of the first component; names (mDNS) and what is beyond max_sdp_candidates are passed over
 };
 
@@ -131,11 +136,16 @@ struct PublishedMedia {
   std::optional<Source> source; ///< empty: the m-line is refused
   /// In the offer's order, each of ours once; at least one if there is a source. The sender may change among them from one packet to the next.
   std::vector<PublishedCodec> codecs;
+  /// With simulcast the streams, of rising quality; else empty.
+  std::vector<std::string> rids;
   std::optional<std::uint32_t> ssrc; ///< as far as the offer says
   std::optional<std::uint32_t> rtx_ssrc;
   std::uint8_t refused_payload_type = 0; ///< for the answer's m-line, which names one in any case
   std::optional<std::uint8_t> mid_extension;
   std::optional<std::uint8_t> transport_cc_extension;
+  std::optional<std::uint8_t> rid_extension;
+  std::optional<std::uint8_t> repaired_rid_extension;
+  std::optional<std::uint8_t> dependency_descriptor_extension;
 
   /// The one that is sent with this payload type, as itself or as a retransmission.
   const PublishedCodec* find(std::uint8_t payload_type) const;

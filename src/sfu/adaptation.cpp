@@ -1,0 +1,320 @@
+// How much each subscriber gets: layers by its view and its path, the pace, probes, and what publishers need not send.
+
+#include <algorithm>
+
+#include "sfu/media_graph.h"
+
+namespace satsuma::sfu {
+
+namespace {
+
+constexpr Duration allocation_interval = std::chrono::milliseconds(200);
+/// A picture is not taken away for the first misjudgements of a path that has just been met, nor for a moment's drop.
+constexpr Duration pause_patience = std::chrono::milliseconds(1500);
+/// An encoding that nobody uses is stopped after so long: people resize windows, and paths recover.
+constexpr Duration unwanted_patience = std::chrono::seconds(5);
+/// How long a publisher may take to begin with an encoding that it was asked for.
+constexpr Duration start_patience = std::chrono::seconds(3);
+/// Pictures that waited so long are of no use: the queue is given up, and a key frame begins anew.
+constexpr Duration max_pacer_age = std::chrono::milliseconds(700);
+/// Key frames are several times as large as other frames; more than the estimate for a moment is what queues are for.
+constexpr std::int64_t pacing_percent = 200;
+/// Kept for retransmissions and for sound, of which no slot's rate is measured before it began.
+constexpr std::int64_t reserve_percent = 5;
+constexpr std::size_t probe_padding = 250;
+
+} // namespace
+
+// ---- layers
+
+void MediaGraph::set_view(TimePoint now, ParticipantIndex index, std::span<const TileView> tiles) {
+  Participant& p = *participants_[index];
+  if (!p.subscriber) return;
+  p.subscriber->view_known = true;
+  for (Slot& slot : p.subscriber->slots) {
+    if (!slot.video()) continue;
+    slot.view_height = 0;
+    for (const TileView& tile : tiles)
+      if (tile.mid == slot.offered().mid) slot.view_height = tile.height;
+  }
+  allocate(now, index);
+}
+
+void MediaGraph::allocate(TimePoint now, ParticipantIndex index) {
+  Subscriber& subscriber = *participants_[index]->subscriber;
+  subscriber.next_allocation = now + allocation_interval;
+  BandwidthEstimator& estimator = subscriber.estimator;
+  const bool limited = estimator.started();
+  if (!limited)
+    subscriber.limited_since = now;
+  std::int64_t budget = limited ? estimator.bitrate() * (100 - reserve_percent) / 100 : BandwidthEstimator::max_bitrate * 20;
+  std::int64_t audio = 0, desired = 0;
+  demands_.clear();
+  // The slot of each demand, since the allocator puts them into another order.
+  std::array<std::uint32_t, 256> slot_of;
+  for (std::size_t i = 0; i < subscriber.slots.size(); ++i) {
+    Slot& slot = subscriber.slots[i];
+    const Publication* const from = slot.publication() ? publication(*slot.publication()) : nullptr;
+    if (!from) continue;
+    if (!slot.video()) {
+      if (slot.state() == Slot::State::flowing) audio += from->encoding(0).bitrate(now, 0, 0);
+      continue;
+    }
+    const bool hidden = slot.view_height == 0U || (subscriber.view_known && !slot.view_height);
+    if (hidden || demands_.size() + 1 == slot_of.size()) {
+      slot.limit = SlotLimit::view;
+      slot.set_target(std::nullopt);
+      subscriber.pacer.remove_slot(static_cast<std::uint32_t>(i));
+      continue;
+    }
+    LayerDemand& demand = demands_.emplace_back();
+    // Pictures of a screen are read; of the others the larger come first.
+    const std::uint32_t size = std::min(slot.view_height.value_or(720), 0xffffU);
+    demand.priority = ((from->source() == Source::screen ? 1U << 16 : 0) + size) << 8 | static_cast<std::uint32_t>(255 - demands_.size());
+    slot_of[255 - (demand.priority & 0xff)] = static_cast<std::uint32_t>(i);
+    const auto current = slot.current();
+    slot.limit = SlotLimit::nothing;
+    std::uint32_t best_height = 0;
+    for (const Encoding& encoding : from->encodings()) {
+      const std::uint8_t e = encoding.index();
+      const auto& since = from->wanted_since[e];
+      const bool available = from->encodings().size() == 1 || encoding.active(now) || !from->wanted[e] || (since && now - *since < start_patience);
+      if (!available) {
+        if (slot.limit == SlotLimit::nothing) slot.limit = SlotLimit::publisher;
+        continue;
+      }
+      for (std::uint8_t s = 0; s < encoding.spatial_layers(); ++s) {
+        // The smallest that fills the tile; a little less than full is as good.
+        if (slot.view_height && best_height * 4 >= *slot.view_height * 3) {
+          slot.limit = SlotLimit::view;
+          break;
+        }
+        best_height = encoding.height(s);
+        for (std::uint8_t t = 0; t < encoding.temporal_layers(); ++t) {
+          demand.add({{e, s, t}, encoding.bitrate(now, s, t)});
+          if (current && current->encoding == e && s <= current->spatial && t <= current->temporal)
+            demand.current = demand.option_count - 1;
+        }
+      }
+    }
+    if (demand.option_count > 0) desired += demand.options[demand.option_count - 1].bitrate;
+  }
+  budget -= audio;
+  subscriber.desired = (desired + audio) * 100 / (100 - reserve_percent) * 120 / 100;
+  subscriber.allocated = allocate_layers(budget, demands_) + audio;
+
+  for (const LayerDemand& demand : demands_) {
+    const std::uint32_t number = slot_of[255 - (demand.priority & 0xff)];
+    Slot& slot = subscriber.slots[number];
+    std::optional<std::size_t> chosen = demand.chosen;
+    if (chosen) {
+      slot.unaffordable_since.reset();
+    } else if (demand.option_count > 0) {
+      if (!slot.unaffordable_since) slot.unaffordable_since = now;
+      // What flows goes on for a while with the least it has; a new path is believed in until it is known better.
+      const bool patient = now - *slot.unaffordable_since < pause_patience || now - subscriber.limited_since < pause_patience;
+      if (patient && slot.target()) chosen = 0;
+    }
+    if (chosen && *chosen + 1 < demand.option_count) slot.limit = SlotLimit::bandwidth;
+    if (!chosen && demand.option_count > 0) slot.limit = SlotLimit::bandwidth;
+    const auto before = slot.target();
+    std::optional<Layer> target;
+    if (chosen) {
+      target = demand.options[*chosen].layer;
+      // Layers that were not seen yet are welcome when nothing higher of this encoding is given up.
+      const bool last = *chosen + 1 == demand.option_count || demand.options[*chosen + 1].layer.encoding != target->encoding;
+      if (last) target->temporal = max_temporal_layers - 1;
+    }
+    if (target == before) continue;
+    // What flows is far more than there is room for: it ends now, and the lower one begins when its key frame comes.
+    const bool at_once = target && demand.current && limited &&
+                         demand.options[*demand.current].bitrate * 10 > std::max<std::int64_t>(estimator.bitrate(), 1) * 13;
+    slot.set_target(target, at_once);
+    if (!target || at_once) drop_waiting(now, index, number);
+    if (!target) ++counters_.slots_paused;
+    if (before && target) ++(*target < *before ? counters_.layers_lowered : counters_.layers_raised);
+    if (subscriber.connected)
+      if (const auto encoding = slot.key_frame_wanted())
+        want_key_frame(now, *slot.publication(), *encoding, slot.state() == Slot::State::waiting);
+  }
+  subscriber.pacer.set_rate(limited ? std::max<std::int64_t>(estimator.bitrate() * pacing_percent / 100, 100'000) : 0);
+}
+
+void MediaGraph::drop_waiting(TimePoint, ParticipantIndex index, std::uint32_t number) {
+  Subscriber& subscriber = *participants_[index]->subscriber;
+  Slot& slot = subscriber.slots[number];
+  // The receiver will ask for them, and is not to get them.
+  subscriber.pacer.remove_slot(number, [&](const Pacer::Item& item) {
+    if (!item.rtx_sequence) slot.forget(item.sequence);
+    ++counters_.dropped_pacer_full;
+  });
+}
+
+void MediaGraph::update_wanted(TimePoint now, ParticipantIndex index, Publication& p) {
+  const std::size_t count = p.encodings().size();
+  if (count == 1) return;
+  std::array<bool, max_encodings> used{};
+  used[0] = true; // so that whoever comes sees something at once
+  for (const SlotReference& to : p.subscribers) {
+    const Slot& slot = participants_[to.participant]->subscriber->slots[to.slot];
+    if (slot.target() && slot.target()->encoding < count) used[slot.target()->encoding] = true;
+    if (const auto current = slot.current(); current && current->encoding < count) used[current->encoding] = true;
+  }
+  bool changed = false;
+  for (std::size_t e = 0; e < count; ++e) {
+    if (used[e]) {
+      p.unwanted_since[e].reset();
+      if (!p.wanted[e]) {
+        p.wanted[e] = changed = true;
+        p.wanted_since[e] = now;
+      }
+    } else if (p.wanted[e]) {
+      if (!p.unwanted_since[e]) p.unwanted_since[e] = now;
+      if (now - *p.unwanted_since[e] < unwanted_patience) continue;
+      p.wanted[e] = false;
+      changed = true;
+    }
+  }
+  if (changed) outputs_.push_back(WantedChanged{index, p.source()});
+}
+
+std::vector<bool> MediaGraph::wanted_encodings(ParticipantIndex index, Source source) const {
+  const Publication* const p = publication({index, source});
+  if (!p || p->encodings().size() == 1) return {};
+  return std::vector<bool>(p->wanted.begin(), p->wanted.begin() + static_cast<std::ptrdiff_t>(p->encodings().size()));
+}
+
+// ---- the estimate
+
+void MediaGraph::handle_feedback(TimePoint now, ParticipantIndex index, ByteView control) {
+  Subscriber& subscriber = *participants_[index]->subscriber;
+  const auto feedback = rtp::parse_transport_feedback(control, statuses_);
+  if (!feedback) {
+    ++counters_.dropped_invalid;
+    return;
+  }
+  ++counters_.feedback_received;
+  const std::int64_t before = subscriber.estimator.bitrate();
+  subscriber.estimator.on_feedback(now, feedback->statuses);
+  const std::int64_t after = subscriber.estimator.bitrate();
+  // Down at once, up with the next round.
+  if (after * 10 < before * 9 && before != BandwidthEstimator::max_bitrate) allocate(now, index);
+}
+
+SubscriberReport MediaGraph::report(TimePoint now, ParticipantIndex index) const {
+  SubscriberReport out;
+  const Participant& p = *participants_[index];
+  if (!p.subscriber) return out;
+  const Subscriber& subscriber = *p.subscriber;
+  out.estimated = subscriber.estimator.started();
+  out.bitrate = subscriber.estimator.bitrate();
+  out.allocated = subscriber.allocated;
+  out.desired = subscriber.desired;
+  out.loss = subscriber.estimator.loss();
+  out.round_trip = subscriber.estimator.round_trip();
+  out.limited_by_loss = subscriber.estimator.limited_by() == BandwidthEstimator::LimitedBy::loss;
+  for (const Slot& slot : subscriber.slots) {
+    const Publication* const from = slot.publication() ? publication(*slot.publication()) : nullptr;
+    if (!slot.video() || !from) continue;
+    SubscriberReport::Slot& told = out.slots.emplace_back();
+    told.mid = slot.offered().mid;
+    told.paused = !slot.target();
+    told.encodings = static_cast<std::uint8_t>(from->encodings().size());
+    const Layer layer = slot.current().value_or(slot.target().value_or(Layer{}));
+    told.encoding = layer.encoding;
+    const Encoding& encoding = from->encoding(std::min<std::uint8_t>(layer.encoding, static_cast<std::uint8_t>(told.encodings - 1)));
+    told.spatial = std::min<std::uint8_t>(layer.spatial, static_cast<std::uint8_t>(encoding.spatial_layers() - 1));
+    told.temporal = std::min<std::uint8_t>(layer.temporal, static_cast<std::uint8_t>(encoding.temporal_layers() - 1));
+    told.limit = slot.limit;
+    if (told.limit == SlotLimit::nothing && !encoding.active(now)) told.limit = SlotLimit::publisher;
+  }
+  return out;
+}
+
+// ---- the pace
+
+void MediaGraph::pace(TimePoint now, ParticipantIndex index) {
+  Subscriber& subscriber = *participants_[index]->subscriber;
+  if (subscriber.paced) return;
+  subscriber.paced = true;
+  if (pacing_.empty()) next_pacing_ = now + pacing_interval;
+  pacing_.push_back(index);
+}
+
+void MediaGraph::handle_pacing(TimePoint now) {
+  if (pacing_.empty()) return;
+  next_pacing_ = now + pacing_interval;
+  std::size_t kept = 0;
+  // What is added meanwhile stands behind, and is kept.
+  for (std::size_t i = 0; i < pacing_.size(); ++i) {
+    const ParticipantIndex index = pacing_[i];
+    Subscriber& subscriber = *participants_[index]->subscriber;
+    if (subscriber.connected) {
+      drain_pacer(now, index);
+      send_probe(now, index);
+    } else {
+      subscriber.pacer.clear();
+      subscriber.probe.reset();
+    }
+    subscriber.paced = subscriber.pacer.waiting() > 0 || subscriber.probe;
+    if (subscriber.paced) pacing_[kept++] = index;
+  }
+  pacing_.resize(kept);
+}
+
+void MediaGraph::drain_pacer(TimePoint now, ParticipantIndex index) {
+  Subscriber& subscriber = *participants_[index]->subscriber;
+  if (subscriber.pacer.age(now) > max_pacer_age) {
+    for (std::size_t i = 0; i < subscriber.slots.size(); ++i) {
+      if (!subscriber.slots[i].video() || !subscriber.slots[i].publication()) continue;
+      drop_waiting(now, index, static_cast<std::uint32_t>(i));
+      subscriber.slots[i].restart();
+      want_key_frame_for(now, subscriber.slots[i], false);
+    }
+    subscriber.pacer.clear();
+  }
+  while (const auto item = subscriber.pacer.poll(now)) {
+    Slot& slot = subscriber.slots[item->slot];
+    const Publication* const from = slot.publication() ? publication(*slot.publication()) : nullptr;
+    if (!from || slot.assignments() != item->assignment) continue;
+    const Encoding& encoding = from->encoding(item->encoding);
+    const auto held = encoding.generation() == item->generation ? encoding.find(item->original) : std::nullopt;
+    if (!held) continue;
+    emit_media(now, subscriber, index, slot, {item->sequence, item->timestamp, item->picture_id, item->tl0_picture_index, item->marker, false},
+               *held, item->rtx_sequence);
+  }
+}
+
+void MediaGraph::send_probe(TimePoint now, ParticipantIndex index) {
+  Subscriber& subscriber = *participants_[index]->subscriber;
+  if (!subscriber.probe) return;
+  // Padding goes over a retransmission stream, whose receiver throws it away.
+  const auto usable = std::find_if(subscriber.slots.begin(), subscriber.slots.end(),
+                                   [](const Slot& slot) { return slot.video() && slot.accepted && slot.retransmissions && !slot.codecs.empty(); });
+  if (usable == subscriber.slots.end()) {
+    subscriber.probe.reset();
+    return;
+  }
+  const auto codec = std::find_if(signaling::all_codecs.begin(), signaling::all_codecs.end(),
+                                  [&](signaling::Codec c) { return signaling::is_video(c) && usable->codecs.contains(c); });
+  if (codec == signaling::all_codecs.end()) {
+    subscriber.probe.reset();
+    return;
+  }
+  const std::int64_t elapsed = std::min<std::int64_t>((now - subscriber.probe_at).count(), 20'000);
+  subscriber.probe_at = now;
+  subscriber.probe_credit += subscriber.probe->bitrate * elapsed / 8'000'000;
+  while (subscriber.probe && subscriber.probe_credit > 0) {
+    const std::size_t sent = probe_padding + 60;
+    if (!emit_padding(now, subscriber, index, signaling::slot_rtx_payload_type(*codec), usable->next_rtx_sequence(), 0, usable->offered().rtx_ssrc,
+                      *usable, probe_padding, subscriber.probe->cluster))
+      break;
+    subscriber.probe_credit -= static_cast<std::int64_t>(sent);
+    if (subscriber.probe->bytes <= sent)
+      subscriber.probe.reset();
+    else
+      subscriber.probe->bytes -= sent;
+  }
+}
+
+} // namespace satsuma::sfu

@@ -1,0 +1,280 @@
+#include "sfu/encoding.h"
+
+#include <algorithm>
+
+#include "rtp/key_frame.h"
+#include "rtp/vp9.h"
+
+namespace satsuma::sfu {
+
+namespace {
+
+/// A newcomer need not wait for the whole interval if the key frame before has come; but each costs the publisher, and joins come in crowds.
+constexpr Duration urgent_key_frame_interval = std::chrono::milliseconds(100);
+/// A publisher that sends nothing is asked less often.
+constexpr Duration silent_after = std::chrono::seconds(2);
+constexpr Duration silent_key_frame_interval = std::chrono::seconds(2);
+
+/// What a stream of this rank usually has, until it was measured.
+constexpr std::array<std::int64_t, max_encodings> usual_bitrates{150'000, 500'000, 1'200'000};
+
+/// What the parsed descriptors said of a packet, as the history keeps it.
+std::uint32_t to_note(const MediaPacket& p) {
+  return static_cast<std::uint32_t>(p.layer.spatial | p.layer.temporal << 4 | (p.starts_frame ? 1U << 8 : 0) | (p.ends_frame ? 1U << 9 : 0) |
+                                    (p.starts_key_frame ? 1U << 10 : 0) | (p.switching_point ? 1U << 11 : 0) |
+                                    static_cast<unsigned>(p.codec) << 12);
+}
+void from_note(std::uint32_t note, MediaPacket& p) {
+  p.layer.spatial = note & 0xf;
+  p.layer.temporal = note >> 4 & 0xf;
+  p.starts_frame = (note & 1U << 8) != 0;
+  p.ends_frame = (note & 1U << 9) != 0;
+  p.starts_key_frame = (note & 1U << 10) != 0;
+  p.switching_point = (note & 1U << 11) != 0;
+  p.codec = static_cast<signaling::Codec>(note >> 12 & 0xf);
+}
+
+} // namespace
+
+Encoding::Encoding(const signaling::PublishedMedia& media, Source source, std::uint8_t index, const Limits& limits)
+    : video_(!signaling::is_audio(source)),
+      index_(index),
+      of_(static_cast<std::uint8_t>(std::max<std::size_t>(1, media.rids.size()))),
+      descriptor_extension_(media.dependency_descriptor_extension),
+      key_frame_interval_(limits.key_frame_interval),
+      statistics_(clock_rate()),
+      rtx_statistics_(90000),
+      nacks_(video_ ? (media.retransmissions() ? limits.nack_list : 0) : 0, std::chrono::milliseconds(80),
+             10),
+      history_capacity_(limits.video_history_packets) {
+  if (!media.rids.empty()) return; // streams are told apart by the RID that they carry
+  if (media.ssrc) set_stream(*media.ssrc);
+  if (media.rtx_ssrc) set_retransmission_stream(*media.rtx_ssrc);
+}
+
+void Encoding::set_stream(std::uint32_t ssrc) {
+  if (ssrc_ == ssrc) return;
+  ssrc_ = ssrc;
+  ++generation_;
+  unwrapper_.reset();
+  statistics_ = rtp::ReceiveStatistics(clock_rate());
+  nacks_.reset();
+  if (history_) history_->clear();
+  structure_.reset();
+  sender_clock_.reset();
+  rates_ = {};
+  spatial_layers_ = temporal_layers_ = 1;
+}
+
+void Encoding::set_retransmission_stream(std::uint32_t ssrc) {
+  if (rtx_ssrc_ == ssrc) return;
+  rtx_ssrc_ = ssrc;
+  rtx_unwrapper_.reset();
+  rtx_statistics_ = rtp::ReceiveStatistics(clock_rate());
+}
+
+std::optional<MediaPacket> Encoding::handle_media(TimePoint now, signaling::Codec codec, const rtp::Packet& packet, bool wanted) {
+  const rtp::ExtendedSequence sequence = unwrapper_.unwrap(packet.sequence);
+  statistics_.on_packet(now, sequence, packet.timestamp);
+  last_packet_ = now;
+  return accept(now, codec, sequence, packet, packet.payload, wanted);
+}
+
+std::optional<MediaPacket> Encoding::handle_retransmission(TimePoint now, signaling::Codec codec, const rtp::Packet& packet, bool wanted) {
+  rtx_statistics_.on_packet(now, rtx_unwrapper_.unwrap(packet.sequence), packet.timestamp);
+  const auto original = rtp::parse_retransmission(packet.payload);
+  // Before the main stream has begun its cycle is not known.
+  if (!original || original->payload.empty() || !unwrapper_.highest()) return std::nullopt;
+  const rtp::ExtendedSequence sequence = unwrapper_.peek(original->original_sequence);
+  if (sequence > *unwrapper_.highest()) return std::nullopt; // retransmits what was never sent
+  return accept(now, codec, sequence, packet, original->payload, wanted);
+}
+
+std::optional<MediaPacket> Encoding::accept(TimePoint now, signaling::Codec codec, rtp::ExtendedSequence sequence, const rtp::Packet& packet,
+                                            ByteView payload, bool wanted) {
+  MediaPacket media;
+  media.sequence = sequence;
+  media.timestamp = packet.timestamp;
+  media.marker = packet.marker;
+  media.payload = payload;
+  media.codec = codec;
+  media.layer.encoding = index_;
+  if (video_ && !payload.empty() && !describe(packet, media)) return std::nullopt;
+  if (!wanted) {
+    // How much it is must be known before somebody chooses it.
+    rates_[media.layer.spatial][media.layer.temporal].count(now, payload.size());
+    nacks_.reset();
+    return std::nullopt;
+  }
+  if (!video_) {
+    rates_[0][0].count(now, payload.size());
+    return media;
+  }
+  if (nacks_.on_packet(sequence) == rtp::NackGenerator::Outcome::given_up) request_key_frame(false);
+  if (!history_) history_ = std::make_unique<rtp::PacketHistory>(history_capacity_);
+  // Browsers send padding as whole retransmissions: what is there already is not forwarded again.
+  if (!history_->store(sequence, packet.timestamp, packet.marker, payload, to_note(media))) return std::nullopt;
+  rates_[media.layer.spatial][media.layer.temporal].count(now, payload.size());
+  if (media.starts_key_frame) {
+    nacks_.forget_before(sequence);
+    key_frame_answered_ = true;
+    key_frame_requested_ = key_frame_urgent_ = false;
+  }
+  return media;
+}
+
+bool Encoding::describe(const rtp::Packet& packet, MediaPacket& out) {
+  const ByteView payload = out.payload;
+  // The dependency descriptor is the first source: it is the same for all codecs.
+  bool described = false;
+  if (descriptor_extension_) {
+    if (const auto value = packet.extension(*descriptor_extension_)) {
+      if (!structure_) structure_ = std::make_unique<std::optional<rtp::DependencyStructure>>();
+      if (const auto d = rtp::parse_dependency_descriptor(*value, *structure_)) {
+        described = true;
+        out.layer.spatial = std::min<std::uint8_t>(d->spatial, max_spatial_layers - 1);
+        out.layer.temporal = std::min<std::uint8_t>(d->temporal, max_temporal_layers - 1);
+        out.starts_frame = d->start_of_frame;
+        out.ends_frame = d->end_of_frame;
+        out.starts_key_frame = d->start_of_frame && d->has_structure;
+        // A switch for the lowest target that shows this very layer.
+        const rtp::DependencyStructure& s = **structure_;
+        for (std::size_t t = 0; t < d->decode_target_count; ++t)
+          if (s.target_spatial[t] == d->spatial && s.target_temporal[t] == d->temporal &&
+              d->indications[t] == rtp::DecodeTargetIndication::switch_here)
+            out.switching_point = true;
+      }
+    }
+  }
+  switch (out.codec) {
+    case signaling::Codec::vp8: {
+      const auto descriptor = rtp::parse_vp8_descriptor(payload);
+      if (!descriptor) return false;
+      out.vp8 = *descriptor;
+      if (!described) {
+        out.starts_frame = descriptor->starts_frame();
+        out.ends_frame = packet.marker;
+        out.starts_key_frame = rtp::starts_vp8_key_frame(*descriptor, payload);
+        out.layer.temporal = std::min<std::uint8_t>(descriptor->temporal_layer.value_or(0), max_temporal_layers - 1);
+        out.switching_point = descriptor->layer_sync || out.layer.temporal == 0;
+      }
+      break;
+    }
+    case signaling::Codec::vp9: {
+      const auto descriptor = rtp::parse_vp9_descriptor(payload);
+      if (!descriptor) return false;
+      if (!described) {
+        out.starts_frame = descriptor->start_of_frame;
+        out.ends_frame = descriptor->end_of_frame;
+        out.starts_key_frame = descriptor->starts_key_frame();
+        out.layer.spatial = std::min<std::uint8_t>(descriptor->spatial, max_spatial_layers - 1);
+        out.layer.temporal = std::min<std::uint8_t>(descriptor->temporal, max_temporal_layers - 1);
+        out.switching_point = descriptor->switching_up_point || out.layer.temporal == 0;
+      }
+      break;
+    }
+    case signaling::Codec::av1:
+      if (!described) {
+        out.starts_key_frame = rtp::starts_av1_sequence(payload);
+        out.starts_frame = rtp::starts_av1_element(payload);
+        out.ends_frame = packet.marker;
+        out.switching_point = true;
+      }
+      break;
+    case signaling::Codec::h264:
+      if (!described) {
+        out.starts_key_frame = rtp::starts_h264_key_frame(payload);
+        out.starts_frame = true;
+        out.ends_frame = packet.marker;
+        out.switching_point = true;
+      }
+      break;
+    case signaling::Codec::opus:
+    case signaling::Codec::red: break;
+  }
+  spatial_layers_ = std::max<std::uint8_t>(spatial_layers_, static_cast<std::uint8_t>(out.layer.spatial + 1));
+  temporal_layers_ = std::max<std::uint8_t>(temporal_layers_, static_cast<std::uint8_t>(out.layer.temporal + 1));
+  return true;
+}
+
+void Encoding::handle_sender_report(TimePoint now, const rtp::SenderInfo& info) {
+  if (info.ssrc == rtx_ssrc_) rtx_statistics_.on_sender_report(now, info);
+  if (info.ssrc != ssrc_) return;
+  statistics_.on_sender_report(now, info);
+  sender_clock_ = SenderClock{info.ntp, info.rtp_timestamp, now};
+}
+
+std::optional<MediaPacket> Encoding::find(rtp::ExtendedSequence sequence) const {
+  if (!history_) return std::nullopt;
+  const auto entry = history_->find(sequence);
+  if (!entry) return std::nullopt;
+  MediaPacket media;
+  media.sequence = entry->sequence;
+  media.timestamp = entry->timestamp;
+  media.marker = entry->marker;
+  media.payload = entry->payload;
+  media.layer.encoding = index_;
+  from_note(entry->note, media);
+  if (media.codec == signaling::Codec::vp8 && !entry->payload.empty()) {
+    const auto descriptor = rtp::parse_vp8_descriptor(entry->payload);
+    if (!descriptor) return std::nullopt;
+    media.vp8 = *descriptor;
+  }
+  return media;
+}
+
+std::int64_t Encoding::bitrate(TimePoint now, std::uint8_t spatial, std::uint8_t temporal) const {
+  std::int64_t sum = 0;
+  bool measured = false;
+  for (std::size_t s = 0; s < max_spatial_layers; ++s)
+    for (std::size_t t = 0; t < max_temporal_layers; ++t) {
+      measured = measured || rates_[s][t].measured();
+      if (s <= spatial && t <= temporal) sum += rates_[s][t].bitrate(now);
+    }
+  if (measured && sum > 0) return sum;
+  // The last of several is the full picture.
+  return usual_bitrates[of_ == 1 ? 1 : std::min<std::size_t>(index_, usual_bitrates.size() - 1)];
+}
+
+std::uint32_t Encoding::height(std::uint8_t spatial) const {
+  if (structure_ && *structure_ && spatial < rtp::max_dd_spatial_layers) {
+    // Of a portrait picture it is the shorter side that a tile of the same shape has to be compared with too.
+    const rtp::DependencyStructure& s = **structure_;
+    if (s.heights[spatial] > 0) return s.heights[spatial];
+  }
+  const unsigned below = static_cast<unsigned>(of_ - 1 - index_) + static_cast<unsigned>(spatial_layers_ > spatial ? spatial_layers_ - 1 - spatial : 0);
+  return 720U >> std::min(below, 5U);
+}
+
+void Encoding::request_key_frame(bool urgent) {
+  if (!video_) return;
+  key_frame_requested_ = true;
+  key_frame_urgent_ = key_frame_urgent_ || urgent;
+}
+
+bool Encoding::take_key_frame_request(TimePoint now) {
+  if (!key_frame_requested_ || !ssrc_) return false;
+  if (key_frame_asked_at_) {
+    Duration wait = key_frame_interval_;
+    if (key_frame_urgent_ && key_frame_answered_) wait = std::min(wait, urgent_key_frame_interval);
+    if (!last_packet_ || now - *last_packet_ > silent_after) wait = std::max(wait, silent_key_frame_interval);
+    if (now - *key_frame_asked_at_ < wait) return false;
+  }
+  key_frame_asked_at_ = now;
+  key_frame_requested_ = key_frame_urgent_ = key_frame_answered_ = false;
+  return true;
+}
+
+void Encoding::stop_waiting() {
+  nacks_.reset();
+  key_frame_requested_ = key_frame_urgent_ = false;
+}
+
+std::size_t Encoding::reports(TimePoint now, std::span<rtp::ReportBlock> out) {
+  std::size_t count = 0;
+  if (ssrc_ && statistics_.started() && count < out.size()) out[count++] = statistics_.report(now, *ssrc_);
+  if (rtx_ssrc_ && rtx_statistics_.started() && count < out.size()) out[count++] = rtx_statistics_.report(now, *rtx_ssrc_);
+  return count;
+}
+
+} // namespace satsuma::sfu
