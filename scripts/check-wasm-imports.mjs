@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// The browser module may import only what apps/wasm/imports.txt lists, and export what its header declares.
-// usage: scripts/check-wasm-imports [satsuma.wasm] [imports.txt]
+// A module may import only what apps/wasm/imports.txt lists, and export what its header declares.
+// usage: scripts/check-wasm-imports.mjs [satsuma.wasm] [imports.txt] [satsuma_wasm.h]
 import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 const file = process.argv[2] ?? path.join(root, 'build/wasm/apps/wasm/satsuma.wasm');
 const list = process.argv[3] ?? path.join(root, 'apps/wasm/imports.txt');
-const header = path.join(root, 'apps/wasm/satsuma_wasm.h');
+const header = process.argv[4] ?? path.join(root, 'apps/wasm/satsuma_wasm.h');
 
 const allowed = new Set(
   fs.readFileSync(list, 'utf8').split('\n').map((line) => line.replace(/#.*/, '').trim()).filter(Boolean));

@@ -92,15 +92,16 @@ node_modules() { # the npm packages that package-lock.json names
   fi
 }
 
-copy_module() { # to where the page and its tests look for it
-  local made=$root/build/wasm/apps/wasm/satsuma.wasm wanted=$root/packages/core/wasm/satsuma.wasm
+copy_module() { # built, wanted: to where a package and its tests look for it
+  local made=$root/build/wasm/apps/$1 wanted=$root/packages/$2
+  [[ -f $made ]] || return 0 # not among the targets
   cmp -s "$made" "$wanted" || { mkdir -p "$(dirname "$wanted")" && cp "$made" "$wanted"; }
 }
 
 build_wasm() { # ninja's targets
   step "Building OpenSSL for the browser module" openssl-wasm "$root/scripts/build-openssl-wasm" &&
     configure wasm && step "Compiling the browser module" build-wasm nice ninja -C "$root/build/wasm" "$@" &&
-    copy_module
+    copy_module wasm/satsuma.wasm core/wasm/satsuma.wasm && copy_module mls-wasm/satsuma-mls.wasm mls/wasm/satsuma-mls.wasm
 }
 
 build_web() {

@@ -1,0 +1,101 @@
+/** Numbers of the registry, RFC 9420 s.17.1. */
+export const cipherSuites = {
+  x25519Aes128GcmSha256Ed25519: 1,
+  p256Aes128GcmSha256P256: 2,
+  x25519ChaCha20Poly1305Sha256Ed25519: 3,
+  x448Aes256GcmSha512Ed448: 4,
+  p521Aes256GcmSha512P521: 5,
+  x448ChaCha20Poly1305Sha512Ed448: 6,
+  p384Aes256GcmSha384P384: 7,
+} as const;
+/** One of `cipherSuites`, or another number that `Mls.suites` lists. */
+export type CipherSuite = number;
+
+/** RFC 9420 s.5.3. What it says is the application's to check. */
+export type Credential =
+  | { readonly type: "basic"; readonly identity: Uint8Array }
+  | { readonly type: "x509"; readonly certificates: readonly Uint8Array[] };
+
+export interface Extension {
+  readonly type: number;
+  readonly data: Uint8Array;
+}
+
+export interface Member {
+  readonly leaf: number;
+  readonly signatureKey: Uint8Array;
+  readonly credential: Credential;
+}
+
+/** RFC 9420 s.8.4, without the nonce, which is made when it is proposed. */
+export type PskId =
+  | { readonly type: "external"; readonly id: Uint8Array }
+  | { readonly type: "resumption"; readonly groupId: Uint8Array; readonly epoch: bigint };
+export type Psk = PskId & { readonly secret: Uint8Array };
+
+/** What a commit does to the group: for your policy, before it is merged. */
+export interface CommitEffects {
+  readonly nextEpoch: bigint;
+  /** We are removed by it; merging makes the group inactive. */
+  readonly removesSelf: boolean;
+  /** The leaf of who made it; undefined when somebody joins by an external commit. */
+  readonly committer: number | undefined;
+  readonly externalJoiner: number | undefined;
+  readonly added: readonly Member[];
+  readonly removed: readonly Member[];
+  readonly updated: readonly { readonly before: Member; readonly after: Member }[];
+  readonly extensionsChanged: boolean;
+  /** It ends the group, for a successor with other parameters. */
+  readonly reinitialises: boolean;
+}
+
+export type Proposal =
+  | { readonly type: "add"; readonly keyPackage: Uint8Array }
+  | { readonly type: "remove"; readonly leaf: number }
+  | { readonly type: "psk"; readonly id: PskId }
+  | { readonly type: "reinit"; readonly groupId: Uint8Array; readonly suite: CipherSuite; readonly extensions?: readonly Extension[] }
+  | { readonly type: "groupContextExtensions"; readonly extensions: readonly Extension[] };
+
+export interface CachedProposal {
+  readonly senderType: "member" | "external" | "newMember";
+  /** A member's leaf, or the place among the external senders. */
+  readonly sender: number;
+  /** RFC 9420 s.17.4 */
+  readonly proposalType: number;
+}
+
+export interface CommitOptions {
+  /** MLSMessages with key packages. Each is verified; one that is invalid fails the commit. */
+  readonly add?: readonly Uint8Array[];
+  /** Leaves. */
+  readonly remove?: readonly number[];
+  readonly psks?: readonly PskId[];
+  /** Values for `psks`; resumption secrets of this group are known to it. */
+  readonly pskValues?: readonly Psk[];
+  readonly groupContextExtensions?: readonly Extension[];
+  /** Refers to the proposals that were received and made in this epoch. */
+  readonly includeCachedProposals?: boolean;
+  /** New keys for our path, which heals the group after a theft of our state. True unless said otherwise. */
+  readonly forcePath?: boolean;
+  readonly privateMessage?: boolean;
+  /** True unless said otherwise; without it who joins needs the tree from elsewhere. */
+  readonly ratchetTreeInWelcome?: boolean;
+  readonly authenticatedData?: Uint8Array;
+}
+
+export interface KeyPackageOptions {
+  readonly credential: Credential;
+  /** Seconds since 1970. For ever unless said otherwise. */
+  readonly notBefore?: bigint;
+  readonly notAfter?: bigint;
+  readonly leafExtensions?: readonly Extension[];
+  readonly extensions?: readonly Extension[];
+}
+
+export interface JoinOptions {
+  /** The tree, where the Welcome has none. */
+  readonly ratchetTree?: Uint8Array;
+  readonly psks?: readonly Psk[];
+  /** Private messages are padded to a multiple of this many bytes. */
+  readonly padding?: number;
+}
