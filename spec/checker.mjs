@@ -17,3 +17,12 @@ export function checkModel(config, { mostStates, graph = false }) {
   if (result.success && result.states_explored >= mostStates) return { ...result, success: false, error_type: 'Limit', error_message: `more than ${mostStates} states` };
   return result;
 }
+
+/** The states of a graph, each on one line. */
+export function statesOf(dot) {
+  const states = new Set();
+  for (const [, label] of dot.matchAll(/^ {2}s\d+ \[label="((?:[^"\\]|\\.)*)"/gm)) {
+    states.add(label.replaceAll('\\n', ' ').replaceAll('\\\\"', '"').replaceAll('\\"', '"'));
+  }
+  return states;
+}

@@ -124,6 +124,7 @@ struct Client {
 
 struct Abstract {
   std::uint8_t people = 0; ///< N
+  State start;             ///< before the log; a constant of the exploration
   Few<Entry, 32> log;
   State state; ///< room.state
   Set members;
