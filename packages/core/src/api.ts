@@ -245,6 +245,8 @@ export interface SlotStats {
 
 export interface SenderStats {
   readonly source: Source;
+  /** "video/AV1" and the like; null while nothing was sent. */
+  readonly codec: string | null;
   readonly framesProtected: number;
   readonly framesDropped: number;
   readonly framesEncoded: number;

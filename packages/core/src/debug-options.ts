@@ -1,5 +1,6 @@
 /** What a test can ask for in the page's address, with `?debug=1`; without it nothing here has any effect. */
 import type { VideoSize } from "./capture.ts";
+import { isVideoCodec, type VideoCodec } from "./codecs.ts";
 
 export interface DebugOptions {
   readonly enabled: boolean;
@@ -7,9 +8,11 @@ export interface DebugOptions {
   readonly videoSize: VideoSize | null;
   /** `record=1`: keep parts of what the encoders made, to look for them at the server. */
   readonly recordEncoderOutput: boolean;
+  /** `reads=vp9,vp8`: say that only these are read. */
+  readonly reads: readonly VideoCodec[] | null;
 }
 
-const none: DebugOptions = { enabled: false, videoSize: null, recordEncoderOutput: false };
+const none: DebugOptions = { enabled: false, videoSize: null, recordEncoderOutput: false, reads: null };
 
 export function debugOptions(search: string = globalThis.location.search): DebugOptions {
   const parameters = new URLSearchParams(search);
@@ -19,5 +22,6 @@ export function debugOptions(search: string = globalThis.location.search): Debug
     enabled: true,
     videoSize: width === undefined || height === undefined ? null : { width: Number(width), height: Number(height) },
     recordEncoderOutput: parameters.get("record") === "1",
+    reads: parameters.get("reads")?.split(",").filter(isVideoCodec) ?? null,
   };
 }

@@ -7,8 +7,9 @@ import type { ClientControl, ServerControl, Slot } from "./control.ts";
 import { unreachable } from "./check.ts";
 import { sources } from "./ids.ts";
 import type { Counts } from "./messages.ts";
+import { baseCodec, type VideoCodec } from "./codecs.ts";
 import { mediaConnection } from "./peer.ts";
-import { outranWorker, PublishConnection } from "./publish.ts";
+import { PublishConnection } from "./publish.ts";
 import { SubscribeConnection } from "./subscribe.ts";
 
 /** The server answers each request at once, if only to refuse it: silence means that the socket is dead. */
@@ -51,6 +52,7 @@ export class MediaSession {
   #offers: Promise<void> = Promise.resolve();
   #tracks: Tracks = { microphone: null, camera: null, screen: null };
   #active: readonly Source[] = [];
+  #codec: VideoCodec = baseCodec;
   /** What the server was told last, since it answered our offer; null: nothing yet. */
   #sentSources: string | null = null;
   readonly #stopped = new Set<Source>();
@@ -115,6 +117,12 @@ export class MediaSession {
     this.#sendSources();
   }
 
+  /** The codec of all pictures from the next frame on. */
+  setVideoCodec(codec: VideoCodec): void {
+    this.#codec = codec;
+    void this.#publish?.setVideoCodec(codec);
+  }
+
   /** Compares what left with what the worker encrypted (read before the counts, so that it cannot be ahead of them). */
   async checkNothingUnprotected(counts: () => Promise<Counts | null>): Promise<void> {
     const publish = this.#publish;
@@ -123,10 +131,10 @@ export class MediaSession {
     const workers = await counts();
     this.#unanswered = workers === null ? this.#unanswered + 1 : 0;
     if (workers === null && this.#unanswered < unansweredCountsTolerated) return;
-    for (const [source, stats] of outbound) {
+    for (const [source, { sent }] of outbound) {
       // A worker that does not answer can vouch for nothing.
       const own = workers?.senders.find((sender) => sender.connection === publish.number && sender.source === source);
-      if (this.#stopped.has(source) || !outranWorker(source, stats, own?.protected ?? 0)) continue;
+      if (this.#stopped.has(source) || sent <= (own?.protected ?? 0)) continue;
       this.#stopped.add(source);
       await publish.stop(source);
       this.setTracks(this.#tracks, this.#active);
@@ -160,6 +168,7 @@ export class MediaSession {
     const connection = new PublishConnection(this.#port.worker, (state) => {
       if (connection === this.#publish) this.#watchPublish(state);
     });
+    void connection.setVideoCodec(this.#codec);
     this.#port.onNewPublication();
     return connection;
   }

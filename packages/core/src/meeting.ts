@@ -12,6 +12,7 @@ import type {
   Source,
 } from "./api.ts";
 import { Capture } from "./capture.ts";
+import { baseCodec, chooseVideoCodec, usableVideoCodecs, type VideoCodec, videoCodecs } from "./codecs.ts";
 import { unreachable } from "./check.ts";
 import { installDebugHook } from "./debug.ts";
 import { type DebugOptions, debugOptions } from "./debug-options.ts";
@@ -20,7 +21,7 @@ import { missingFeatures } from "./features.ts";
 import { decodeRoomSecret, makeRoomLink } from "./link.ts";
 import { MediaSession } from "./media-session.ts";
 import type { FromWorker } from "./messages.ts";
-import { activeSources, type Change, initialModel, type Model, ownAnnouncement, reduce, view } from "./model.ts";
+import { activeSources, type Change, codecsOfOthers, initialModel, type Model, ownAnnouncement, reduce, view } from "./model.ts";
 import type { SessionEvent } from "./session-events.ts";
 import { collectStats } from "./stats.ts";
 import { Store } from "./store.ts";
@@ -30,6 +31,10 @@ const maxFirstAttempts = 6;
 const closeReplaced = 4409;
 const leaveTimeoutMs = 1000;
 const maxNameBytes = 64;
+/** A member that has not said by then what it reads is taken to read what all browsers do. */
+const codecPatienceMs = 3000;
+/** To a better codec only when things have settled: each change costs a key frame. To one that all read at once. */
+const betterCodecDelayMs = 1000;
 
 export function createMeeting(options: MeetingOptions): Meeting {
   return new EncryptedMeeting(options);
@@ -52,6 +57,11 @@ class EncryptedMeeting implements Meeting {
   #incarnation: ParticipantId | null = null;
   #noticeId = 0;
   #announced = "";
+  #codecs: readonly VideoCodec[] = [baseCodec];
+  #codec: VideoCodec = baseCodec;
+  #forcedCodec: VideoCodec | null = null;
+  #codecTimer: ReturnType<typeof setTimeout> | undefined;
+  #rosterChangedAt = -Infinity;
   #startedAt: number | null = null;
   readonly #times: Times = {
     socketOpen: null,
@@ -77,6 +87,7 @@ class EncryptedMeeting implements Meeting {
     // The engine loads while the person still looks for the button.
     const canRun = missingFeatures().length === 0;
     this.#engine = canRun ? takeEngine() : null;
+    if (canRun) this.#codecs = this.#debug.reads ?? usableVideoCodecs();
     this.#media = this.#engine === null ? null : this.#newMediaSession(this.#engine);
     this.#capture.store.subscribe((capture) => this.#handleCapture(capture), this.#ending.signal);
     this.#engine?.listen((message) => this.#handleEngine(message));
@@ -85,6 +96,10 @@ class EncryptedMeeting implements Meeting {
         state: () => this.getState(),
         stats: () => this.stats(),
         encoderOutput: async () => (await this.#engine?.recordings()) ?? [],
+        sendCodec: (codec) => {
+          this.#forcedCodec = codec;
+          this.#chooseCodec();
+        },
         counts: async () => (await this.#engine?.counts()) ?? null,
         startedAt: () => this.#startedAt,
       });
@@ -271,6 +286,8 @@ class EncryptedMeeting implements Meeting {
       }
       case "epoch":
         this.#times.inRoom ??= this.#sinceStart(absoluteNow());
+        this.#rosterChangedAt = performance.now();
+        this.#chooseCodec();
         this.#sendTracks();
         return;
       case "rejoining":
@@ -282,10 +299,12 @@ class EncryptedMeeting implements Meeting {
       case "left":
         this.#handleLeft();
         return;
-      case "waiting":
       case "departed":
-      case "present":
       case "announcement":
+        this.#chooseCodec();
+        return;
+      case "waiting":
+      case "present":
       case "keys":
         return;
       default:
@@ -320,7 +339,7 @@ class EncryptedMeeting implements Meeting {
   }
 
   #announce(): void {
-    const state = ownAnnouncement(this.#model.capture);
+    const state = ownAnnouncement(this.#model.capture, this.#codecs);
     const text = JSON.stringify(state);
     if (!this.#joined || text === this.#announced) return;
     this.#announced = text;
@@ -328,6 +347,23 @@ class EncryptedMeeting implements Meeting {
   }
 
   // ---- Media ----
+
+  #chooseCodec(): void {
+    clearTimeout(this.#codecTimer);
+    const now = performance.now();
+    const settledAt = this.#rosterChangedAt + codecPatienceMs;
+    const others = codecsOfOthers(this.#model).map((reads) => reads ?? (now >= settledAt ? [baseCodec] : null));
+    const wanted = this.#forcedCodec ?? chooseVideoCodec(this.#codecs, others, this.#codec);
+    const isBetter = this.#forcedCodec === null && videoCodecs.indexOf(wanted) < videoCodecs.indexOf(this.#codec);
+    const betterAt = this.#rosterChangedAt + betterCodecDelayMs;
+    if (wanted !== this.#codec && (!isBetter || now >= betterAt)) {
+      this.#codec = wanted;
+      this.#media?.setVideoCodec(wanted);
+    }
+    if (this.#ending.signal.aborted) return;
+    const again = [...(isBetter && now < betterAt ? [betterAt] : []), ...(others.includes(null) ? [settledAt] : [])];
+    if (again.length > 0) this.#codecTimer = setTimeout(() => this.#chooseCodec(), Math.max(1, Math.min(...again) - now));
+  }
 
   #newMediaSession(engine: EngineClient): MediaSession {
     return new MediaSession({
@@ -381,6 +417,7 @@ class EncryptedMeeting implements Meeting {
 
   #end(): void {
     clearInterval(this.#watchdog);
+    clearTimeout(this.#codecTimer);
     this.#capture.stop();
     this.#media?.close();
     this.#ending.abort();

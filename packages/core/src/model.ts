@@ -17,6 +17,7 @@ import type {
 } from "./api.ts";
 import type { CaptureState } from "./capture.ts";
 import { unreachable } from "./check.ts";
+import type { VideoCodec } from "./codecs.ts";
 import type { Slot } from "./control.ts";
 import { sources } from "./ids.ts";
 import type { Proof } from "./messages.ts";
@@ -320,9 +321,15 @@ function provenStream(model: Model, id: ParticipantId, source: Source): MediaStr
 }
 
 /** What we tell the other members. */
-export function ownAnnouncement(capture: CaptureState): Announcement {
+export function ownAnnouncement(capture: CaptureState, video: readonly VideoCodec[]): Announcement {
   const on = (source: Source): boolean => capture.local[source].status === "on";
-  return { microphone: on("microphone"), camera: on("camera"), screen: on("screen") };
+  return { microphone: on("microphone"), camera: on("camera"), screen: on("screen"), video };
+}
+
+/** What each of the others reads; null for one that has not said it yet. */
+export function codecsOfOthers(model: Model): readonly (readonly VideoCodec[] | null)[] {
+  const others = model.roster.filter((member) => !member.self && !model.departed.has(member.incarnation));
+  return others.map((member) => model.announced.get(member.incarnation)?.video ?? null);
 }
 
 /** What is being sent: the sources that are on and have a live track. */

@@ -1,5 +1,6 @@
 /** What the publishing and the subscribing connection have in common. */
 import type { MediaConnection } from "./api.ts";
+import { baseCodec, codecName, isOurs } from "./codecs.ts";
 
 /** Chromium's switch that makes a connection without transform send nothing at all; Firefox ignores it. */
 interface ClosedConfiguration extends RTCConfiguration {
@@ -41,16 +42,11 @@ export function mediaConnection(state: RTCPeerConnectionState): MediaConnection 
   }
 }
 
-const allowedCodecs = {
-  audio: ["audio/opus"],
-  video: ["video/vp8", "video/rtx"],
-} as const;
-
-/** Only codecs whose frames we know how to wrap: opus, and VP8 with its retransmissions. */
+/** Only codecs whose frames we know how to wrap, the one that everybody reads first: it is sent until another is chosen. */
 export function restrictCodecs(transceiver: RTCRtpTransceiver, kind: "audio" | "video"): void {
-  const all = RTCRtpReceiver.getCapabilities(kind)?.codecs ?? [];
-  const codecs = all.filter((codec) => allowedCodecs[kind].some((allowed) => allowed === codec.mimeType.toLowerCase()));
-  transceiver.setCodecPreferences(codecs);
+  const ours = (RTCRtpReceiver.getCapabilities(kind)?.codecs ?? []).filter(isOurs);
+  const isBase = (codec: RTCRtpCodec): boolean => codecName(codec) === baseCodec;
+  transceiver.setCodecPreferences([...ours.filter(isBase), ...ours.filter((codec) => !isBase(codec))]);
 }
 
 /** What may stand in the clear beside an encrypted frame: not how loud it is, nor whether somebody speaks. */
@@ -64,6 +60,21 @@ export function withAllowedExtensions(sdp: string): string {
   const lines = sdp.split(/[\r\n]+/).filter((line) => line !== "");
   const allowed = lines.filter((line) => !/^a=extmap:/i.test(line) || allowedExtensions.includes(line.split(/\s+/)[1] ?? ""));
   return allowed.map((line) => `${line}\r\n`).join("");
+}
+
+/** What of an answer the server does not read, or has read in the first m-line of the bundle: of many slots it makes most of the text. */
+const unreadLines = /^a=(?:rtcp-fb|rtcp|ssrc|ssrc-group|msid|candidate|end-of-candidates|ice-options|extmap-allow-mixed)(?::|$)/;
+const transportLines = /^a=(?:ice-ufrag|ice-pwd|fingerprint|setup):/;
+
+export function shortenedAnswer(sdp: string): string {
+  let mediaLines = 0;
+  return sdp
+    .split(/\r?\n/)
+    .filter((line) => {
+      if (line.startsWith("m=")) mediaLines += 1;
+      return !unreadLines.test(line) && !(mediaLines > 1 && transportLines.test(line));
+    })
+    .join("\r\n");
 }
 
 /** The value of the first line with that prefix. */

@@ -3,9 +3,15 @@
  * without track, transform in the same turn, offer, and only then a track. A transform is never removed.
  */
 import type { Source } from "./api.ts";
+import { baseCodec, codecName, isOurs, type VideoCodec } from "./codecs.ts";
 import { mediaKind, sources } from "./ids.ts";
 import type { TransformOptions } from "./messages.ts";
 import { newPeerConnection, nextConnectionNumber, restrictCodecs, sdpLine, withAllowedExtensions } from "./peer.ts";
+
+/** TypeScript's DOM library does not know it yet. */
+interface EncodingWithCodec extends RTCRtpEncodingParameters {
+  codec?: RTCRtpCodec;
+}
 
 const maxBitrate: Readonly<Record<Source, number>> = { microphone: 48_000, camera: 1_200_000, screen: 2_500_000 };
 
@@ -14,6 +20,9 @@ export class PublishConnection {
   readonly #connection = newPeerConnection();
   readonly #senders: ReadonlyMap<Source, RTCRtpSender>;
   readonly #stopped = new Set<Source>();
+  readonly #sent = new SentTotals();
+  #codec: VideoCodec = baseCodec;
+  #changes: Promise<void> = Promise.resolve();
 
   constructor(worker: Worker, onState: (state: RTCPeerConnectionState) => void) {
     this.#senders = new Map(sources.map((source) => [source, this.#addSender(worker, source)]));
@@ -40,6 +49,32 @@ export class PublishConnection {
 
   async accept(sdp: string): Promise<void> {
     await this.#connection.setRemoteDescription({ type: "answer", sdp: withAllowedExtensions(sdp) });
+    await this.#applyCodec();
+  }
+
+  /** From the next frame on, which is a key frame. */
+  async setVideoCodec(codec: VideoCodec): Promise<void> {
+    if (this.#codec === codec) return;
+    this.#codec = codec;
+    await this.#applyCodec();
+  }
+
+  // One change of parameters at a time: each begins with what the one before has left.
+  #applyCodec(): Promise<void> {
+    this.#changes = this.#changes.then(async () => {
+      if (this.#connection.remoteDescription === null || this.#connection.connectionState === "closed") return;
+      for (const [source, sender] of this.#senders) {
+        if (mediaKind(source) !== "video") continue;
+        const parameters = sender.getParameters();
+        // Of what was negotiated: Firefox compares the format parameters too, which are not those of its capabilities any more.
+        const wanted = parameters.codecs.find((codec) => isOurs(codec) && codecName(codec) === this.#codec);
+        if (wanted === undefined) continue;
+        for (const encoding of parameters.encodings as EncodingWithCodec[]) encoding.codec = wanted;
+        // A browser that cannot goes on with what was negotiated first, which everybody reads.
+        await sender.setParameters(parameters).catch(() => undefined);
+      }
+    });
+    return this.#changes;
   }
 
   async setTrack(source: Source, track: MediaStreamTrack | null): Promise<void> {
@@ -55,12 +90,16 @@ export class PublishConnection {
     await this.setTrack(source, null);
   }
 
-  /** Of each source's outgoing stream, as far as the browser has them. */
-  async outbound(): Promise<ReadonlyMap<Source, RTCOutboundRtpStreamStats>> {
-    const found = new Map<Source, RTCOutboundRtpStreamStats>();
+  /** Of each source's outgoing stream, as far as the browser has them; with what was sent in all, in whatever codec. */
+  async outbound(): Promise<ReadonlyMap<Source, Outbound>> {
+    const found = new Map<Source, Outbound>();
     for (const [source, sender] of this.#senders) {
-      for (const report of (await sender.getStats()).values() as Iterable<RTCStats>) {
-        if (isOutbound(report)) found.set(source, report);
+      const reports = await sender.getStats();
+      for (const report of reports.values() as Iterable<RTCStats>) {
+        if (!isOutbound(report)) continue;
+        this.#sent.note(source, report);
+        const codec = report.codecId === undefined ? undefined : (reports.get(report.codecId) as { mimeType?: string } | undefined);
+        found.set(source, { stats: report, sent: this.#sent.of(source), codec: codec?.mimeType ?? null });
       }
     }
     return found;
@@ -87,8 +126,28 @@ function isOutbound(report: RTCStats): report is RTCOutboundRtpStreamStats {
   return report.type === "outbound-rtp";
 }
 
-/** More left than the worker encrypted: something went out in the clear. Frames for video; for audio each is a packet. */
-export function outranWorker(source: Source, stats: RTCOutboundRtpStreamStats, protectedFrames: number): boolean {
-  const sent = mediaKind(source) === "video" ? stats.framesSent : stats.packetsSent;
-  return (sent ?? 0) > protectedFrames;
+export interface Outbound {
+  readonly stats: RTCOutboundRtpStreamStats;
+  readonly sent: number;
+  readonly codec: string | null;
+}
+
+/** How much each source has sent. The browser's own counts begin anew with each stream, in Firefox with each codec too. */
+export class SentTotals {
+  readonly #sources = new Map<Source, Map<string, { before: number; last: number }>>();
+
+  /** Frames for video; for audio each is a packet. */
+  note(source: Source, stats: RTCOutboundRtpStreamStats): void {
+    const streams = this.#sources.get(source) ?? new Map<string, { before: number; last: number }>();
+    this.#sources.set(source, streams);
+    const count = (mediaKind(source) === "video" ? stats.framesSent : stats.packetsSent) ?? 0;
+    const key = `${stats.id}/${stats.ssrc}`;
+    const known = streams.get(key) ?? { before: 0, last: 0 };
+    const before = count < known.last ? known.before + known.last : known.before;
+    streams.set(key, { before, last: count });
+  }
+
+  of(source: Source): number {
+    return [...(this.#sources.get(source)?.values() ?? [])].reduce((sum, stream) => sum + stream.before + stream.last, 0);
+  }
 }

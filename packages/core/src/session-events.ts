@@ -1,6 +1,7 @@
 /** What the WASM session tells, as checked values (apps/wasm/README.md, "Events"). */
 import type { ParticipantId } from "./api.ts";
 import { arrayOf, attempt, boolean, CheckError, integer, matching, nullable, object, oneOf, record, text } from "./check.ts";
+import { baseCodec, isVideoCodec, type VideoCodec } from "./codecs.ts";
 import { isParticipantId } from "./ids.ts";
 
 const maxMembers = 4096;
@@ -21,6 +22,8 @@ export interface Announcement {
   readonly microphone: boolean;
   readonly camera: boolean;
   readonly screen: boolean;
+  /** The codecs that it reads. */
+  readonly video: readonly VideoCodec[];
 }
 
 const rosterEntry = object({
@@ -53,7 +56,7 @@ const application = object({ incarnation: matching(isParticipantId), text: text(
 const keys = object({ sending: nullable(object({ era: counter, epoch: counter })) });
 const rejoining = object({ reason: text(64) });
 const failure = object({ code: integer(-(2 ** 31), 2 ** 31), text: text(1024), fatal: boolean });
-const announcement = object({ type: oneOf("state"), microphone: boolean, camera: boolean, screen: boolean });
+const announcement = object({ type: oneOf("state"), microphone: boolean, camera: boolean, screen: boolean, video: nullable(arrayOf(text(16), 16)) });
 
 export type SessionEvent =
   | ({ readonly type: "ready" } & ReturnType<typeof ready>)
@@ -110,9 +113,12 @@ function parseAnnouncement(json: string): Announcement | null {
     return null;
   }
   const content = attempt(announcement, value);
-  return content === null ? null : { microphone: content.microphone, camera: content.camera, screen: content.screen };
+  if (content === null) return null;
+  const { microphone, camera, screen } = content;
+  // Later versions may know more codecs, earlier ones say nothing.
+  return { microphone, camera, screen, video: content.video?.filter(isVideoCodec) ?? [baseCodec] };
 }
 
 export function writeAnnouncement(state: Announcement): string {
-  return JSON.stringify({ type: "state", microphone: state.microphone, camera: state.camera, screen: state.screen });
+  return JSON.stringify({ type: "state", microphone: state.microphone, camera: state.camera, screen: state.screen, video: state.video });
 }

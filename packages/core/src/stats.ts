@@ -17,10 +17,11 @@ export async function collectStats(
   const counts = (await engine?.counts(true)) ?? null;
 
   const senders = sources.map((source): SenderStats => {
-    const sent = outbound?.get(source);
+    const sent = outbound?.get(source)?.stats;
     const own = counts?.senders.find((sender) => sender.connection === publish?.number && sender.source === source);
     return {
       source,
+      codec: outbound?.get(source)?.codec ?? null,
       framesProtected: own?.protected ?? 0,
       framesDropped: own?.dropped ?? 0,
       framesEncoded: sent?.framesEncoded ?? 0,

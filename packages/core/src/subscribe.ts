@@ -1,6 +1,6 @@
 /** The subscribing connection: the server offers slots, each gets its transform in the turn of its track event. */
 import type { TransformOptions } from "./messages.ts";
-import { newPeerConnection, nextConnectionNumber, sdpLine } from "./peer.ts";
+import { newPeerConnection, nextConnectionNumber, sdpLine, shortenedAnswer } from "./peer.ts";
 
 export class SubscribeConnection {
   readonly number = nextConnectionNumber();
@@ -36,7 +36,7 @@ export class SubscribeConnection {
   async answer(offer: string): Promise<string> {
     await this.#connection.setRemoteDescription({ type: "offer", sdp: offer });
     await this.#connection.setLocalDescription(await this.#connection.createAnswer());
-    return this.#connection.localDescription?.sdp ?? "";
+    return shortenedAnswer(this.#connection.localDescription?.sdp ?? "");
   }
 
   /** By mid. */

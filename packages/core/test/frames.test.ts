@@ -6,8 +6,8 @@ import { loudness } from "../src/capture.ts";
 import { type Frame, FrameBuffers, FrameReceiver, kindOf } from "../src/engine/frames.ts";
 import { frameKind, WasmModule, WasmSession } from "../src/engine/module.ts";
 import { parseTransformOptions } from "../src/messages.ts";
-import { withAllowedExtensions } from "../src/peer.ts";
-import { outranWorker } from "../src/publish.ts";
+import { shortenedAnswer, withAllowedExtensions } from "../src/peer.ts";
+import { SentTotals } from "../src/publish.ts";
 
 test("what the encoder made is named by its codec, frame by frame, and what has no shell has no name", () => {
   const frame = (type: string | undefined, mimeType?: string): Frame =>
@@ -26,21 +26,38 @@ test("what the encoder made is named by its codec, frame by frame, and what has 
   assert.equal(kindOf(frame("key", "video/VP8"), "audio"), null);
 });
 
-const outbound = (framesSent: number, packetsSent: number): RTCOutboundRtpStreamStats => ({
-  id: "x",
+const outbound = (framesSent: number, packetsSent: number, id = "x", ssrc = 1): RTCOutboundRtpStreamStats => ({
+  id,
   timestamp: 0,
   type: "outbound-rtp",
   kind: "video",
-  ssrc: 1,
+  ssrc,
   framesSent,
   packetsSent,
 });
 
-test("the watchdog compares frames for video and packets for audio", () => {
-  assert.equal(outranWorker("camera", outbound(10, 80), 10), false);
-  assert.equal(outranWorker("camera", outbound(11, 80), 10), true);
-  assert.equal(outranWorker("microphone", outbound(0, 50), 50), false);
-  assert.equal(outranWorker("microphone", outbound(0, 51), 50), true);
+test("what a source sent is counted in frames for video and in packets for audio, over streams and counts that begin anew", () => {
+  const totals = new SentTotals();
+  assert.equal(totals.of("camera"), 0);
+  totals.note("camera", outbound(10, 80));
+  totals.note("microphone", outbound(0, 50));
+  totals.note("camera", outbound(12, 90));
+  assert.deepEqual([totals.of("camera"), totals.of("microphone"), totals.of("screen")], [12, 50, 0]);
+  totals.note("camera", outbound(3, 10)); // Firefox, with another codec
+  assert.equal(totals.of("camera"), 15);
+  totals.note("camera", outbound(4, 12));
+  totals.note("camera", outbound(2, 12, "y", 2)); // another layer
+  assert.equal(totals.of("camera"), 18);
+});
+
+test("an answer about many slots is shortened to what the server reads", () => {
+  const media = (mid: string): string =>
+    `m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\na=rtcp:9 IN IP4 0.0.0.0\r\na=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\na=ice-ufrag:abcd\r\na=ice-pwd:x\r\na=fingerprint:sha-256 AB\r\na=setup:active\r\na=mid:${mid}\r\na=recvonly\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000\r\na=rtcp-fb:96 nack\r\na=ssrc:1 cname:x\r\na=fmtp:97 apt=96\r\n`;
+  const kept = (mid: string): string => `a=mid:${mid}\r\na=recvonly\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000\r\na=fmtp:97 apt=96\r\n`;
+  assert.equal(
+    shortenedAnswer(`v=0\r\na=group:BUNDLE v0 v1\r\n${media("v0")}${media("v1")}`),
+    `v=0\r\na=group:BUNDLE v0 v1\r\nm=video 9 UDP/TLS/RTP/SAVPF 96 97\r\na=ice-ufrag:abcd\r\na=ice-pwd:x\r\na=fingerprint:sha-256 AB\r\na=setup:active\r\n${kept("v0")}m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\n${kept("v1")}`,
+  );
 });
 
 test("an answer gets no header extension that tells about the sound", () => {

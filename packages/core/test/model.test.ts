@@ -4,7 +4,7 @@ import type { MeetingState } from "../src/api.ts";
 import type { CaptureState } from "../src/capture.ts";
 import { isParticipantId } from "../src/ids.ts";
 import { parseRoomName } from "../src/link.ts";
-import { type Change, initialModel, type Model, reduce, view } from "../src/model.ts";
+import { type Change, codecsOfOthers, initialModel, type Model, reduce, view } from "../src/model.ts";
 import { parseSessionEvent, type SessionEvent } from "../src/session-events.ts";
 
 const ada = "aa".repeat(16);
@@ -163,6 +163,15 @@ test("what a member announces and its connection are shown, and forgotten with i
   model = after(model, epoch([ada], 1));
   assert.equal(model.announced.size, 0);
   assert.equal(model.away.size, 0);
+});
+
+test("what the others read is what they announce; who says nothing about it reads VP8, whoever said nothing at all is not known yet", () => {
+  const says = (video: string) => event({ type: "application", leaf: 1, incarnation: bo, text: `{"type":"state","microphone":true,"camera":false,"screen":false${video}}` });
+  const entered = after(start(), connecting, open, ready, epoch([ada, bo]));
+  assert.deepEqual(codecsOfOthers(entered), [null]);
+  assert.deepEqual(codecsOfOthers(after(entered, says(',"video":["av2","vp9","vp8"]'))), [["vp9", "vp8"]]);
+  assert.deepEqual(codecsOfOthers(after(entered, says(""))), [["vp8"]]);
+  assert.deepEqual(codecsOfOthers(after(entered, event({ type: "departed", incarnation: bo, cause: "goodbye" }))), []);
 });
 
 test("an application message that is not an announcement is passed over", () => {
