@@ -95,7 +95,11 @@ Result<UdpSocket> UdpSocket::open(const TransportAddress& local, const Options& 
   socket.local_ = from_socket_address(address);
   socket.segmentation_ = options.segmentation;
 
-  socket.buffers_ = std::make_unique<Buffers>();
+  if (options.buffers_of != nullptr) {
+    socket.buffers_ = options.buffers_of->buffers_;
+    return socket;
+  }
+  socket.buffers_ = std::make_shared<Buffers>();
   Buffers& b = *socket.buffers_;
   for (std::size_t i = 0; i < receive_batch_size; ++i) {
     b.in_parts[i] = {b.in_bytes[i].data(), b.in_bytes[i].size()};

@@ -37,6 +37,8 @@ class UdpSocket {
     std::size_t buffer_bytes = 4U << 20;
     /// UDP_SEGMENT. Where the kernel or the interface refuses, it is given up at the first refusal.
     bool segmentation = true;
+    /// Sockets of one thread may share what they receive into (a quarter of a megabyte): then spans are valid until the next receive() of any of them.
+    const UdpSocket* buffers_of = nullptr;
   };
   struct Received {
     TransportAddress remote;
@@ -74,7 +76,7 @@ class UdpSocket {
   TransportAddress local_;
   bool is_v6_ = false;
   bool segmentation_ = true;
-  std::unique_ptr<Buffers> buffers_;
+  std::shared_ptr<Buffers> buffers_;
 };
 
 } // namespace satsuma::io
