@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+/// The program's commands; each returns the exit code. Options come checked for their form only.
+namespace satsuma::client {
+
+struct ConnectOptions {
+  std::string link;
+  bool insecure = false;
+  std::string pin;
+  std::string media_via; ///< ADDRESS:PORT, or empty
+};
+
+struct JoinOptions {
+  ConnectOptions connect;
+  std::vector<std::string> publish; ///< files, or "test-pattern"
+  std::string record;
+  std::string name = "satsuma";
+  double seconds = 0;      ///< leave after so long; 0: on Ctrl-C
+  double start_after = 0;
+  bool decode = false;
+  bool json = false;
+  bool quiet = false;
+};
+int join(const JoinOptions& options);
+
+struct LoadOptions {
+  ConnectOptions connect;
+  unsigned participants = 10;
+  unsigned publishers = 2;
+  unsigned rooms = 1;
+  double join_rate = 20;         ///< a second
+  double seconds = 30;           ///< of measuring, once all are in
+  unsigned video_kbps = 300;
+  unsigned video_fps = 15;
+  unsigned packet_bytes = 0;     ///< if set: every frame is one packet of so many bytes on the wire
+  double packets_per_second = 0; ///< with packet_bytes
+  bool audio = true, video = true;
+  unsigned decrypt_every = 1;    ///< every so many-th participant decrypts what it gets; the others count packets
+  double churn = 0;              ///< participants that leave and are replaced, a second
+  double ready_timeout = 60;
+  bool json = false;
+  std::string wait_file;         ///< when all are in it is made, for whoever measures from outside
+};
+int load(const LoadOptions& options);
+
+struct RelayOptions {
+  std::string listen, target; ///< ADDRESS:PORT
+  std::vector<std::string> words; ///< a schedule
+  std::uint64_t seed = 1;
+  bool tcp = false;
+  double report = 5; ///< seconds; 0: none
+};
+int relay(const RelayOptions& options);
+
+} // namespace satsuma::client

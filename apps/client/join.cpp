@@ -1,0 +1,451 @@
+// satsuma join: a participant in the terminal.
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "address.h"
+#include "commands.h"
+#include "container/ivf.h"
+#include "container/ogg_opus.h"
+#include "event_loop.h"
+#include "io/clock.h"
+#include "native_client.h"
+#include "test_media.h"
+
+namespace satsuma::client {
+namespace {
+
+using participant::Leg;
+using signaling::Source;
+using std::chrono::milliseconds;
+
+constexpr std::size_t max_input_file = 512U << 20;
+constexpr std::uint32_t video_clock = 90000, audio_clock = 48000;
+
+std::expected<Bytes, std::string> read_file(const std::string& path) {
+  std::error_code error;
+  const auto size = std::filesystem::file_size(path, error);
+  std::ifstream in(path, std::ios::binary);
+  if (error || !in) return std::unexpected("The file " + path + " cannot be read.");
+  if (size > max_input_file) return std::unexpected("The file " + path + " is larger than 512 MB.");
+  Bytes bytes(static_cast<std::size_t>(size));
+  in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  if (static_cast<std::size_t>(in.gcount()) != bytes.size()) return std::unexpected("The file " + path + " cannot be read to its end.");
+  return bytes;
+}
+
+/// What of a name may stand in a file's.
+std::string file_name_of(std::string_view name) {
+  std::string out;
+  for (const char c : name) out += (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ? c : '_';
+  return out.empty() ? "nameless" : out.substr(0, 40);
+}
+
+/// Names come from others: nothing of them may move the cursor or ring the bell.
+std::string printable(std::string_view text) {
+  std::string out;
+  for (const char c : text) out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
+  return out;
+}
+
+class Join final : public NativeClient::Listener {
+ public:
+  Join(const JoinOptions& options, RoomLink link, Server server, dtls::Context context)
+      : options_(options), link_(std::move(link)), server_(std::move(server)), context_(std::move(context)), client_(loop_, server_, context_, nullptr, *this) {}
+
+  std::expected<void, std::string> prepare() {
+    for (const std::string& what : options_.publish) {
+      if (what == "test-pattern") {
+        pattern_ = TestPattern::create(600, static_cast<std::uint8_t>(std::hash<std::string>()(options_.name)));
+        tone_ = TestTone::create(220 + 20.0 * static_cast<double>(std::hash<std::string>()(options_.name) % 12));
+        if (!pattern_ || !tone_) return std::unexpected("libvpx or libopus could not be set up.");
+        continue;
+      }
+      auto bytes = read_file(what);
+      if (!bytes) return std::unexpected(bytes.error());
+      files_.push_back(std::make_unique<Bytes>(std::move(*bytes)));
+      if (auto ivf = container::IvfReader::open(*files_.back())) {
+        ivf_ = std::move(*ivf);
+        if (const auto first = ivf_->next(); !first || !*first || !container::is_vp8_key_frame((*first)->data)) return std::unexpected(what + " does not begin with a key frame.");
+        ivf_->rewind();
+      } else if (ivf.error() == Error(container::ivf_not_vp8)) {
+        return std::unexpected(what + " holds no VP8. ffmpeg -i INPUT -c:v libvpx -g 60 OUTPUT.ivf makes it so.");
+      } else if (auto ogg = container::OggOpusReader::open(*files_.back())) {
+        ogg_ = std::move(*ogg);
+        const auto first = ogg_->next();
+        if (!first || !*first) return std::unexpected(what + " has no sound in it.");
+        ogg_->rewind();
+      } else {
+        return std::unexpected(what + " is neither IVF with VP8 nor Ogg with Opus.");
+      }
+    }
+    if (!options_.record.empty()) {
+      std::error_code error;
+      std::filesystem::create_directories(options_.record, error);
+      if (error) return std::unexpected("The folder " + options_.record + " cannot be made.");
+    }
+    return {};
+  }
+
+  int run() {
+    participant::ParticipantConfig config;
+    config.session.room = link_.room;
+    config.session.secret = link_.secret.clone();
+    config.session.suite = link_.suite;
+    SecretBytes seed(32);
+    random_.fill(seed.mutable_view());
+    config.session.device_seed = std::move(seed);
+    config.session.name = options_.name;
+    if (tone_ || ogg_) config.publish.push_back(Source::microphone);
+    if (pattern_ || ivf_) config.publish.push_back(Source::camera);
+    if (!options_.connect.media_via.empty()) config.media_via = parse_address(options_.connect.media_via);
+    loop_.on_signal([this] { leave(); });
+    const TimePoint now = io::monotonic_now();
+    begun_ = now;
+    if (const auto started = client_.start(now, std::move(config)); !started) {
+      std::fprintf(stderr, "satsuma join: %s\n", started.error().c_str());
+      return 1;
+    }
+    loop_.at(now + std::chrono::seconds(5), [this](TimePoint at) { statistics(at); });
+    if (options_.seconds > 0) loop_.at(now + Duration(static_cast<Duration::rep>(options_.seconds * 1e6)), [this](TimePoint) { leave(); });
+    loop_.run();
+    recordings_.clear();
+    summary();
+    return failed_ ? 1 : 0;
+  }
+
+ private:
+  /// What came of one source of one participant.
+  struct Incoming {
+    std::string name;
+    std::uint64_t frames = 0, bytes = 0, decoded = 0, undecodable = 0;
+    unsigned width = 0, height = 0;
+    double brightness = 0, loudness = 0;
+    bool waits_for_key = true;
+    std::unique_ptr<PictureCheck> picture;
+    std::unique_ptr<SoundCheck> sound;
+  };
+  class Recording {
+   public:
+    Recording(const std::string& path, bool video, std::uint32_t serial) : out_(path, std::ios::binary), video_(video), ogg_(serial, 2) {}
+    ~Recording() {
+      if (!video_ && held_) write(ogg_.packet(*held_, granule_, true));
+    }
+    void take(const participant::Frame& frame) {
+      std::uint64_t since = 0;
+      if (first_) since = last_time_ + static_cast<std::uint64_t>(std::max(std::int32_t{0}, static_cast<std::int32_t>(frame.timestamp - last_timestamp_)));
+      if (video_) {
+        // What no decoder can make a picture of has no place in the file.
+        if (frame.after_gap && !frame.key_frame) waits_ = true;
+        if (frame.key_frame) waits_ = false;
+        if (waits_) return;
+        if (!first_) {
+          const auto size = container::vp8_size(frame.payload);
+          if (!size) return;
+          write(container::ivf_header(*size));
+        }
+        write(container::ivf_frame_header(frame.payload.size(), since));
+        write(frame.payload);
+      } else {
+        if (!first_) write(ogg_.header());
+        if (held_) write(ogg_.packet(*held_, granule_));
+        held_ = to_bytes(frame.payload);
+        granule_ = since + container::opus_samples(frame.payload);
+      }
+      first_ = true;
+      last_time_ = since;
+      last_timestamp_ = frame.timestamp;
+    }
+    bool good() const { return out_.good(); }
+
+   private:
+    void write(ByteView bytes) { out_.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size())); }
+    std::ofstream out_;
+    bool video_;
+    bool first_ = false, waits_ = true;
+    container::OggOpusWriter ogg_;
+    std::optional<Bytes> held_;
+    std::uint64_t granule_ = 0, last_time_ = 0;
+    std::uint32_t last_timestamp_ = 0;
+  };
+  using Key = std::pair<IncarnationId, Source>;
+
+  template <class... Parts>
+  void say(const char* format, Parts... parts) {
+    if (options_.quiet || options_.json) return;
+    char clock[16];
+    const std::time_t seconds = std::time(nullptr);
+    std::tm parts_of_time{};
+    localtime_r(&seconds, &parts_of_time);
+    std::strftime(clock, sizeof clock, "%H:%M:%S", &parts_of_time);
+    std::printf("%s  ", clock);
+    std::printf(format, parts...);
+    std::printf("\n");
+    std::fflush(stdout);
+  }
+
+  void leave() {
+    if (leaving_) {
+      loop_.stop();
+      return;
+    }
+    leaving_ = true;
+    say("%s", "leaving");
+    client_.leave(io::monotonic_now());
+    loop_.at(io::monotonic_now() + std::chrono::seconds(2), [this](TimePoint) { loop_.stop(); });
+  }
+
+  // ---- events
+
+  void on_session(NativeClient&, TimePoint now, const call::SessionOutput& output) override {
+    if (const auto* epoch = std::get_if<call::EpochEvent>(&output)) {
+      entered_ = true;
+      if (!entered_after_) entered_after_ = now - begun_;
+      for (const std::string& name : epoch->joined)
+        if (epoch->kind != call::ChangeKind::entered) say("%s came", printable(name).c_str());
+      for (const std::string& name : epoch->left) say("%s left", printable(name).c_str());
+      std::string people;
+      for (const call::RosterEntry& entry : epoch->roster) {
+        names_[entry.who] = entry.profile.name;
+        people += (people.empty() ? "" : ", ") + (entry.profile.name.empty() ? "(no name)" : printable(entry.profile.name)) + (entry.leaf == epoch->self ? " (you)" : "");
+      }
+      safety_number_ = epoch->safety_number.digits;
+      roster_size_ = epoch->roster.size();
+      say("in the room: %s", people.c_str());
+      say("safety number: %s", safety_number_.c_str());
+    } else if (const auto* waiting = std::get_if<call::WaitingEvent>(&output)) {
+      switch (waiting->reason) {
+        case call::WaitingReason::no_secret: say("%s", "waiting: the link has no secret, so nobody admits us"); break;
+        case call::WaitingReason::not_admitted: say("%s", "waiting for a member to let us in (is the link right and whole?)"); break;
+        case call::WaitingReason::empty: say("%s", "nobody is there yet"); break;
+      }
+    } else if (const auto* departed = std::get_if<call::DepartedEvent>(&output)) {
+      say("%s is gone%s", printable(departed->name).c_str(), departed->cause == signaling::GoneCause::goodbye ? "" : " (connection lost)");
+    } else if (std::holds_alternative<call::RejoiningEvent>(output)) {
+      say("%s", "entering again");
+    } else if (const auto* error = std::get_if<call::ErrorEvent>(&output)) {
+      std::fprintf(stderr, "satsuma join: %s\n", printable(error->text).c_str());
+      if (error->fatal) failed_ = true;
+    }
+  }
+
+  void on_media(NativeClient&, TimePoint now, Leg leg, bool connected) override {
+    say("%s %s", leg == Leg::publish ? "sending:" : "receiving:", connected ? "connected" : "connection lost");
+    if (!connected || leg != Leg::publish) return;
+    if ((pattern_ || ivf_) && !video_running_) {
+      video_running_ = true;
+      video_begun_ = now;
+      video_tick(now, now);
+    }
+    if ((tone_ || ogg_) && !audio_running_) {
+      audio_running_ = true;
+      audio_tick(now, now);
+    }
+  }
+
+  void on_key_frame_wanted(NativeClient&, TimePoint, Source) override { key_wanted_ = true; }
+
+  void on_frame(NativeClient&, TimePoint now, const participant::Frame& frame) override {
+    if (!first_frame_after_) first_frame_after_ = now - begun_;
+    const Key key{frame.who, frame.source};
+    Incoming& in = incoming_[key];
+    if (in.frames++ == 0) {
+      in.name = names_.contains(frame.who) ? names_[frame.who] : frame.who.hex();
+      say("receiving the %s of %s", std::string(signaling::source_name(frame.source)).c_str(), printable(in.name).c_str());
+    }
+    in.bytes += frame.payload.size();
+    const bool audio = signaling::is_audio(frame.source);
+    if (options_.decode && audio) {
+      if (!in.sound) in.sound = std::make_unique<SoundCheck>();
+      const auto loudness = in.sound->decode(frame.payload);
+      ++(loudness ? in.decoded : in.undecodable);
+      if (loudness) in.loudness = std::max(in.loudness, *loudness);
+    } else if (options_.decode) {
+      if (frame.after_gap && !frame.key_frame) in.waits_for_key = true;
+      if (frame.key_frame) in.waits_for_key = false;
+      if (!in.waits_for_key) {
+        if (!in.picture) in.picture = std::make_unique<PictureCheck>();
+        const auto picture = in.picture->decode(frame.payload);
+        ++(picture ? in.decoded : in.undecodable);
+        if (picture) {
+          in.width = picture->width;
+          in.height = picture->height;
+          in.brightness = picture->brightness;
+        }
+      }
+    }
+    if (options_.record.empty()) return;
+    auto& recording = recordings_[key];
+    if (!recording) {
+      const std::string path = options_.record + "/" + file_name_of(in.name) + "-" + frame.who.hex().substr(0, 8) + "-" + std::string(signaling::source_name(frame.source)) +
+                               (audio ? ".ogg" : ".ivf");
+      recording = std::make_unique<Recording>(path, !audio, static_cast<std::uint32_t>(frame.leaf * 4 + static_cast<std::uint32_t>(frame.source)));
+      say("recording to %s", path.c_str());
+    }
+    recording->take(frame);
+    if (!recording->good() && !record_failed_) {
+      record_failed_ = failed_ = true;
+      std::fprintf(stderr, "satsuma join: recording failed; is the disk full?\n");
+    }
+  }
+
+  void on_problem(NativeClient&, TimePoint, const std::string& sentence) override { std::fprintf(stderr, "satsuma join: %s\n", printable(sentence).c_str()); }
+
+  void on_end(NativeClient&, TimePoint, const std::string& why) override {
+    if (!leaving_) {
+      std::fprintf(stderr, "satsuma join: %s\n", why.c_str());
+      failed_ = true;
+    }
+    loop_.stop();
+  }
+
+  // ---- what we send
+
+  void video_tick(TimePoint due, TimePoint now) {
+    if (leaving_) return;
+    const auto timestamp = static_cast<std::uint32_t>((due - video_begun_).count() * video_clock / 1'000'000);
+    Duration step = std::chrono::microseconds(1'000'000 / TestPattern::fps);
+    if (pattern_) {
+      // Nothing is encoded that cannot leave.
+      if (client_.participant().entered() && client_.participant().connected(Leg::publish)) {
+        const bool key = std::exchange(key_wanted_, false);
+        const ByteView frame = pattern_->next(key);
+        if (!frame.empty()) {
+          const bool sent = client_.send_frame(now, Source::camera, frame, timestamp, container::is_vp8_key_frame(frame));
+          if (!sent) key_wanted_ = true;
+        }
+      }
+    } else {
+      auto next = ivf_->next();
+      if (!next || !*next) { // from the beginning, which is a key frame
+        ivf_->rewind();
+        next = ivf_->next();
+        ivf_at_.reset();
+      }
+      const auto& frame = **next;
+      const double unit = ivf_->time_base();
+      static_cast<void>(client_.send_frame(now, Source::camera, frame.data, timestamp, container::is_vp8_key_frame(frame.data)));
+      // A file's key frames come where they are: whoever comes in between waits for the next.
+      if (ivf_at_ && frame.timestamp > *ivf_at_) ivf_step_ = Duration(static_cast<Duration::rep>(static_cast<double>(frame.timestamp - *ivf_at_) * unit * 1e6));
+      ivf_at_ = frame.timestamp;
+      step = std::clamp(ivf_step_, Duration(milliseconds(5)), Duration(std::chrono::seconds(2)));
+    }
+    due = std::max(due + step, now - milliseconds(100));
+    loop_.at(due, [this, due](TimePoint at) { video_tick(due, at); });
+  }
+
+  void audio_tick(TimePoint due, TimePoint now) {
+    if (leaving_) return;
+    std::uint32_t samples = 960;
+    if (tone_) {
+      const ByteView packet = tone_->next();
+      static_cast<void>(client_.send_frame(now, Source::microphone, packet, audio_timestamp_, false));
+    } else {
+      auto next = ogg_->next();
+      if (!next || !*next) {
+        ogg_->rewind();
+        next = ogg_->next();
+      }
+      samples = container::opus_samples(**next);
+      static_cast<void>(client_.send_frame(now, Source::microphone, **next, audio_timestamp_, false));
+    }
+    audio_timestamp_ += samples;
+    due = std::max(due + Duration(std::int64_t{samples} * 1'000'000 / audio_clock), now - milliseconds(100));
+    loop_.at(due, [this, due](TimePoint at) { audio_tick(due, at); });
+  }
+
+  // ---- what we tell
+
+  void statistics(TimePoint now) {
+    participant::Participant& p = client_.participant();
+    if (p.entered() && !leaving_) {
+      const auto& f = p.frames();
+      std::uint64_t bytes = 0;
+      for (const auto& [key, in] : incoming_) bytes += in.bytes;
+      const double rate = static_cast<double>(bytes - std::min(bytes, bytes_before_)) * 8 / 5000;
+      bytes_before_ = bytes;
+      const auto* receiver = p.receiver();
+      const double round_trip = p.sender() && p.sender()->round_trip() ? static_cast<double>(p.sender()->round_trip()->count()) / 1000 : 0;
+      say("%zu people; %zu streams, %.0f kbit/s, %llu frames (%llu lost, %llu undecryptable); sent %llu frames, round trip %.1f ms, loss %.1f %%", roster_size_, incoming_.size(), rate,
+          static_cast<unsigned long long>(f.decrypted), static_cast<unsigned long long>(receiver ? p.receiver()->counters().frames_lost : 0),
+          static_cast<unsigned long long>(f.undecryptable), static_cast<unsigned long long>(f.sent), round_trip, p.sender() ? 100 * p.sender()->reported_loss() : 0.0);
+    }
+    loop_.at(now + std::chrono::seconds(5), [this](TimePoint at) { statistics(at); });
+  }
+
+  void summary() {
+    const auto& f = client_.participant().frames();
+    if (!entered_) failed_ = true;
+    if (!options_.json) return;
+    nlohmann::json j;
+    j["entered"] = entered_;
+    if (entered_after_) j["entered_ms"] = static_cast<double>(entered_after_->count()) / 1000;
+    if (first_frame_after_) j["first_frame_ms"] = static_cast<double>(first_frame_after_->count()) / 1000;
+    j["safety_number"] = safety_number_;
+    j["roster"] = roster_size_;
+    j["sent"] = f.sent;
+    j["decrypted"] = f.decrypted;
+    j["undecryptable"] = f.undecryptable;
+    j["refused"] = f.refused;
+    j["streams"] = nlohmann::json::array();
+    for (const auto& [key, in] : incoming_)
+      j["streams"].push_back({{"name", in.name}, {"source", std::string(signaling::source_name(key.second))}, {"frames", in.frames}, {"bytes", in.bytes}, {"decoded", in.decoded},
+                              {"undecodable", in.undecodable}, {"width", in.width}, {"height", in.height}, {"brightness", in.brightness}, {"loudness", in.loudness}});
+    std::printf("%s\n", j.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+  }
+
+  JoinOptions options_;
+  RoomLink link_;
+  Server server_;
+  dtls::Context context_;
+  io::SystemRandom random_;
+  EventLoop loop_;
+  NativeClient client_;
+  std::vector<std::unique_ptr<Bytes>> files_;
+  std::unique_ptr<TestPattern> pattern_;
+  std::unique_ptr<TestTone> tone_;
+  std::optional<container::IvfReader> ivf_;
+  std::optional<container::OggOpusReader> ogg_;
+  std::optional<std::uint64_t> ivf_at_;
+  Duration ivf_step_ = milliseconds(33);
+  bool video_running_ = false, audio_running_ = false, key_wanted_ = true;
+  TimePoint video_begun_, begun_;
+  std::uint32_t audio_timestamp_ = 0;
+  bool entered_ = false, leaving_ = false, failed_ = false, record_failed_ = false;
+  std::optional<Duration> entered_after_, first_frame_after_;
+  std::string safety_number_;
+  std::size_t roster_size_ = 0;
+  std::map<IncarnationId, std::string> names_;
+  std::map<Key, Incoming> incoming_;
+  std::map<Key, std::unique_ptr<Recording>> recordings_;
+  std::uint64_t bytes_before_ = 0;
+};
+
+} // namespace
+
+int join(const JoinOptions& options) {
+  const auto fail = [](const std::string& sentence) {
+    std::fprintf(stderr, "satsuma join: %s\n", sentence.c_str());
+    return 2;
+  };
+  auto link = parse_room_link(options.connect.link);
+  if (!link) return fail(link.error());
+  if (!options.connect.media_via.empty() && !parse_address(options.connect.media_via)) return fail("--media-via: \"" + options.connect.media_via + "\" is not ADDRESS:PORT.");
+  auto server = find_server(*link, options.connect.insecure, options.connect.pin);
+  if (!server) return fail(server.error());
+  auto context = dtls::Context::create(io::unix_now());
+  if (!context) return fail("OpenSSL could not make a certificate for media.");
+  Join join(options, std::move(*link), std::move(*server), std::move(*context));
+  if (const auto prepared = join.prepare(); !prepared) return fail(prepared.error());
+  if (options.start_after > 0) ::usleep(static_cast<useconds_t>(options.start_after * 1e6));
+  return join.run();
+}
+
+} // namespace satsuma::client

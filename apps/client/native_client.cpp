@@ -1,0 +1,244 @@
+#include "native_client.h"
+
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "io/clock.h"
+
+namespace satsuma::client {
+
+using participant::Leg;
+
+std::expected<Server, std::string> find_server(const RoomLink& link, bool insecure, const std::string& pin) {
+  Server server;
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (const int failed = getaddrinfo(link.host.c_str(), nullptr, &hints, &found); failed != 0 || found == nullptr)
+    return std::unexpected("The server " + link.host + " was not found: " + gai_strerror(failed) + ".");
+  if (found->ai_family == AF_INET6) {
+    std::array<std::uint8_t, 16> ip;
+    std::memcpy(ip.data(), &reinterpret_cast<const sockaddr_in6*>(found->ai_addr)->sin6_addr, 16);
+    server.target.address = TransportAddress::v6(ip, link.port);
+  } else {
+    std::array<std::uint8_t, 4> ip;
+    std::memcpy(ip.data(), &reinterpret_cast<const sockaddr_in*>(found->ai_addr)->sin_addr, 4);
+    server.target.address = TransportAddress::v4(ip, link.port);
+  }
+  freeaddrinfo(found);
+  server.target.host = link.authority();
+  server.target.name = link.host;
+  server.target.path = "/ws";
+  server.target.subprotocol = "satsuma.1";
+  if (!link.tls) return server;
+  auto trust = insecure ? io::TlsClient::Trust::anybody : io::TlsClient::Trust::authorities;
+  std::array<std::uint8_t, 32> digest{};
+  if (!pin.empty()) {
+    const auto fingerprint = dtls::Fingerprint::parse(pin);
+    if (!fingerprint) return std::unexpected("The fingerprint is not 32 pairs of hexadecimal digits with colons between, as the server prints it at its start.");
+    trust = io::TlsClient::Trust::pinned;
+    digest = fingerprint->sha256;
+  }
+  auto tls = io::TlsClient::create(trust, digest);
+  if (!tls) return std::unexpected("OpenSSL could not be set up for TLS.");
+  server.tls = std::move(*tls);
+  return server;
+}
+
+NativeClient::~NativeClient() {
+  if (timer_) loop_.cancel(*timer_);
+  if (connect_timer_) loop_.cancel(*connect_timer_);
+  disconnect();
+  for (auto& socket : sockets_)
+    if (socket) loop_.forget(socket->descriptor());
+}
+
+std::expected<void, std::string> NativeClient::start(TimePoint now, participant::ParticipantConfig config) {
+  for (std::size_t leg = 0; leg < 2; ++leg) {
+    io::UdpSocket::Options options;
+    options.buffer_bytes = 1U << 20;
+    options.buffers_of = buffers_;
+    auto socket = io::UdpSocket::open(TransportAddress{}, options); // "::", which takes IPv4 too
+    if (!socket) socket = io::UdpSocket::open(TransportAddress::v4({0, 0, 0, 0}, 0), options);
+    if (!socket) return std::unexpected("No UDP socket could be opened (see ulimit -n).");
+    sockets_[leg] = std::move(*socket);
+    loop_.watch(sockets_[leg]->descriptor(), [this, leg] { on_datagrams(static_cast<Leg>(leg)); });
+  }
+  auto made = participant::Participant::create(std::move(config), now, io::unix_now(), context_, random_);
+  if (!made) {
+    if (made.error() == Error(call::identity_bad_name)) return std::unexpected("The name is longer than 64 bytes, or has characters that are invisible.");
+    return std::unexpected("The participant could not be made (" + std::string(made.error().name()) + ").");
+  }
+  participant_ = std::move(*made);
+  connect(now);
+  return {};
+}
+
+void NativeClient::connect(TimePoint now) {
+  connect_timer_.reset();
+  if (ended_) return;
+  dead_.clear();
+  was_open_ = false;
+  auto socket = io::WebSocketClient::connect(server_.target, server_.tls ? &*server_.tls : nullptr, random_);
+  if (!socket) {
+    listener_.on_problem(*this, now, "The server cannot be reached.");
+    connect_timer_ = loop_.at(now + retry_, [this](TimePoint at) { connect(at); });
+    retry_ = std::min(2 * retry_, Duration(std::chrono::seconds(5)));
+    return;
+  }
+  socket_ = std::move(*socket);
+  loop_.watch(socket_->descriptor(), [this] { on_websocket(); });
+  loop_.want_write(socket_->descriptor(), socket_->wants_write());
+}
+
+void NativeClient::disconnect() {
+  if (!socket_) return;
+  loop_.forget(socket_->descriptor());
+  dead_.push_back(std::move(socket_)); // the caller may stand in one of its functions
+}
+
+void NativeClient::on_websocket() {
+  const TimePoint now = io::monotonic_now();
+  socket_->handle_ready();
+  while (socket_) {
+    auto output = socket_->poll_output();
+    if (!output) break;
+    if (std::holds_alternative<io::WebSocketClient::Open>(*output)) {
+      was_open_ = true;
+      retry_ = std::chrono::milliseconds(500);
+      participant_->handle_connected(now);
+    } else if (const auto* message = std::get_if<io::WebSocketClient::Message>(&*output)) {
+      if (message->text) participant_->handle_text(now, as_text(message->payload));
+      else participant_->handle_binary(now, message->payload);
+    } else {
+      const auto& closed = std::get<io::WebSocketClient::Closed>(*output);
+      disconnect();
+      if (was_open_) participant_->handle_disconnected(now);
+      if (leaving_ || closed.code == 1000) return end(now, "left");
+      if (closed.reason == Error(io::websocket_wrong_certificate))
+        return end(now, "The server's certificate cannot be trusted. For one that the server made itself give --pin with the fingerprint that it printed (or --insecure, for a try).");
+      if (closed.code == 4409) return end(now, "A newer connection took over.");
+      if (closed.code == 4400) return end(now, "The server refused the protocol.");
+      if (!was_open_) listener_.on_problem(*this, now, "The server cannot be reached (" + std::string(closed.reason.name()) + ").");
+      if (!connect_timer_) connect_timer_ = loop_.at(now + retry_, [this](TimePoint at) { connect(at); });
+      retry_ = std::min(2 * retry_, Duration(std::chrono::seconds(5)));
+    }
+    pump(now);
+    if (ended_) return;
+  }
+  pump(now);
+}
+
+void NativeClient::on_datagrams(Leg leg) {
+  const TimePoint now = io::monotonic_now();
+  io::UdpSocket& socket = *sockets_[static_cast<std::size_t>(leg)];
+  for (int batch = 0; batch < 4; ++batch) {
+    const auto received = socket.receive();
+    if (!received || received->empty()) break;
+    for (const io::UdpSocket::Received& datagram : *received) {
+      participant_->handle_packet(now, leg, datagram.remote, datagram.bytes);
+      // Frames are taken one by one: the next packet may end another.
+      while (auto output = participant_->poll_output(now)) {
+        if (const auto* frame = std::get_if<participant::Frame>(&*output)) listener_.on_frame(*this, now, *frame);
+        else if (const auto* state = std::get_if<participant::MediaState>(&*output)) listener_.on_media(*this, now, state->leg, state->connected);
+        else if (const auto* wanted = std::get_if<participant::KeyFrameWanted>(&*output)) listener_.on_key_frame_wanted(*this, now, wanted->source);
+        else if (const auto* text = std::get_if<participant::SendText>(&*output); text && socket_) socket_->send(true, as_bytes(text->text));
+        else if (const auto* binary = std::get_if<call::SendBinary>(&*output); binary && socket_) socket_->send(false, binary->frame);
+      }
+      if (ended_) return;
+    }
+    if (received->size() < io::receive_batch_size) break;
+  }
+  pump(now);
+}
+
+bool NativeClient::send_frame(TimePoint now, signaling::Source source, ByteView frame, std::uint32_t timestamp, bool key_frame) {
+  if (ended_) return false;
+  const bool sent = participant_->send_frame(now, source, frame, timestamp, key_frame).has_value();
+  flush(Leg::publish);
+  return sent;
+}
+
+void NativeClient::leave(TimePoint now) {
+  if (ended_ || leaving_) return;
+  leaving_ = true;
+  participant_->leave(now);
+  pump(now);
+}
+
+void NativeClient::flush(Leg leg) {
+  participant::SendQueue* const queue = participant_->queue(leg);
+  if (queue == nullptr || queue->empty()) return;
+  batch_.clear();
+  for (const participant::OutgoingDatagram& datagram : queue->datagrams()) batch_.push_back({datagram.path.remote, datagram.bytes});
+  sockets_[static_cast<std::size_t>(leg)]->send(batch_);
+  queue->clear();
+}
+
+void NativeClient::pump(TimePoint now) {
+  if (ended_) return;
+  while (auto output = participant_->poll_output(now)) {
+    if (const auto* binary = std::get_if<call::SendBinary>(&*output)) {
+      if (socket_) socket_->send(false, binary->frame);
+    } else if (const auto* text = std::get_if<participant::SendText>(&*output)) {
+      if (socket_) socket_->send(true, as_bytes(text->text));
+    } else if (const auto* reconnect = std::get_if<call::Reconnect>(&*output)) {
+      if (socket_) {
+        disconnect();
+        participant_->handle_disconnected(now);
+      }
+      if (connect_timer_) loop_.cancel(*connect_timer_);
+      connect_timer_ = loop_.at(now + std::max(reconnect->delay, Duration(std::chrono::milliseconds(50))), [this](TimePoint at) { connect(at); });
+    } else if (std::holds_alternative<call::Close>(*output)) {
+      flush(Leg::publish);
+      flush(Leg::subscribe);
+      if (socket_) socket_->close();
+      disconnect();
+      return end(now, leaving_ ? "left" : "The session is over.");
+    } else if (const auto* event = std::get_if<participant::SessionEvent>(&*output)) {
+      listener_.on_session(*this, now, event->event);
+    } else if (const auto* state = std::get_if<participant::MediaState>(&*output)) {
+      listener_.on_media(*this, now, state->leg, state->connected);
+    } else if (const auto* wanted = std::get_if<participant::KeyFrameWanted>(&*output)) {
+      listener_.on_key_frame_wanted(*this, now, wanted->source);
+    } else if (const auto* refused = std::get_if<participant::Refused>(&*output)) {
+      listener_.on_problem(*this, now, refused->message);
+    } else if (const auto* frame = std::get_if<participant::Frame>(&*output)) {
+      listener_.on_frame(*this, now, *frame);
+    }
+    if (ended_) return;
+  }
+  flush(Leg::publish);
+  flush(Leg::subscribe);
+  if (socket_) loop_.want_write(socket_->descriptor(), socket_->wants_write());
+  const auto deadline = participant_->next_deadline();
+  if (deadline && timer_ && timer_->first == *deadline) return;
+  if (timer_) loop_.cancel(*timer_);
+  timer_.reset();
+  if (deadline) {
+    timer_ = loop_.at(*deadline, [this](TimePoint at) {
+      timer_.reset();
+      participant_->handle_timeout(at);
+      pump(at);
+    });
+  }
+}
+
+void NativeClient::end(TimePoint now, const std::string& why) {
+  if (ended_) return;
+  ended_ = true;
+  if (timer_) loop_.cancel(*timer_);
+  if (connect_timer_) loop_.cancel(*connect_timer_);
+  timer_.reset();
+  connect_timer_.reset();
+  disconnect();
+  for (auto& socket : sockets_)
+    if (socket) loop_.forget(socket->descriptor());
+  listener_.on_end(*this, now, why);
+}
+
+} // namespace satsuma::client

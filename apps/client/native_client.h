@@ -1,0 +1,86 @@
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dtls/connection.h"
+#include "event_loop.h"
+#include "io/random.h"
+#include "io/udp_socket.h"
+#include "io/websocket_client.h"
+#include "participant/participant.h"
+#include "room_link.h"
+
+namespace satsuma::client {
+
+/// Where the server is, resolved once for all clients of a process.
+struct Server {
+  io::WebSocketClient::Target target;
+  std::optional<io::TlsClient> tls;
+};
+/// A sentence for a person otherwise. `pin`: the server's certificate fingerprint, "AB:CD:…", or empty.
+std::expected<Server, std::string> find_server(const RoomLink& link, bool insecure, const std::string& pin);
+
+/// A participant with its sockets. Events go to its listener, from within the loop.
+class NativeClient {
+ public:
+  struct Listener {
+    virtual ~Listener() = default;
+    virtual void on_session(NativeClient&, TimePoint, const call::SessionOutput&) {}
+    virtual void on_media(NativeClient&, TimePoint, participant::Leg, bool /*connected*/) {}
+    virtual void on_key_frame_wanted(NativeClient&, TimePoint, signaling::Source) {}
+    /// Valid during the call.
+    virtual void on_frame(NativeClient&, TimePoint, const participant::Frame&) {}
+    virtual void on_problem(NativeClient&, TimePoint, const std::string& /*sentence*/) {}
+    /// It has left, or cannot go on; nothing comes after. It may be destroyed when the loop's turn is over.
+    virtual void on_end(NativeClient&, TimePoint, const std::string& /*why*/) {}
+  };
+
+  /// All references outlive it. `buffers`: a socket whose receive buffers it shares.
+  NativeClient(EventLoop& loop, const Server& server, const dtls::Context& context, const io::UdpSocket* buffers, Listener& listener)
+      : loop_(loop), server_(server), context_(context), buffers_(buffers), listener_(listener) {}
+  NativeClient(const NativeClient&) = delete;
+  ~NativeClient();
+
+  /// Connects. A sentence otherwise.
+  std::expected<void, std::string> start(TimePoint now, participant::ParticipantConfig config);
+  /// Encrypts and sends. False while we are not in and connected.
+  bool send_frame(TimePoint now, signaling::Source source, ByteView frame, std::uint32_t timestamp, bool key_frame);
+  void leave(TimePoint now);
+
+  participant::Participant& participant() { return *participant_; }
+  bool ended() const { return ended_; }
+  std::size_t number = 0; ///< for the owner
+  const io::UdpSocket& socket(participant::Leg leg) const { return *sockets_[static_cast<std::size_t>(leg)]; }
+
+ private:
+  void connect(TimePoint now);
+  void disconnect();
+  void on_websocket();
+  void on_datagrams(participant::Leg leg);
+  void pump(TimePoint now);
+  void flush(participant::Leg leg);
+  void end(TimePoint now, const std::string& why);
+
+  EventLoop& loop_;
+  const Server& server_;
+  const dtls::Context& context_;
+  const io::UdpSocket* buffers_;
+  Listener& listener_;
+  io::SystemRandom random_;
+  std::unique_ptr<participant::Participant> participant_;
+  std::unique_ptr<io::WebSocketClient> socket_;
+  std::vector<std::unique_ptr<io::WebSocketClient>> dead_; ///< until the turn is over
+  std::array<std::optional<io::UdpSocket>, 2> sockets_;
+  std::optional<EventLoop::TimerId> timer_, connect_timer_;
+  std::vector<io::Datagram> batch_;
+  Duration retry_ = std::chrono::milliseconds(500);
+  bool was_open_ = false;
+  bool leaving_ = false;
+  bool ended_ = false;
+};
+
+} // namespace satsuma::client

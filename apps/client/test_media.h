@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/bytes.h"
+
+/// Media made and looked at by this program itself, with libvpx and libopus.
+namespace satsuma::client {
+
+/// A moving pattern as VP8: bars that wander, a box that bounces, so that a frozen picture is seen at once.
+class TestPattern {
+ public:
+  static constexpr unsigned width = 640, height = 360, fps = 25;
+  /// Null if libvpx fails. `hue` 0 to 255 tells several patterns apart.
+  static std::unique_ptr<TestPattern> create(unsigned kbps, std::uint8_t hue);
+  ~TestPattern();
+  /// The next frame, encoded; empty when the encoder left it out. Valid until the next call.
+  ByteView next(bool key_frame);
+
+ private:
+  struct Codec;
+  TestPattern() = default;
+  void draw();
+  std::unique_ptr<Codec> codec_;
+  std::uint8_t hue_ = 0;
+  std::uint64_t frame_ = 0;
+};
+
+/// A soft tone that swells twice a second, as Opus packets of 20 ms.
+class TestTone {
+ public:
+  static std::unique_ptr<TestTone> create(double hertz);
+  ~TestTone();
+  ByteView next();
+
+ private:
+  struct Codec;
+  TestTone() = default;
+  std::unique_ptr<Codec> codec_;
+  double hertz_ = 440;
+  std::uint64_t sample_ = 0;
+};
+
+/// Decodes VP8, to know that what was received is a picture.
+class PictureCheck {
+ public:
+  PictureCheck();
+  ~PictureCheck();
+  struct Picture {
+    unsigned width = 0, height = 0;
+    double brightness = 0; ///< mean of the luma, 0 to 255
+  };
+  /// Nothing when it cannot be decoded.
+  std::optional<Picture> decode(ByteView frame);
+
+ private:
+  struct Codec;
+  std::unique_ptr<Codec> codec_;
+};
+
+/// Decodes Opus, to know that what was received sounds.
+class SoundCheck {
+ public:
+  SoundCheck();
+  ~SoundCheck();
+  /// Root of the mean square, 0 to 1.
+  std::optional<double> decode(ByteView packet);
+
+ private:
+  struct Codec;
+  std::unique_ptr<Codec> codec_;
+};
+
+} // namespace satsuma::client
