@@ -129,7 +129,7 @@ for (const suite of [1, 2, 3]) {
     for (let step = 0; step < steps; ++step) {
       const actor = pick(room.members);
       const choice = proposed ? 0 : below(10); // ts-mls says nothing while proposals wait, and commits them all
-      if (process.env.INTEROP_TRACE) console.log(step, choice, actor.kind, actor.leaf, room.members.map((m) => m.leaf + m.kind[1]).join(" "));
+      if (process.env.INTEROP_TRACE) console.log(step, choice, `${actor.kind} at ${actor.leaf} of`, room.members.map(({ kind, leaf }) => `${leaf} ${kind}`).join(', '));
       if (choice <= 3) {
         const options = { privateMessage: below(2) === 0, cached: proposed, waiting, invited: [], proposals: [] };
         const space = most - room.members.length - room.lost.length - waiting.length;
@@ -144,7 +144,6 @@ for (const suite of [1, 2, 3]) {
           did('psk');
         }
         if (options.invited.length + waiting.length > 0) did('add');
-        if (process.env.INTEROP_TRACE) console.log(options.invited.length, options.waiting.length, JSON.stringify(options.proposals), options.privateMessage);
         await room.commit(actor, options);
         did(`commit by ${actor.kind}`);
         waiting = [];
