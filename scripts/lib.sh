@@ -8,6 +8,9 @@ else
   bold='' dim='' red='' green='' plain=''
 fi
 
+# The same source in two build folders, or in two checkouts, is compiled once.
+export CCACHE_NOHASHDIR=1 CCACHE_BASEDIR=$root
+
 step_pid=
 stop_step() { # ends the running step with everything that it started
   if [[ -n $step_pid ]]; then
