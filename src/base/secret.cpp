@@ -1,13 +1,13 @@
 #include "base/secret.h"
 
-#include <atomic>
+#include <cstring>
 
 namespace satsuma {
 
 void wipe(MutableByteView bytes) {
-  volatile std::uint8_t* p = bytes.data();
-  for (std::size_t i = 0; i < bytes.size(); ++i) p[i] = 0;
-  std::atomic_signal_fence(std::memory_order_seq_cst);
+  if (bytes.empty()) return;
+  std::memset(bytes.data(), 0, bytes.size());
+  __asm__ __volatile__("" : : "r"(bytes.data()) : "memory"); // it may be read here, for all that the compiler knows
 }
 
 bool constant_time_equal(ByteView a, ByteView b) {

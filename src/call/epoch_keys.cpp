@@ -7,8 +7,8 @@
 namespace satsuma::call {
 
 std::optional<KeyId> KeyId::from(std::uint64_t value) {
-  const KeyId id{static_cast<std::uint32_t>(value >> 16 & 0xffff), static_cast<std::uint32_t>(value >> 4 & max_leaf_in_key_id),
-                 static_cast<std::uint8_t>(value & 0xf)};
+  const KeyId id{static_cast<std::uint32_t>(value >> 20 & 0xffff), static_cast<std::uint32_t>(value >> 8 & max_leaf_in_key_id),
+                 static_cast<std::uint8_t>(value & 0xff)};
   if (id.context >= stream_contexts || id.value() != value) return std::nullopt;
   return id;
 }
@@ -34,36 +34,43 @@ EpochKeys::EpochKeys(sframe::CipherSuite suite, EpochKeysOptions options)
 void EpochKeys::enter(TimePoint now, Epoch epoch, bool at_once) {
   handle_timeout(now);
   if (!held_.empty()) held_.front().expires = now + options_.overlap;
-  held_.push_front({std::move(epoch), sframe::Receiver(suite_), std::nullopt});
+  held_.push_front({{epoch.era, epoch.epoch}, epoch.own_leaf, {}, std::move(epoch.secret), sframe::Receiver(suite_), std::nullopt});
+  for (const std::uint32_t leaf : epoch.leaves) {
+    if (leaf <= max_leaf_in_key_id) held_.front().leaves.set(leaf);
+  }
   // The epoch in which we still send may fall out here: then the sender moves with it.
   while (held_.size() > 1 + max_previous_epochs) held_.pop_back();
   if (at_once || sending_epoch() == nullptr) {
-    const Epoch& present = held_.front().epoch;
-    sending_ = EpochName{present.era, present.epoch};
-    move_at_.reset();
+    send_in_present_epoch();
   } else if (!move_at_) {
     move_at_ = now + options_.sender_delay; // not put off again by the next epoch: a busy room must not keep us behind
+  }
+}
+
+// Keys of streams that rest do not outlive the epoch in which they were sent.
+void EpochKeys::send_in_present_epoch() {
+  sending_ = held_.front().name;
+  move_at_.reset();
+  for (Stream& stream : streams_) {
+    if (stream.keyed != sending_) stream.sender.clear_key();
   }
 }
 
 void EpochKeys::stop_sending() {
   sending_.reset();
   move_at_.reset();
+  for (Stream& stream : streams_) stream.sender.clear_key();
 }
 
 void EpochKeys::clear() {
   held_.clear();
-  sending_.reset();
-  move_at_.reset();
-  for (Stream& stream : streams_) stream = {std::nullopt, sframe::Sender(suite_)};
+  stop_sending();
 }
 
 bool EpochKeys::handle_timeout(TimePoint now) {
   bool moved = false;
   if (move_at_ && now >= *move_at_ && !held_.empty()) {
-    const Epoch& present = held_.front().epoch;
-    sending_ = EpochName{present.era, present.epoch};
-    move_at_.reset();
+    send_in_present_epoch();
     moved = true;
   }
   std::erase_if(held_, [&](const Held& held) { return held.expires && now >= *held.expires; });
@@ -81,8 +88,7 @@ std::optional<TimePoint> EpochKeys::next_deadline() const {
 std::optional<EpochKeys::EpochName> EpochKeys::sending() const { return sending_; }
 
 const EpochKeys::Held* EpochKeys::sending_epoch() const {
-  const auto found = std::ranges::find_if(
-      held_, [&](const Held& held) { return sending_ && sending_->era == held.epoch.era && sending_->epoch == held.epoch.epoch; });
+  const auto found = std::ranges::find_if(held_, [&](const Held& held) { return sending_ == held.name; });
   return found == held_.end() ? nullptr : &*found;
 }
 
@@ -91,15 +97,13 @@ Result<MutableByteView> EpochKeys::protect(TimePoint now, StreamContext context,
   if (static_cast<std::size_t>(context) >= stream_contexts) return frame_bad_context;
   handle_timeout(now);
   const Held* held = sending_epoch();
-  if (held == nullptr) return frame_no_key;
-  const Epoch& epoch = held->epoch;
-  if (epoch.own_leaf > max_leaf_in_key_id) return frame_no_key;
+  if (held == nullptr || held->own_leaf > max_leaf_in_key_id) return frame_no_key;
   Stream& stream = streams_[static_cast<std::size_t>(context)];
   if (stream.keyed != sending_) {
     // (era, epoch) only ever goes forward, so no key comes twice and the counter may start anew.
     const auto number = static_cast<std::uint32_t>(context);
-    const KeyId id{number, epoch.own_leaf, static_cast<std::uint8_t>(epoch.epoch % 16)};
-    stream.sender.set_key(id.value(), sender_base_key(suite_, epoch.secret, epoch.era, epoch.epoch, epoch.own_leaf, number).view());
+    const KeyId id{number, held->own_leaf, static_cast<std::uint8_t>(held->name.epoch)};
+    stream.sender.set_key(id.value(), sender_base_key(suite_, held->secret, held->name.era, held->name.epoch, held->own_leaf, number).view());
     stream.keyed = sending_;
   }
   return sframe::protect_frame(stream.sender, shell, frame, out);
@@ -107,15 +111,23 @@ Result<MutableByteView> EpochKeys::protect(TimePoint now, StreamContext context,
 
 Error EpochKeys::missing_key(KeyId id) const {
   if (held_.empty()) return frame_key_not_yet;
-  // Epochs behind the present one by no more than what we would have kept are over; all other distances are ahead of us.
-  const auto present = static_cast<std::uint8_t>(held_.front().epoch.epoch % 16);
-  const auto behind = static_cast<std::uint8_t>((present - id.epoch_mod_16) & 0xf);
-  if (behind != 0 && behind <= max_previous_epochs) return frame_key_expired;
-  return frame_key_not_yet;
+  // The shorter way round says whether it is behind us or ahead.
+  const auto behind = static_cast<std::uint8_t>(held_.front().name.epoch - id.epoch_mod_256);
+  return behind != 0 && behind < 128 ? frame_key_expired : frame_key_not_yet;
 }
 
 Result<EpochKeys::Received> EpochKeys::unprotect(TimePoint now, sframe::ShellKind shell, ByteView frame, MutableByteView out) {
   handle_timeout(now);
+  auto received = open(shell, frame, out);
+  if (received) ++counts_.opened;
+  else if (received.error() == Error(sframe::sframe_replayed)) ++counts_.replayed;
+  else if (received.error() == Error(frame_key_not_yet)) ++counts_.early;
+  else if (received.error() == Error(frame_key_expired)) ++counts_.expired;
+  else ++counts_.refused;
+  return received;
+}
+
+Result<EpochKeys::Received> EpochKeys::open(sframe::ShellKind shell, ByteView frame, MutableByteView out) {
   SATSUMA_TRY(const sframe::OpenedFrame opened, sframe::open_shell(shell, frame));
   SATSUMA_TRY(const sframe::Header header, sframe::parse_frame_header(opened));
   const auto id = KeyId::from(header.key_id);
@@ -124,19 +136,18 @@ Result<EpochKeys::Received> EpochKeys::unprotect(TimePoint now, sframe::ShellKin
   // Two eras may use the same key id during their overlap: newest first, and an older one if that does not authenticate.
   std::optional<Error> failure;
   for (Held& held : held_) {
-    const Epoch& epoch = held.epoch;
-    if (epoch.epoch % 16 != id->epoch_mod_16) continue;
-    if (!epoch.leaves.contains(id->leaf) || epoch.own_leaf == id->leaf) {
+    const EpochName& epoch = held.name;
+    if (static_cast<std::uint8_t>(epoch.epoch) != id->epoch_mod_256) continue;
+    if (!held.leaves.test(id->leaf) || held.own_leaf == id->leaf) {
       if (!failure) failure = frame_bad_sender;
       continue;
     }
     if (!held.receiver.has_key(id->value())) {
-      const SecretBytes key = sender_base_key(suite_, epoch.secret, epoch.era, epoch.epoch, id->leaf, id->context);
-      SATSUMA_TRY_VOID(held.receiver.add_key(id->value(), key.view()));
+      held.receiver.try_key(id->value(), sender_base_key(suite_, held.secret, epoch.era, epoch.epoch, id->leaf, id->context).view());
     }
     auto unprotected = sframe::unprotect_frame(held.receiver, opened, out);
     if (unprotected) {
-      return Received{unprotected->plaintext, id->leaf, static_cast<StreamContext>(id->context), {epoch.era, epoch.epoch}, opened.key_frame()};
+      return Received{unprotected->plaintext, id->leaf, static_cast<StreamContext>(id->context), epoch, opened.key_frame(), unprotected->header.counter};
     }
     failure = unprotected.error();
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <bitset>
 #include <cstdint>
 #include <deque>
 #include <optional>
@@ -28,12 +29,14 @@ enum class StreamContext : std::uint8_t { microphone = 0, camera = 1, screen = 2
 inline constexpr std::size_t stream_contexts = 4;
 inline constexpr std::uint32_t max_leaf_in_key_id = 0xfff; ///< 12 bits
 
+/// RFC 9605 s.5.2: context, sender and the low bits of the epoch. With eight of those, four epochs a second fit the overlap twice over before
+/// a number comes again, and the whole stays within the three bytes that it took with four.
 struct KeyId {
   std::uint32_t context = 0;
   std::uint32_t leaf = 0;
-  std::uint8_t epoch_mod_16 = 0;
+  std::uint8_t epoch_mod_256 = 0;
 
-  std::uint64_t value() const { return std::uint64_t{context} << 16 | std::uint64_t{leaf} << 4 | epoch_mod_16; }
+  std::uint64_t value() const { return std::uint64_t{context} << 20 | std::uint64_t{leaf} << 8 | epoch_mod_256; }
   /// Nothing for values that no sender of ours makes.
   static std::optional<KeyId> from(std::uint64_t value);
   friend bool operator==(const KeyId&, const KeyId&) = default;
@@ -51,7 +54,9 @@ struct EpochKeysOptions {
 /// and destroyed on time.
 class EpochKeys {
  public:
-  static constexpr std::size_t max_previous_epochs = 4;
+  /// Kept until the overlap is over, or there are more than these: ten changes a second for more than the 6 s that anybody takes to follow. An
+  /// epoch nobody was heard in is its secret and a bit for each leaf, about a kilobyte.
+  static constexpr std::size_t max_previous_epochs = 64;
 
   struct Epoch {
     std::uint64_t era = 0;
@@ -64,6 +69,7 @@ class EpochKeys {
     std::uint64_t era = 0;
     std::uint64_t epoch = 0;
     friend bool operator==(const EpochName&, const EpochName&) = default;
+    friend auto operator<=>(const EpochName&, const EpochName&) = default;
   };
   struct Received {
     MutableByteView plaintext;
@@ -71,6 +77,15 @@ class EpochKeys {
     StreamContext context = StreamContext::microphone;
     EpochName epoch;
     std::optional<bool> key_frame; ///< of shells that tell
+    std::uint64_t counter = 0;
+  };
+  /// What became of the frames that arrived. A frame that is held and tried again counts each time.
+  struct Counts {
+    std::uint64_t opened = 0;
+    std::uint64_t replayed = 0; ///< seen before or beyond the window: dropped without a word
+    std::uint64_t early = 0;    ///< frame_key_not_yet
+    std::uint64_t expired = 0;
+    std::uint64_t refused = 0;  ///< malformed, forged, from nobody, or with a counter that nobody reaches
   };
 
   explicit EpochKeys(sframe::CipherSuite suite = sframe::CipherSuite::chacha20_poly1305_sha256_128, EpochKeysOptions options = {});
@@ -85,6 +100,7 @@ class EpochKeys {
   /// Destroys what has expired, moves the sender when its time has come. True when the sender moved.
   bool handle_timeout(TimePoint now);
   std::optional<TimePoint> next_deadline() const;
+  const Counts& counts() const { return counts_; }
   /// The epoch in which frames are sent.
   std::optional<EpochName> sending() const;
 
@@ -95,7 +111,10 @@ class EpochKeys {
 
  private:
   struct Held {
-    Epoch epoch;
+    EpochName name;
+    std::uint32_t own_leaf = 0;
+    std::bitset<max_leaf_in_key_id + 1> leaves;
+    SecretBytes secret;
     sframe::Receiver receiver;
     std::optional<TimePoint> expires; ///< none: the present one
   };
@@ -105,7 +124,9 @@ class EpochKeys {
   };
 
   const Held* sending_epoch() const;
+  void send_in_present_epoch();
   Error missing_key(KeyId id) const;
+  Result<Received> open(sframe::ShellKind shell, ByteView frame, MutableByteView out);
 
   sframe::CipherSuite suite_;
   EpochKeysOptions options_;
@@ -113,6 +134,7 @@ class EpochKeys {
   std::optional<EpochName> sending_;
   std::optional<TimePoint> move_at_;
   std::array<Stream, stream_contexts> streams_;
+  Counts counts_;
 };
 
 /// base_key of section 4.

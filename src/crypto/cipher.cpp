@@ -15,6 +15,12 @@ const EVP_CIPHER* fetch(AeadAlgorithm algorithm) {
   return table[static_cast<std::size_t>(algorithm)];
 }
 
+const EVP_CIPHER* aes_ctr(std::size_t key_size) {
+  static const EVP_CIPHER* const aes_128 = EVP_CIPHER_fetch(nullptr, "AES-128-CTR", nullptr);
+  static const EVP_CIPHER* const aes_256 = EVP_CIPHER_fetch(nullptr, "AES-256-CTR", nullptr);
+  return key_size == 16 ? aes_128 : aes_256;
+}
+
 internal::CipherContext new_context() {
   internal::CipherContext context(EVP_CIPHER_CTX_new());
   SATSUMA_CHECK(context != nullptr);
@@ -33,11 +39,14 @@ AeadKey::AeadKey(AeadAlgorithm algorithm, ByteView key) : seal_(new_context()), 
   SATSUMA_CHECK(EVP_DecryptInit_ex(open_.get(), fetch(algorithm), nullptr, key.data(), nullptr) == 1);
 }
 
-MutableByteView AeadKey::seal(ByteView nonce, ByteView associated_data, ByteView plaintext, MutableByteView out) {
+namespace {
+
+// `key` is null where the context has it already.
+MutableByteView seal_with(EVP_CIPHER_CTX* context, const std::uint8_t* key, ByteView nonce, ByteView associated_data, ByteView plaintext,
+                          MutableByteView out) {
   SATSUMA_CHECK(nonce.size() == aead_nonce_size && out.size() >= plaintext.size() + aead_tag_size);
-  EVP_CIPHER_CTX* context = seal_.get();
   int written = 0;
-  SATSUMA_CHECK(EVP_EncryptInit_ex(context, nullptr, nullptr, nullptr, nonce.data()) == 1);
+  SATSUMA_CHECK(EVP_EncryptInit_ex(context, nullptr, nullptr, key, nonce.data()) == 1);
   if (!associated_data.empty()) {
     SATSUMA_CHECK(EVP_EncryptUpdate(context, nullptr, &written, associated_data.data(), static_cast<int>(associated_data.size())) == 1);
   }
@@ -49,16 +58,16 @@ MutableByteView AeadKey::seal(ByteView nonce, ByteView associated_data, ByteView
   return out.first(plaintext.size() + aead_tag_size);
 }
 
-Result<MutableByteView> AeadKey::open(ByteView nonce, ByteView associated_data, ByteView ciphertext, MutableByteView out) {
+Result<MutableByteView> open_with(EVP_CIPHER_CTX* context, const std::uint8_t* key, ByteView nonce, ByteView associated_data,
+                                  ByteView ciphertext, MutableByteView out) {
   if (ciphertext.size() < aead_tag_size) return aead_open_failed;
   const std::size_t size = ciphertext.size() - aead_tag_size;
   SATSUMA_CHECK(nonce.size() == aead_nonce_size && out.size() >= size);
   std::array<std::uint8_t, aead_tag_size> tag;
   for (std::size_t i = 0; i < tag.size(); ++i) tag[i] = ciphertext[size + i];
-  EVP_CIPHER_CTX* context = open_.get();
   int written = 0;
   std::uint8_t nothing[16];
-  bool good = EVP_DecryptInit_ex(context, nullptr, nullptr, nullptr, nonce.data()) == 1 &&
+  bool good = EVP_DecryptInit_ex(context, nullptr, nullptr, key, nonce.data()) == 1 &&
               EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, aead_tag_size, tag.data()) == 1;
   if (good && !associated_data.empty()) {
     good = EVP_DecryptUpdate(context, nullptr, &written, associated_data.data(), static_cast<int>(associated_data.size())) == 1;
@@ -72,11 +81,63 @@ Result<MutableByteView> AeadKey::open(ByteView nonce, ByteView associated_data, 
   return out.first(size);
 }
 
+constexpr std::array<std::uint8_t, 32> no_key{};
+
+} // namespace
+
+MutableByteView AeadKey::seal(ByteView nonce, ByteView associated_data, ByteView plaintext, MutableByteView out) {
+  return seal_with(seal_.get(), nullptr, nonce, associated_data, plaintext, out);
+}
+
+Result<MutableByteView> AeadKey::open(ByteView nonce, ByteView associated_data, ByteView ciphertext, MutableByteView out) {
+  return open_with(open_.get(), nullptr, nonce, associated_data, ciphertext, out);
+}
+
+OneTimeAead::OneTimeAead(AeadAlgorithm algorithm)
+    : chacha_(algorithm == AeadAlgorithm::chacha20_poly1305), seal_(new_context()), open_(new_context()) {
+  SATSUMA_CHECK(EVP_EncryptInit_ex(seal_.get(), fetch(algorithm), nullptr, no_key.data(), nullptr) == 1);
+  SATSUMA_CHECK(EVP_DecryptInit_ex(open_.get(), fetch(algorithm), nullptr, no_key.data(), nullptr) == 1);
+}
+
+MutableByteView OneTimeAead::seal(ByteView key, ByteView nonce, ByteView associated_data, ByteView plaintext, MutableByteView out) {
+  const MutableByteView sealed = seal_with(seal_.get(), key.data(), nonce, associated_data, plaintext, out);
+  forget(seal_.get());
+  return sealed;
+}
+
+Result<MutableByteView> OneTimeAead::open(ByteView key, ByteView nonce, ByteView associated_data, ByteView ciphertext, MutableByteView out) {
+  const auto opened = open_with(open_.get(), key.data(), nonce, associated_data, ciphertext, out);
+  forget(open_.get());
+  return opened;
+}
+
+// Another key replaces the schedule; the key stream's last block, which lies in a buffer, is replaced when the first byte comes: with ChaCha
+// one of associated data is enough, since the key of Poly1305 goes through that buffer.
+void OneTimeAead::forget(EVP_CIPHER_CTX* context) {
+  std::uint8_t byte = 0;
+  int written = 0;
+  SATSUMA_CHECK(EVP_CipherInit_ex(context, nullptr, nullptr, no_key.data(), no_key.data(), -1) == 1);
+  SATSUMA_CHECK(EVP_CipherUpdate(context, chacha_ ? nullptr : &byte, &written, no_key.data(), 1) == 1);
+}
+
+OneTimeAesCtr::OneTimeAesCtr(std::size_t key_size) : key_size_(key_size), context_(new_context()) {
+  SATSUMA_CHECK(key_size == 16 || key_size == 32);
+  SATSUMA_CHECK(EVP_EncryptInit_ex(context_.get(), aes_ctr(key_size), nullptr, no_key.data(), nullptr) == 1);
+}
+
+void OneTimeAesCtr::crypt(ByteView key, ByteView initial_counter, ByteView in, MutableByteView out) {
+  SATSUMA_CHECK(key.size() == key_size_ && initial_counter.size() == 16 && out.size() >= in.size());
+  int written = 0;
+  SATSUMA_CHECK(EVP_EncryptInit_ex(context_.get(), nullptr, nullptr, key.data(), initial_counter.data()) == 1);
+  if (!in.empty()) SATSUMA_CHECK(EVP_EncryptUpdate(context_.get(), out.data(), &written, in.data(), static_cast<int>(in.size())) == 1);
+  std::uint8_t byte = 0;
+  SATSUMA_CHECK(EVP_EncryptInit_ex(context_.get(), nullptr, nullptr, no_key.data(), no_key.data()) == 1);
+  SATSUMA_CHECK(EVP_EncryptUpdate(context_.get(), &byte, &written, no_key.data(), 1) == 1);
+}
+
 AesCtrKey::AesCtrKey(ByteView key) : context_(new_context()) {
-  static const EVP_CIPHER* const aes_128 = EVP_CIPHER_fetch(nullptr, "AES-128-CTR", nullptr);
-  static const EVP_CIPHER* const aes_256 = EVP_CIPHER_fetch(nullptr, "AES-256-CTR", nullptr);
   SATSUMA_CHECK(key.size() == 16 || key.size() == 32);
-  SATSUMA_CHECK(EVP_EncryptInit_ex(context_.get(), key.size() == 16 ? aes_128 : aes_256, nullptr, key.data(), nullptr) == 1);
+  SATSUMA_CHECK(EVP_EncryptInit_ex(context_.get(), aes_ctr(key.size()), nullptr, key.data(), nullptr) == 1);
 }
 
 void AesCtrKey::crypt(ByteView initial_counter, ByteView in, MutableByteView out) {

@@ -40,6 +40,37 @@ class AeadKey {
   internal::CipherContext open_;
 };
 
+/// An AEAD for keys that are used once. The cipher's memory is kept, so that nothing is allocated, and no key stays in it: each call ends
+/// with overwriting what it left there. Not for use by two threads at once.
+class OneTimeAead {
+ public:
+  explicit OneTimeAead(AeadAlgorithm algorithm);
+
+  /// As in AeadKey. `key` has aead_key_size() bytes.
+  MutableByteView seal(ByteView key, ByteView nonce, ByteView associated_data, ByteView plaintext, MutableByteView out);
+  Result<MutableByteView> open(ByteView key, ByteView nonce, ByteView associated_data, ByteView ciphertext, MutableByteView out);
+
+ private:
+  void forget(evp_cipher_ctx_st* context);
+
+  bool chacha_;
+  internal::CipherContext seal_;
+  internal::CipherContext open_;
+};
+
+/// The same of AES in counter mode, where encrypting and decrypting are one.
+class OneTimeAesCtr {
+ public:
+  /// 16 for AES-128, 32 for AES-256.
+  explicit OneTimeAesCtr(std::size_t key_size);
+  /// As AesCtrKey::crypt.
+  void crypt(ByteView key, ByteView initial_counter, ByteView in, MutableByteView out);
+
+ private:
+  std::size_t key_size_;
+  internal::CipherContext context_;
+};
+
 /// AES in counter mode with the schedule computed once; encrypting and decrypting are the same.
 class AesCtrKey {
  public:

@@ -1,38 +1,65 @@
+// SHA1_Init and its like are deprecated in favour of EVP, which since OpenSSL 3 allocates for each message and takes longer for it than
+// for hashing a short one; the key schedules of MLS and of frames hash thousands of short ones.
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include "crypto/hash.h"
 
-#include <openssl/evp.h>
+#include <openssl/sha.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <memory>
+#include <new>
 
 namespace satsuma::crypto {
 
 namespace {
 
-struct MdContextFree {
-  void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
-};
-using MdContext = std::unique_ptr<EVP_MD_CTX, MdContextFree>;
-
-// Fetched once: a fetch by name for each call costs more than hashing a short message.
-const EVP_MD* message_digest(HashAlgorithm algorithm) {
-  static const std::array<const EVP_MD*, 4> table = {
-      EVP_MD_fetch(nullptr, "SHA1", nullptr), EVP_MD_fetch(nullptr, "SHA256", nullptr),
-      EVP_MD_fetch(nullptr, "SHA384", nullptr), EVP_MD_fetch(nullptr, "SHA512", nullptr)};
-  return table[static_cast<std::size_t>(algorithm)];
-}
-
-EVP_MD_CTX* thread_context() {
-  thread_local MdContext context(EVP_MD_CTX_new());
-  SATSUMA_CHECK(context != nullptr);
-  return context.get();
-}
-
 std::size_t block_size(HashAlgorithm algorithm) {
   return algorithm == HashAlgorithm::sha384 || algorithm == HashAlgorithm::sha512 ? 128 : 64;
 }
+
+/// A hash under way, on the stack. It may have eaten secrets, so it is wiped.
+class Digest {
+ public:
+  explicit Digest(HashAlgorithm algorithm) : algorithm_(algorithm) {
+    switch (algorithm) {
+      case HashAlgorithm::sha1: SHA1_Init(&state_.sha1); break;
+      case HashAlgorithm::sha256: SHA256_Init(&state_.sha256); break;
+      case HashAlgorithm::sha384: SHA384_Init(&state_.sha512); break;
+      case HashAlgorithm::sha512: SHA512_Init(&state_.sha512); break;
+    }
+  }
+  Digest(const Digest&) = default;
+  Digest& operator=(const Digest&) = default;
+  ~Digest() { wipe({reinterpret_cast<std::uint8_t*>(&state_), sizeof state_}); }
+
+  void update(ByteView bytes) {
+    if (bytes.empty()) return;
+    switch (algorithm_) {
+      case HashAlgorithm::sha1: SHA1_Update(&state_.sha1, bytes.data(), bytes.size()); break;
+      case HashAlgorithm::sha256: SHA256_Update(&state_.sha256, bytes.data(), bytes.size()); break;
+      case HashAlgorithm::sha384: SHA384_Update(&state_.sha512, bytes.data(), bytes.size()); break;
+      case HashAlgorithm::sha512: SHA512_Update(&state_.sha512, bytes.data(), bytes.size()); break;
+    }
+  }
+  /// `out` has hash_size() bytes.
+  void finish(std::uint8_t* out) {
+    switch (algorithm_) {
+      case HashAlgorithm::sha1: SHA1_Final(out, &state_.sha1); break;
+      case HashAlgorithm::sha256: SHA256_Final(out, &state_.sha256); break;
+      case HashAlgorithm::sha384: SHA384_Final(out, &state_.sha512); break;
+      case HashAlgorithm::sha512: SHA512_Final(out, &state_.sha512); break;
+    }
+  }
+
+ private:
+  HashAlgorithm algorithm_;
+  union {
+    SHA_CTX sha1;
+    SHA256_CTX sha256;
+    SHA512_CTX sha512; // of SHA-384 too
+  } state_;
+};
 
 } // namespace
 
@@ -48,10 +75,9 @@ std::size_t hash_size(HashAlgorithm algorithm) {
 
 void hash_into(HashAlgorithm algorithm, std::initializer_list<ByteView> parts, MutableByteView out) {
   SATSUMA_CHECK(out.size() == hash_size(algorithm));
-  EVP_MD_CTX* context = thread_context();
-  SATSUMA_CHECK(EVP_DigestInit_ex(context, message_digest(algorithm), nullptr) == 1);
-  for (ByteView part : parts) SATSUMA_CHECK(EVP_DigestUpdate(context, part.data(), part.size()) == 1);
-  SATSUMA_CHECK(EVP_DigestFinal_ex(context, out.data(), nullptr) == 1);
+  Digest digest(algorithm);
+  for (ByteView part : parts) digest.update(part);
+  digest.finish(out.data());
 }
 
 Bytes hash(HashAlgorithm algorithm, ByteView data) {
@@ -60,33 +86,63 @@ Bytes hash(HashAlgorithm algorithm, ByteView data) {
   return digest;
 }
 
-// HMAC is written out over the digest (RFC 2104 s.2): EVP_MAC costs several allocations and a
-// parameter parse for each call, and the key schedule calls this thousands of times an epoch.
-void hmac_into(HashAlgorithm algorithm, ByteView key, std::initializer_list<ByteView> parts, MutableByteView out) {
+struct HmacKey::State {
+  Digest inner;
+  Digest outer;
+};
+
+// RFC 2104 s.2.
+HmacKey::HmacKey(HashAlgorithm algorithm, ByteView key) : size_(hash_size(algorithm)) {
+  static_assert(sizeof(State) <= sizeof(storage_) && alignof(State) <= alignof(HmacKey));
   const std::size_t block = block_size(algorithm);
-  const std::size_t size = hash_size(algorithm);
-  SATSUMA_CHECK(out.size() == size);
   std::array<std::uint8_t, 128> pad{};
   if (key.size() > block) {
-    hash_into(algorithm, {key}, MutableByteView(pad).first(size));
+    hash_into(algorithm, {key}, MutableByteView(pad).first(size_));
   } else if (!key.empty()) {
     std::memcpy(pad.data(), key.data(), key.size());
   }
   const MutableByteView pad_block = MutableByteView(pad).first(block);
-
-  std::array<std::uint8_t, max_hash_size> inner;
-  const MutableByteView inner_digest = MutableByteView(inner).first(size);
-  EVP_MD_CTX* context = thread_context();
+  State* state = new (storage_) State{Digest(algorithm), Digest(algorithm)};
   for (std::uint8_t& byte : pad_block) byte ^= 0x36;
-  SATSUMA_CHECK(EVP_DigestInit_ex(context, message_digest(algorithm), nullptr) == 1);
-  SATSUMA_CHECK(EVP_DigestUpdate(context, pad_block.data(), block) == 1);
-  for (ByteView part : parts) SATSUMA_CHECK(EVP_DigestUpdate(context, part.data(), part.size()) == 1);
-  SATSUMA_CHECK(EVP_DigestFinal_ex(context, inner_digest.data(), nullptr) == 1);
-
+  state->inner.update(pad_block);
   for (std::uint8_t& byte : pad_block) byte ^= 0x36 ^ 0x5c;
-  hash_into(algorithm, {pad_block, inner_digest}, out);
+  state->outer.update(pad_block);
   wipe(pad);
-  wipe(inner);
+}
+
+HmacKey::~HmacKey() { state().~State(); }
+
+HmacKey::State& HmacKey::state() { return *std::launder(reinterpret_cast<State*>(storage_)); }
+
+void HmacKey::tag_into(std::initializer_list<ByteView> parts, MutableByteView out) {
+  SATSUMA_CHECK(out.size() == size_);
+  Digest inner = state().inner;
+  for (ByteView part : parts) inner.update(part);
+  std::array<std::uint8_t, max_hash_size> digest;
+  inner.finish(digest.data());
+  Digest outer = state().outer;
+  outer.update(ByteView(digest).first(size_));
+  outer.finish(out.data());
+  wipe(digest);
+}
+
+void HmacKey::expand_into(ByteView info, MutableByteView out) {
+  SATSUMA_CHECK(out.size() <= 255 * size_);
+  std::array<std::uint8_t, max_hash_size> previous;
+  std::size_t previous_size = 0;
+  std::uint8_t counter = 1;
+  for (std::size_t done = 0; done < out.size(); ++counter) {
+    tag_into({ByteView(previous).first(previous_size), info, ByteView(&counter, 1)}, MutableByteView(previous).first(size_));
+    previous_size = size_;
+    const std::size_t take = std::min(size_, out.size() - done);
+    std::memcpy(out.data() + done, previous.data(), take);
+    done += take;
+  }
+  wipe(previous);
+}
+
+void hmac_into(HashAlgorithm algorithm, ByteView key, std::initializer_list<ByteView> parts, MutableByteView out) {
+  HmacKey(algorithm, key).tag_into(parts, out);
 }
 
 Bytes hmac(HashAlgorithm algorithm, ByteView key, std::initializer_list<ByteView> parts) {
@@ -102,21 +158,8 @@ SecretBytes hkdf_extract(HashAlgorithm algorithm, ByteView salt, ByteView input_
 }
 
 SecretBytes hkdf_expand(HashAlgorithm algorithm, ByteView pseudorandom_key, ByteView info, std::size_t size) {
-  const std::size_t block = hash_size(algorithm);
-  SATSUMA_CHECK(size <= 255 * block);
   SecretBytes output(size);
-  std::array<std::uint8_t, max_hash_size> previous;
-  std::size_t previous_size = 0;
-  std::uint8_t counter = 1;
-  for (std::size_t done = 0; done < size; ++counter) {
-    const ByteView last = ByteView(previous).first(previous_size);
-    hmac_into(algorithm, pseudorandom_key, {last, info, ByteView(&counter, 1)}, MutableByteView(previous).first(block));
-    previous_size = block;
-    const std::size_t take = std::min(block, size - done);
-    std::memcpy(output.mutable_view().data() + done, previous.data(), take);
-    done += take;
-  }
-  wipe(previous);
+  HmacKey(algorithm, pseudorandom_key).expand_into(info, output.mutable_view());
   return output;
 }
 

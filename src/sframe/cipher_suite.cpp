@@ -32,55 +32,57 @@ CipherSuiteParameters parameters(CipherSuite suite) {
   check_failed("a known SFrame cipher suite", __FILE__, __LINE__);
 }
 
-Aead::Aead(CipherSuite suite, ByteView key)
-    : tag_size_(parameters(suite).tag_size), keys_([&]() -> std::variant<crypto::AeadKey, CtrHmac> {
+ByteView FrameCipher::CtrHmac::encryption_key(ByteView key) const { return key.first(ctr_key_size(crypto::hash_size(hash))); }
+ByteView FrameCipher::CtrHmac::authentication_key(ByteView key) const { return key.subspan(ctr_key_size(crypto::hash_size(hash))); }
+
+FrameCipher::FrameCipher(CipherSuite suite)
+    : tag_size_(parameters(suite).tag_size), cipher_([&]() -> std::variant<crypto::OneTimeAead, CtrHmac> {
         const CipherSuiteParameters suite_parameters = parameters(suite);
-        SATSUMA_CHECK(key.size() == suite_parameters.key_size);
-        if (suite_parameters.aead) return crypto::AeadKey(*suite_parameters.aead, key);
-        const std::size_t split = ctr_key_size(crypto::hash_size(suite_parameters.hash));
-        return CtrHmac{suite_parameters.hash, crypto::AesCtrKey(key.first(split)), SecretBytes::copy_of(key.subspan(split))};
+        if (suite_parameters.aead) return crypto::OneTimeAead(*suite_parameters.aead);
+        return CtrHmac{suite_parameters.hash, crypto::OneTimeAesCtr(ctr_key_size(crypto::hash_size(suite_parameters.hash)))};
       }()) {}
 
-MutableByteView Aead::seal(ByteView nonce, ByteView associated_data, ByteView plaintext, MutableByteView out) {
-  if (auto* aead = std::get_if<crypto::AeadKey>(&keys_)) return aead->seal(nonce, associated_data, plaintext, out);
-  auto& keys = std::get<CtrHmac>(keys_);
+MutableByteView FrameCipher::seal(ByteView key, ByteView nonce, ByteView associated_data, ByteView plaintext, MutableByteView out) {
+  if (auto* aead = std::get_if<crypto::OneTimeAead>(&cipher_)) return aead->seal(key, nonce, associated_data, plaintext, out);
+  auto& ctr_hmac = std::get<CtrHmac>(cipher_);
   std::array<std::uint8_t, 16> counter{};
   std::memcpy(counter.data(), nonce.data(), nonce_size);
   SATSUMA_CHECK(out.size() >= plaintext.size() + tag_size_);
   const MutableByteView ciphertext = out.first(plaintext.size());
-  keys.encryption.crypt(counter, plaintext, ciphertext);
-  compute_tag(keys, nonce, associated_data, ciphertext, out.subspan(plaintext.size(), tag_size_));
+  ctr_hmac.encryption.crypt(ctr_hmac.encryption_key(key), counter, plaintext, ciphertext);
+  compute_tag(ctr_hmac, key, nonce, associated_data, ciphertext, out.subspan(plaintext.size(), tag_size_));
   return out.first(plaintext.size() + tag_size_);
 }
 
-Result<MutableByteView> Aead::open(ByteView nonce, ByteView associated_data, ByteView ciphertext, MutableByteView out) {
+Result<MutableByteView> FrameCipher::open(ByteView key, ByteView nonce, ByteView associated_data, ByteView ciphertext, MutableByteView out) {
   if (ciphertext.size() < tag_size_) return sframe_authentication_failed;
-  if (auto* aead = std::get_if<crypto::AeadKey>(&keys_)) {
-    auto opened = aead->open(nonce, associated_data, ciphertext, out);
+  if (auto* aead = std::get_if<crypto::OneTimeAead>(&cipher_)) {
+    auto opened = aead->open(key, nonce, associated_data, ciphertext, out);
     if (!opened) return sframe_authentication_failed;
     return *opened;
   }
-  auto& keys = std::get<CtrHmac>(keys_);
+  auto& ctr_hmac = std::get<CtrHmac>(cipher_);
   const ByteView body = ciphertext.first(ciphertext.size() - tag_size_);
   SATSUMA_CHECK(out.size() >= body.size());
-  std::array<std::uint8_t, crypto::max_hash_size> tag;
-  compute_tag(keys, nonce, associated_data, body, MutableByteView(tag).first(tag_size_));
+  std::array<std::uint8_t, max_tag_size> tag;
+  compute_tag(ctr_hmac, key, nonce, associated_data, body, MutableByteView(tag).first(tag_size_));
   if (!constant_time_equal(ByteView(tag).first(tag_size_), ciphertext.last(tag_size_))) return sframe_authentication_failed;
   std::array<std::uint8_t, 16> counter{};
   std::memcpy(counter.data(), nonce.data(), nonce_size);
-  keys.encryption.crypt(counter, body, out);
+  ctr_hmac.encryption.crypt(ctr_hmac.encryption_key(key), counter, body, out);
   return out.first(body.size());
 }
 
-void Aead::compute_tag(const CtrHmac& keys, ByteView nonce, ByteView associated_data, ByteView ciphertext, MutableByteView tag) const {
+void FrameCipher::compute_tag(const CtrHmac& ctr_hmac, ByteView key, ByteView nonce, ByteView associated_data, ByteView ciphertext,
+                              MutableByteView tag) const {
   std::array<std::uint8_t, 24> lengths;
   SpanWriter writer(lengths);
   writer.u64(associated_data.size());
   writer.u64(ciphertext.size());
   writer.u64(tag_size_);
   std::array<std::uint8_t, crypto::max_hash_size> full;
-  crypto::hmac_into(keys.hash, keys.authentication.view(), {lengths, nonce, associated_data, ciphertext},
-                    MutableByteView(full).first(crypto::hash_size(keys.hash)));
+  crypto::hmac_into(ctr_hmac.hash, ctr_hmac.authentication_key(key), {lengths, nonce, associated_data, ciphertext},
+                    MutableByteView(full).first(crypto::hash_size(ctr_hmac.hash)));
   std::memcpy(tag.data(), full.data(), tag.size());
 }
 

@@ -37,30 +37,34 @@ struct CipherSuiteParameters {
 inline constexpr std::size_t nonce_size = 12; // AEAD.Nn of every suite
 CipherSuiteParameters parameters(CipherSuite suite);
 
-/// The AEAD of a suite under one key.
-class Aead {
- public:
-  /// `key` has parameters(suite).key_size bytes.
-  Aead(CipherSuite suite, ByteView key);
+inline constexpr std::size_t max_key_size = 96; // AES-256 and HMAC-SHA-512
+inline constexpr std::size_t max_tag_size = 16;
 
-  /// Writes plaintext.size() + tag_size bytes to `out`, which may begin where `plaintext` does.
-  MutableByteView seal(ByteView nonce, ByteView associated_data, ByteView plaintext, MutableByteView out);
+/// The AEAD of a suite, for keys that come with each call: nothing is allocated, and no key stays behind. Not for use by two threads at once.
+class FrameCipher {
+ public:
+  explicit FrameCipher(CipherSuite suite);
+
+  /// Writes plaintext.size() + tag_size bytes to `out`, which may begin where `plaintext` does. `key` has parameters(suite).key_size bytes.
+  MutableByteView seal(ByteView key, ByteView nonce, ByteView associated_data, ByteView plaintext, MutableByteView out);
   /// sframe_authentication_failed leaves zeros, or nothing of the plaintext, in `out`.
-  Result<MutableByteView> open(ByteView nonce, ByteView associated_data, ByteView ciphertext, MutableByteView out);
+  Result<MutableByteView> open(ByteView key, ByteView nonce, ByteView associated_data, ByteView ciphertext, MutableByteView out);
 
   std::size_t tag_size() const { return tag_size_; }
 
  private:
   struct CtrHmac { // s.4.5.1
     crypto::HashAlgorithm hash;
-    crypto::AesCtrKey encryption;
-    SecretBytes authentication;
+    crypto::OneTimeAesCtr encryption;
+    ByteView encryption_key(ByteView key) const;
+    ByteView authentication_key(ByteView key) const;
   };
 
-  void compute_tag(const CtrHmac& keys, ByteView nonce, ByteView associated_data, ByteView ciphertext, MutableByteView tag) const;
+  void compute_tag(const CtrHmac& ctr_hmac, ByteView key, ByteView nonce, ByteView associated_data, ByteView ciphertext,
+                   MutableByteView tag) const;
 
   std::size_t tag_size_;
-  std::variant<crypto::AeadKey, CtrHmac> keys_;
+  std::variant<crypto::OneTimeAead, CtrHmac> cipher_;
 };
 
 } // namespace satsuma::sframe

@@ -3,18 +3,29 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <limits>
 
 namespace satsuma::sframe {
 
 namespace {
 
+// s.4.4.2
 SecretBytes expand(CipherSuite suite, const SecretBytes& secret, std::string_view label, std::uint64_t key_id, std::size_t size) {
   ByteWriter info;
   info.bytes(as_bytes(label));
   info.u64(key_id);
   info.u16(static_cast<std::uint16_t>(suite));
   return crypto::hkdf_expand(parameters(suite).hash, secret.view(), info.view(), size);
+}
+SecretBytes sframe_secret(CipherSuite suite, ByteView base_key) { return crypto::hkdf_extract(parameters(suite).hash, {}, base_key); }
+SecretBytes sframe_salt(CipherSuite suite, std::uint64_t key_id, ByteView base_key) {
+  return expand(suite, sframe_secret(suite, base_key), "SFrame 1.0 Secret salt ", key_id, nonce_size);
+}
+SecretBytes sframe_key(CipherSuite suite, std::uint64_t key_id, ByteView base_key) {
+  return expand(suite, sframe_secret(suite, base_key), "SFrame 1.0 Secret key ", key_id, parameters(suite).key_size);
+}
+// In place of sframe_key, docs/protocol.md s.4.
+SecretBytes tree_root(CipherSuite suite, std::uint64_t key_id, ByteView base_key) {
+  return expand(suite, sframe_secret(suite, base_key), "satsuma frame tree ", key_id, crypto::hash_size(parameters(suite).hash));
 }
 
 // s.4.4.3: the header and the caller's metadata are the associated data, in one run for the AEAD.
@@ -31,87 +42,100 @@ class AssociatedData {
   std::size_t size_;
 };
 
+std::array<std::uint8_t, nonce_size> make_nonce(const SecretBytes& salt, std::uint64_t counter) {
+  std::array<std::uint8_t, nonce_size> nonce;
+  std::memcpy(nonce.data(), salt.view().data(), nonce_size);
+  for (std::size_t i = 0; i < 8; ++i) nonce[nonce_size - 1 - i] ^= static_cast<std::uint8_t>(counter >> (8 * i));
+  return nonce;
+}
+
+bool has_room(ByteView metadata, ByteView plaintext, MutableByteView out) {
+  return metadata.size() <= max_metadata_size && out.size() >= plaintext.size() + max_overhead;
+}
+
+MutableByteView seal(FrameCipher& cipher, ByteView key, const SecretBytes& salt, const Header& header, ByteView metadata, ByteView plaintext,
+                     MutableByteView out) {
+  const std::size_t written = write_header(header, out);
+  const AssociatedData associated(out.first(written), metadata);
+  const std::size_t sealed = cipher.seal(key, make_nonce(salt, header.counter), associated.view(), plaintext, out.subspan(written)).size();
+  return out.first(written + sealed);
+}
+
+Result<MutableByteView> open(FrameCipher& cipher, ByteView key, const SecretBytes& salt, const ParsedHeader& header, ByteView metadata,
+                             ByteView frame, MutableByteView out) {
+  if (metadata.size() > max_metadata_size || header.size > frame.size()) return sframe_malformed;
+  const AssociatedData associated(frame.first(header.size), metadata);
+  // In place means that the plaintext starts where the ciphertext did; otherwise at the front of `out`.
+  const MutableByteView destination = out.data() == frame.data() ? out.subspan(header.size) : out;
+  return cipher.open(key, make_nonce(salt, header.header.counter), associated.view(), frame.subspan(header.size), destination);
+}
+
 } // namespace
 
 KeyContext::KeyContext(CipherSuite suite, std::uint64_t key_id, ByteView base_key)
-    : KeyContext(suite, key_id, crypto::hkdf_extract(parameters(suite).hash, {}, base_key)) {}
-
-KeyContext::KeyContext(CipherSuite suite, std::uint64_t key_id, SecretBytes secret)
-    : key_id_(key_id),
-      salt_(expand(suite, secret, "SFrame 1.0 Secret salt ", key_id, nonce_size)),
-      aead_(suite, expand(suite, secret, "SFrame 1.0 Secret key ", key_id, parameters(suite).key_size).view()) {}
-
-void KeyContext::make_nonce(std::uint64_t counter, MutableByteView nonce) const {
-  std::memcpy(nonce.data(), salt_.view().data(), nonce_size);
-  for (std::size_t i = 0; i < 8; ++i) nonce[nonce_size - 1 - i] ^= static_cast<std::uint8_t>(counter >> (8 * i));
-}
+    : key_id_(key_id), salt_(sframe_salt(suite, key_id, base_key)), key_(sframe_key(suite, key_id, base_key)), cipher_(suite) {}
 
 Result<MutableByteView> KeyContext::encrypt(std::uint64_t counter, ByteView metadata, ByteView plaintext, MutableByteView out) {
-  if (metadata.size() > max_metadata_size || out.size() < plaintext.size() + max_overhead) return sframe_too_large;
-  const std::size_t header = write_header({key_id_, counter}, out);
-  std::array<std::uint8_t, nonce_size> nonce;
-  make_nonce(counter, nonce);
-  const AssociatedData associated(out.first(header), metadata);
-  const std::size_t sealed = aead_.seal(nonce, associated.view(), plaintext, out.subspan(header)).size();
-  return out.first(header + sealed);
+  if (!has_room(metadata, plaintext, out)) return sframe_too_large;
+  return seal(cipher_, key_.view(), salt_, {key_id_, counter}, metadata, plaintext, out);
 }
 
 Result<MutableByteView> KeyContext::decrypt(const ParsedHeader& header, ByteView metadata, ByteView frame, MutableByteView out) {
-  if (metadata.size() > max_metadata_size || header.size > frame.size()) return sframe_malformed;
-  std::array<std::uint8_t, nonce_size> nonce;
-  make_nonce(header.header.counter, nonce);
-  const AssociatedData associated(frame.first(header.size), metadata);
-  const ByteView ciphertext = frame.subspan(header.size);
-  // In place means that the plaintext starts where the ciphertext did; otherwise at the front of `out`.
-  const MutableByteView destination = out.data() == frame.data() ? out.subspan(header.size) : out;
-  return aead_.open(nonce, associated.view(), ciphertext, destination);
+  return open(cipher_, key_.view(), salt_, header, metadata, frame, out);
 }
 
+StreamKeys::StreamKeys(CipherSuite suite, std::uint64_t key_id, ByteView base_key)
+    : salt(sframe_salt(suite, key_id, base_key)), keys(suite, tree_root(suite, key_id, base_key).view()) {}
+
 void Sender::set_key(std::uint64_t key_id, ByteView base_key) {
-  key_ = std::make_unique<KeyContext>(suite_, key_id, base_key);
+  keys_.emplace(suite_, key_id, base_key);
+  key_id_ = key_id;
   counter_ = 0;
 }
 
 Result<MutableByteView> Sender::protect(ByteView metadata, ByteView plaintext, MutableByteView out) {
-  if (key_ == nullptr) return sframe_no_key;
-  if (counter_ == std::numeric_limits<std::uint64_t>::max()) return sframe_counter_exhausted;
-  SATSUMA_TRY(const MutableByteView frame, key_->encrypt(counter_, metadata, plaintext, out));
+  if (!keys_) return sframe_no_key;
+  if (counter_ >= FrameKeyTree::capacity) return sframe_counter_exhausted;
+  if (!has_room(metadata, plaintext, out)) return sframe_too_large;
+  SecretArray<max_key_size> key;
+  const MutableByteView frame_key = key.mutable_view().first(parameters(suite_).key_size);
+  SATSUMA_CHECK(keys_->keys.derive(counter_, frame_key));
+  const MutableByteView frame = seal(cipher_, frame_key, keys_->salt, {key_id_, counter_}, metadata, plaintext, out);
+  keys_->keys.destroy(counter_, counter_ + 1);
   ++counter_;
   return frame;
 }
 
 Result<void> Receiver::add_key(std::uint64_t key_id, ByteView base_key) {
-  if (keys_.size() >= max_receiver_keys && !keys_.contains(key_id)) return sframe_too_many_keys;
-  keys_.erase(key_id);
-  keys_.emplace(key_id, Entry{KeyContext(suite_, key_id, base_key), {}});
+  if (streams_.size() >= max_receiver_keys && !streams_.contains(key_id)) return sframe_too_many_keys;
+  streams_.insert_or_assign(key_id, Stream{StreamKeys(suite_, key_id, base_key)});
   return {};
 }
 
+void Receiver::try_key(std::uint64_t key_id, ByteView base_key) { tried_.emplace(key_id, Stream{StreamKeys(suite_, key_id, base_key)}); }
+
 Result<Unprotected> Receiver::unprotect(ByteView metadata, ByteView frame, MutableByteView out) {
   SATSUMA_TRY(const ParsedHeader header, parse_header(frame));
-  const auto entry = keys_.find(header.header.key_id);
-  if (entry == keys_.end()) return sframe_unknown_key;
-  if (!entry->second.window.allows(header.header.counter)) return sframe_replayed;
-  SATSUMA_TRY(const MutableByteView plaintext, entry->second.key.decrypt(header, metadata, frame, out));
-  entry->second.window.record(header.header.counter);
-  return Unprotected{header.header, plaintext};
-}
+  const auto [key_id, counter] = header.header;
+  const auto found = streams_.find(key_id);
+  const bool tried = found == streams_.end();
+  if (tried && (!tried_ || tried_->first != key_id)) return sframe_unknown_key;
+  if (tried && streams_.size() >= max_receiver_keys) return sframe_too_many_keys;
+  Stream& stream = tried ? tried_->second : found->second;
+  if (counter >= FrameKeyTree::capacity) return sframe_counter_too_large;
 
-bool Receiver::ReplayWindow::allows(std::uint64_t counter) const {
-  if (counter >= next_) return counter != std::numeric_limits<std::uint64_t>::max();
-  return next_ - counter <= replay_window && !seen_[counter % replay_window];
-}
+  SecretArray<max_key_size> key;
+  const MutableByteView frame_key = key.mutable_view().first(parameters(suite_).key_size);
+  if (!stream.keys.keys.derive(counter, frame_key)) return sframe_replayed;
+  SATSUMA_TRY(const MutableByteView plaintext, open(cipher_, frame_key, stream.keys.salt, header, metadata, frame, out));
 
-void Receiver::ReplayWindow::record(std::uint64_t counter) {
-  if (counter >= next_) {
-    if (counter - next_ >= replay_window) {
-      seen_.reset();
-    } else {
-      for (std::uint64_t skipped = next_; skipped < counter; ++skipped) seen_.reset(skipped % replay_window);
-    }
-    next_ = counter + 1;
+  stream.next = std::max(stream.next, counter + 1);
+  stream.keys.keys.destroy(counter, stream.next - std::min(stream.next, replay_window));
+  if (tried) {
+    streams_.emplace(key_id, std::move(stream));
+    tried_.reset();
   }
-  seen_.set(counter % replay_window);
+  return Unprotected{header.header, plaintext};
 }
 
 } // namespace satsuma::sframe

@@ -1,12 +1,13 @@
 #pragma once
 
-#include <bitset>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <optional>
 #include <unordered_map>
+#include <utility>
 
 #include "sframe/cipher_suite.h"
+#include "sframe/frame_keys.h"
 #include "sframe/header.h"
 
 namespace satsuma::sframe {
@@ -14,21 +15,24 @@ namespace satsuma::sframe {
 inline constexpr ErrorCode sframe_unknown_key{"sframe_unknown_key", ErrorKind::peer};
 /// Seen before, or older than the window. Browsers deliver padding probes as whole frames again: drop without a complaint.
 inline constexpr ErrorCode sframe_replayed{"sframe_replayed", ErrorKind::peer};
+/// Beyond what any sender of ours counts to (FrameKeyTree::capacity).
+inline constexpr ErrorCode sframe_counter_too_large{"sframe_counter_too_large", ErrorKind::peer};
 inline constexpr ErrorCode sframe_no_key{"sframe_no_key", ErrorKind::caller};
 inline constexpr ErrorCode sframe_counter_exhausted{"sframe_counter_exhausted", ErrorKind::caller};
 inline constexpr ErrorCode sframe_too_large{"sframe_too_large", ErrorKind::caller};
 inline constexpr ErrorCode sframe_too_many_keys{"sframe_too_many_keys", ErrorKind::caller};
 
 /// Header, longest tag: what `out` must have beyond the plaintext.
-inline constexpr std::size_t max_overhead = max_header_size + 16;
+inline constexpr std::size_t max_overhead = max_header_size + max_tag_size;
 /// What is authenticated beside the frame; a shell's clear bytes are the longest there are.
 inline constexpr std::size_t max_metadata_size = 512;
-/// Frames older than this behind the newest are refused as replays: 1024 frames are 20 s of audio.
-inline constexpr std::size_t replay_window = 1024;
+/// Frames older than this behind the newest are refused as replays, and their keys destroyed if they never came: 1024 frames are 20 s of audio.
+inline constexpr std::uint64_t replay_window = FrameKeyTree::max_window;
 /// 4096 senders with two streams each in two epochs.
 inline constexpr std::size_t max_receiver_keys = 16384;
 
-/// RFC 9605 s.4.4.2: key and salt of one key id, computed once. Encrypts any counter; who chooses counters is `Sender`.
+/// RFC 9605 s.4.4.2 to the letter: one key and salt for all frames of a key id. The product's frames each have a key of their own and go
+/// through `Sender` and `Receiver`; this is what they are built like, and what the RFC's vectors are for.
 class KeyContext {
  public:
   KeyContext(CipherSuite suite, std::uint64_t key_id, ByteView base_key);
@@ -39,33 +43,43 @@ class KeyContext {
   Result<MutableByteView> decrypt(const ParsedHeader& header, ByteView metadata, ByteView frame, MutableByteView out);
 
  private:
-  KeyContext(CipherSuite suite, std::uint64_t key_id, SecretBytes secret);
-  void make_nonce(std::uint64_t counter, MutableByteView nonce) const;
-
   std::uint64_t key_id_;
   SecretBytes salt_;
-  Aead aead_;
+  SecretBytes key_;
+  FrameCipher cipher_;
 };
 
-/// One stream of one sender. Counters start at 0 with each key and never repeat under it.
+/// What one key id stands for in docs/protocol.md, section 4: the salt of the RFC, and in place of its key a tree of keys.
+struct StreamKeys {
+  StreamKeys(CipherSuite suite, std::uint64_t key_id, ByteView base_key);
+
+  SecretBytes salt;
+  FrameKeyTree keys;
+};
+
+/// One stream of one sender. Counters start at 0 with each key id and never repeat under it.
 class Sender {
  public:
-  explicit Sender(CipherSuite suite) : suite_(suite) {}
+  explicit Sender(CipherSuite suite) : suite_(suite), cipher_(suite) {}
 
-  /// From the next frame on. A key must be new: the same (key_id, base_key) again would repeat nonces, so the owner derives each from
-  /// its own epoch and stream.
+  /// From the next frame on. A key must be new: the same (key_id, base_key) again would repeat keys and nonces, so the owner derives each
+  /// from its own epoch and stream.
   void set_key(std::uint64_t key_id, ByteView base_key);
-  bool has_key() const { return key_ != nullptr; }
+  /// Nothing can be sent until the next key.
+  void clear_key() { keys_.reset(); }
+  bool has_key() const { return keys_.has_value(); }
 
-  /// sframe_no_key before the first key: the frame must not leave. `out` as in KeyContext::encrypt.
+  /// sframe_no_key before the first key: the frame must not leave. `out` as in KeyContext::encrypt. The frame's key is gone afterwards.
   Result<MutableByteView> protect(ByteView metadata, ByteView plaintext, MutableByteView out);
 
   std::uint64_t next_counter() const { return counter_; }
 
  private:
   CipherSuite suite_;
+  FrameCipher cipher_;
+  std::uint64_t key_id_ = 0;
   std::uint64_t counter_ = 0;
-  std::unique_ptr<KeyContext> key_;
+  std::optional<StreamKeys> keys_;
 };
 
 struct Unprotected {
@@ -73,37 +87,36 @@ struct Unprotected {
   MutableByteView plaintext; ///< in the caller's span
 };
 
-/// The keys of everybody who may be heard, each with its replay window.
+/// The keys of everybody who may be heard. A frame's key is destroyed with its use, so what comes twice finds none.
+///
+/// A frame that does not authenticate changes nothing. It costs a walk down the tree of keys, at most FrameKeyTree::levels derivations,
+/// and the attempt to open it, which is never more than what a genuine frame with the same counter costs.
 class Receiver {
  public:
-  explicit Receiver(CipherSuite suite) : suite_(suite) {}
+  explicit Receiver(CipherSuite suite) : suite_(suite), cipher_(suite) {}
 
   /// Replaces a key of the same id, and then its window starts empty. sframe_too_many_keys leaves the receiver as it was.
   Result<void> add_key(std::uint64_t key_id, ByteView base_key);
-  void remove_key(std::uint64_t key_id) { keys_.erase(key_id); }
-  bool has_key(std::uint64_t key_id) const { return keys_.contains(key_id); }
-  std::size_t key_count() const { return keys_.size(); }
+  /// The same, but it is kept only if the next frame of this id authenticates: who invents key ids gets no memory for them. One
+  /// such key at a time.
+  void try_key(std::uint64_t key_id, ByteView base_key);
+  void remove_key(std::uint64_t key_id) { streams_.erase(key_id); }
+  bool has_key(std::uint64_t key_id) const { return streams_.contains(key_id); }
+  std::size_t key_count() const { return streams_.size(); }
 
-  /// The window moves only for frames that authenticate. `out` has frame.size() bytes and may be `frame` itself.
+  /// `out` has frame.size() bytes and may be `frame` itself.
   Result<Unprotected> unprotect(ByteView metadata, ByteView frame, MutableByteView out);
 
  private:
-  class ReplayWindow {
-   public:
-    bool allows(std::uint64_t counter) const;
-    void record(std::uint64_t counter);
-
-   private:
-    std::uint64_t next_ = 0; // one above the highest counter seen
-    std::bitset<replay_window> seen_;
-  };
-  struct Entry {
-    KeyContext key;
-    ReplayWindow window;
+  struct Stream {
+    StreamKeys keys;
+    std::uint64_t next = 0; ///< one above the highest counter seen
   };
 
   CipherSuite suite_;
-  std::unordered_map<std::uint64_t, Entry> keys_;
+  FrameCipher cipher_;
+  std::unordered_map<std::uint64_t, Stream> streams_;
+  std::optional<std::pair<std::uint64_t, Stream>> tried_;
 };
 
 } // namespace satsuma::sframe

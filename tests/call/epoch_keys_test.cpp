@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "helpers.h"
 
 namespace satsuma::call {
@@ -12,7 +14,10 @@ using test::at;
 using test::secret_of;
 
 EpochKeys::Epoch epoch(std::uint64_t era, std::uint64_t number, std::uint32_t own_leaf) {
-  return {era, number, own_leaf, {0, 1, 2}, secret_of(static_cast<std::uint8_t>(16 * era + number + 1), 32)};
+  SecretBytes secret = secret_of(static_cast<std::uint8_t>(era + 1), 32);
+  secret.mutable_view()[1] = static_cast<std::uint8_t>(number);
+  secret.mutable_view()[2] = static_cast<std::uint8_t>(number >> 8);
+  return {era, number, own_leaf, {0, 1, 2}, std::move(secret)};
 }
 
 struct Frames : ::testing::Test {
@@ -94,19 +99,32 @@ TEST_F(Frames, OfAnEpochThatIsOverDecryptDuringTheOverlapAndNotAfter) {
   EXPECT_EQ(receive(bob, 11s, second).error(), Error(frame_key_expired));
 }
 
-TEST_F(Frames, OfMoreThanFourEpochsAgoAreOver) {
+TEST_F(Frames, OfSixtyFourEpochsAgoCanBeReadAndOlderOnesCannot) {
   both_enter(0s, 0, 0);
   const Bytes old = send(alice, 0s);
-  for (int i = 1; i <= 4; ++i) bob.enter(at(i * 1ms), epoch(0, i, 1), true);
-  EXPECT_TRUE(receive(bob, 5ms, old));
-  bob.enter(at(5ms), epoch(0, 5, 1), true);
-  EXPECT_FALSE(receive(bob, 6ms, send(alice, 6ms)));
+  for (int i = 1; i <= 64; ++i) bob.enter(at(i * 1ms), epoch(0, i, 1), true);
+  EXPECT_TRUE(receive(bob, 65ms, old));
+  bob.enter(at(65ms), epoch(0, 65, 1), true);
+  EXPECT_EQ(receive(bob, 66ms, send(alice, 66ms)).error(), Error(frame_key_expired));
+}
+
+TEST_F(Frames, OfTenChangesASecondAreReadForAsLongAsAnybodyTakesToFollow) {
+  both_enter(0s, 0, 0);
+  std::vector<std::pair<int, Bytes>> sent;
+  int lost = 0;
+  for (int i = 1; i <= 600; ++i) {
+    both_enter(i * 100ms, 0, i, true);
+    sent.emplace_back(i, send(alice, i * 100ms));
+    if (i > 60 && !receive(bob, i * 100ms, sent[i - 61].second)) ++lost; // 6 s later
+  }
+  EXPECT_EQ(lost, 0);
+  EXPECT_EQ(bob.counts().opened, 540u);
 }
 
 TEST_F(Frames, AreSentOnInTheNewEpochWhenTheOldOneFellOut) {
   both_enter(0s, 0, 0);
-  for (int i = 1; i <= 5; ++i) alice.enter(at(i * 1ms), epoch(0, i, 0), false);
-  EXPECT_EQ(alice.sending(), (EpochKeys::EpochName{0, 5}));
+  for (int i = 1; i <= 65; ++i) alice.enter(at(i * 1ms), epoch(0, i, 0), false);
+  EXPECT_EQ(alice.sending(), (EpochKeys::EpochName{0, 65}));
 }
 
 TEST_F(Frames, ComeThroughOnce) {
@@ -114,6 +132,41 @@ TEST_F(Frames, ComeThroughOnce) {
   const Bytes frame = send(alice, 0s);
   EXPECT_TRUE(receive(bob, 0s, frame));
   EXPECT_EQ(receive(bob, 0s, frame).error(), Error(sframe::sframe_replayed));
+  EXPECT_EQ(bob.counts().opened, 1u);
+  EXPECT_EQ(bob.counts().replayed, 1u);
+  EXPECT_EQ(bob.counts().refused, 0u);
+}
+
+TEST_F(Frames, WithInventedKeyIdsLeaveNothingBehind) {
+  both_enter(0s, 0, 0);
+  for (std::uint32_t context = 0; context < stream_contexts; ++context) {
+    Bytes frame(64, 7);
+    sframe::write_header({KeyId{context, 0, 0}.value(), 5}, frame);
+    EXPECT_EQ(receive(bob, 0s, frame, sframe::ShellKind::none).error(), Error(sframe::sframe_authentication_failed));
+  }
+  EXPECT_EQ(bob.counts().refused, stream_contexts);
+  EXPECT_TRUE(receive(bob, 0s, send(alice, 0s)));
+}
+
+TEST_F(Frames, ComeThroughAfterAGapOfElevenHundred) {
+  both_enter(0s, 0, 0);
+  EXPECT_TRUE(receive(bob, 0s, send(alice, 0s)));
+  for (int i = 0; i < 1100; ++i) send(alice, 0s); // more than a ratchet of a thousand steps follows
+  for (int i = 0; i < 50; ++i) EXPECT_TRUE(receive(bob, 0s, send(alice, 0s)));
+}
+
+TEST_F(Frames, AsShortAsDtxKeepTheirContentAndShowNothingOfIt) {
+  both_enter(0s, 0, 0);
+  for (const Bytes& packet : {Bytes{0x08}, Bytes{0x78, 0xff, 0xfe}, Bytes(9, 0x0b)}) { // SILK and hybrid configurations too
+    plain = packet;
+    const Bytes frame = send(alice, 0s, StreamContext::microphone, sframe::Shell::none);
+    if (packet.size() > 1) {
+      EXPECT_EQ(std::search(frame.begin(), frame.end(), packet.begin(), packet.end()), frame.end()) << to_hex(frame);
+    }
+    const auto received = receive(bob, 0s, frame, sframe::ShellKind::none);
+    ASSERT_TRUE(received);
+    EXPECT_EQ(to_bytes(received->plaintext), packet);
+  }
 }
 
 TEST_F(Frames, OfAnEmptyLeafOrOurOwnAreRefused) {
@@ -137,9 +190,9 @@ TEST_F(Frames, WithTheShellChangedAreForged) {
 TEST_F(Frames, WithAKeyIdThatNobodyMakesAreMalformed) {
   both_enter(0s, 0, 0);
   EXPECT_EQ(receive(bob, 0s, {}, sframe::ShellKind::none).error(), Error(sframe::sframe_malformed));
-  EXPECT_FALSE(KeyId::from(std::uint64_t{4} << 16));
+  EXPECT_FALSE(KeyId::from(std::uint64_t{4} << 20));
   EXPECT_FALSE(KeyId::from(std::uint64_t{1} << 32));
-  EXPECT_EQ(KeyId::from(2u << 16 | 5u << 4 | 3), (KeyId{2, 5, 3}));
+  EXPECT_EQ(KeyId::from(2u << 20 | 5u << 8 | 3), (KeyId{2, 5, 3}));
 }
 
 TEST_F(Frames, OfTwoErasWithTheSameKeyIdBothDecryptDuringTheOverlap) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "protocol_reference.h"
 
 namespace satsuma::sframe {
 namespace {
@@ -100,13 +101,53 @@ TEST(Receiver, ReorderingWithinTheWindowIsFineAndBeyondItIsNot) {
   EXPECT_TRUE(unprotect(pair.receiver, frames[replay_window]).has_value());
 }
 
-TEST(Receiver, AGapOfAMillionFramesCostsOneFrame) {
-  Pair pair(CipherSuite::aes_128_gcm_sha256_128);
-  KeyContext key(CipherSuite::aes_128_gcm_sha256_128, 0x1234, base_key);
-  Bytes out(100);
-  const Bytes far = to_bytes(*key.encrypt(1'000'000, {}, Bytes{1}, out));
-  EXPECT_TRUE(unprotect(pair.receiver, far).has_value());
+TEST_P(EverySuite, AGapOfAMillionFramesCostsOneFrame) {
+  Pair pair(GetParam());
+  EXPECT_EQ(*unprotect(pair.receiver, reference::protect(GetParam(), 0x1234, base_key, 1'000'000, Bytes{3}, Bytes{1}), Bytes{3}), Bytes{1});
   EXPECT_EQ(unprotect(pair.receiver, protect(pair.sender, Bytes{1})).error(), Error(sframe_replayed));
+}
+
+TEST_P(EverySuite, FramesAreThoseOfTheProtocol) {
+  Pair pair(GetParam());
+  for (std::uint64_t counter = 0; counter < 20; ++counter) {
+    EXPECT_EQ(protect(pair.sender, Bytes{4, 5}, Bytes{6}), reference::protect(GetParam(), 0x1234, base_key, counter, Bytes{6}, Bytes{4, 5}));
+  }
+}
+
+TEST(Receiver, AForgedFrameMovesNothingHoweverFarItsCounter) {
+  Pair pair(CipherSuite::chacha20_poly1305_sha256_128);
+  for (const std::uint64_t counter : {1u, 1000u, 5000u, 10'000'000u}) {
+    Bytes forged = reference::protect(CipherSuite::chacha20_poly1305_sha256_128, 0x1234, base_key, counter, {}, Bytes{1});
+    forged.back() ^= 1;
+    EXPECT_EQ(unprotect(pair.receiver, forged).error(), Error(sframe_authentication_failed));
+  }
+  EXPECT_TRUE(unprotect(pair.receiver, protect(pair.sender, Bytes{1})).has_value());
+}
+
+TEST(Receiver, ACounterThatNobodyReachesIsRefusedUnseen) {
+  Pair pair(CipherSuite::chacha20_poly1305_sha256_128);
+  for (const std::uint64_t counter : {FrameKeyTree::capacity, ~std::uint64_t{0}}) {
+    Bytes frame(40);
+    write_header({0x1234, counter}, frame);
+    EXPECT_EQ(unprotect(pair.receiver, frame).error(), Error(sframe_counter_too_large));
+  }
+}
+
+TEST(Receiver, AKeyThatIsTriedStaysWithTheFirstGoodFrameOnly) {
+  constexpr CipherSuite suite = CipherSuite::chacha20_poly1305_sha256_128;
+  Receiver receiver(suite);
+  Bytes frame = reference::protect(suite, 7, base_key, 3, {}, Bytes{1});
+  Bytes forged = frame;
+  forged.back() ^= 1;
+  receiver.try_key(7, base_key);
+  EXPECT_EQ(unprotect(receiver, forged).error(), Error(sframe_authentication_failed));
+  EXPECT_EQ(receiver.key_count(), 0u);
+  receiver.try_key(8, base_key);
+  EXPECT_EQ(unprotect(receiver, frame).error(), Error(sframe_unknown_key));
+  receiver.try_key(7, base_key);
+  EXPECT_TRUE(unprotect(receiver, frame).has_value());
+  EXPECT_TRUE(receiver.has_key(7));
+  EXPECT_EQ(unprotect(receiver, frame).error(), Error(sframe_replayed));
 }
 
 TEST(Header, EveryWidthComesBack) {

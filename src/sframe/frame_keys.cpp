@@ -1,0 +1,136 @@
+#include "sframe/frame_keys.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+namespace satsuma::sframe {
+
+namespace {
+
+constexpr std::uint32_t arity = 1u << FrameKeyTree::arity_bits;
+constexpr std::size_t max_secret_size = 96; // AES-256 and HMAC-SHA-512
+constexpr std::string_view label = "satsuma frame 1";
+// What a stream without losses needs, so that it never grows.
+constexpr std::size_t usual_nodes = FrameKeyTree::levels * (arity - 1) + arity;
+
+// docs/protocol.md s.4: with its number the label fits one block of the hash.
+void derive_child(crypto::HmacKey& parent, std::uint32_t level, std::uint32_t start, MutableByteView secret) {
+  std::array<std::uint8_t, label.size() + 5> info;
+  SpanWriter writer(info);
+  writer.bytes(as_bytes(label));
+  writer.u8(static_cast<std::uint8_t>(level));
+  writer.u32(start);
+  parent.expand_into(info, secret);
+}
+
+} // namespace
+
+FrameKeyTree::Slots::Slots(Slots&& other) noexcept
+    : stride_(other.stride_), capacity_(std::exchange(other.capacity_, 0)), bytes_(std::move(other.bytes_)) {}
+
+FrameKeyTree::Slots& FrameKeyTree::Slots::operator=(Slots&& other) noexcept {
+  std::swap(stride_, other.stride_);
+  std::swap(capacity_, other.capacity_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+FrameKeyTree::Slots::~Slots() {
+  if (bytes_ != nullptr) wipe({bytes_.get(), capacity_ * stride_});
+}
+
+void FrameKeyTree::Slots::reserve(std::size_t used, std::size_t wanted) {
+  if (wanted <= capacity_) return;
+  const std::size_t capacity = std::max(wanted, std::min(2 * capacity_, max_nodes));
+  auto bytes = std::make_unique<std::uint8_t[]>(capacity * stride_);
+  if (bytes_ != nullptr) {
+    std::memcpy(bytes.get(), bytes_.get(), used * stride_);
+    wipe({bytes_.get(), capacity_ * stride_});
+  }
+  bytes_ = std::move(bytes);
+  capacity_ = capacity;
+}
+
+void FrameKeyTree::Slots::move(std::size_t from, std::size_t to, std::size_t count) {
+  std::memmove(bytes_.get() + to * stride_, bytes_.get() + from * stride_, count * stride_);
+}
+
+FrameKeyTree::FrameKeyTree(CipherSuite suite, ByteView root)
+    : hash_(parameters(suite).hash),
+      hash_size_(crypto::hash_size(hash_)),
+      key_size_(parameters(suite).key_size),
+      secrets_(std::max(hash_size_, key_size_)) {
+  SATSUMA_CHECK(root.size() == hash_size_);
+  places_.reserve(usual_nodes);
+  secrets_.reserve(0, usual_nodes);
+  places_.push_back({0, levels});
+  std::memcpy(secrets_.at(0).data(), root.data(), root.size());
+}
+
+std::size_t FrameKeyTree::find(std::uint64_t counter) const {
+  const auto found = std::ranges::lower_bound(places_, counter, std::ranges::greater{}, &Place::start);
+  return found != places_.end() && counter < found->end() ? static_cast<std::size_t>(found - places_.begin()) : places_.size();
+}
+
+bool FrameKeyTree::derive(std::uint64_t counter, MutableByteView key) const {
+  SATSUMA_CHECK(key.size() == key_size_);
+  const std::size_t node = find(counter);
+  if (node == places_.size()) return false;
+  std::uint32_t level = places_[node].level;
+  if (level == 0) {
+    std::memcpy(key.data(), secrets_.at(node).data(), key_size_);
+    return true;
+  }
+  SecretArray<max_secret_size> secret;
+  std::memcpy(secret.mutable_view().data(), secrets_.at(node).data(), hash_size_);
+  while (level-- > 0) {
+    crypto::HmacKey parent(hash_, secret.view().first(hash_size_));
+    const auto start = static_cast<std::uint32_t>(counter >> (arity_bits * level) << (arity_bits * level));
+    derive_child(parent, level, start, level == 0 ? key : secret.mutable_view().first(hash_size_));
+  }
+  return true;
+}
+
+void FrameKeyTree::destroy(std::uint64_t counter, std::uint64_t floor) {
+  while (!places_.empty() && places_.back().start < floor) {
+    if (places_.back().end() <= floor) erase(places_.size() - 1);
+    else split(places_.size() - 1, floor);
+  }
+  std::size_t node = find(counter);
+  if (node == places_.size()) return;
+  for (; places_[node].level > 0; node = find(counter)) split(node, floor);
+  erase(node);
+}
+
+// Puts the children in the place of the node, those of them that `floor` leaves something of.
+void FrameKeyTree::split(std::size_t node, std::uint64_t floor) {
+  const Place place = places_[node];
+  const std::uint32_t level = place.level - 1;
+  const std::uint32_t width = 1u << (arity_bits * level);
+  const std::uint32_t first = floor > place.start ? static_cast<std::uint32_t>((floor - place.start) / width) : 0;
+  SATSUMA_CHECK(place.level > 0 && first < arity);
+  const std::uint32_t count = arity - first;
+
+  crypto::HmacKey parent(hash_, secrets_.at(node).first(hash_size_));
+  const std::size_t nodes = places_.size();
+  SATSUMA_CHECK(nodes + count - 1 <= max_nodes);
+  secrets_.reserve(nodes, nodes + count - 1);
+  secrets_.move(node + 1, node + count, nodes - node - 1);
+  places_.insert(places_.begin() + static_cast<std::ptrdiff_t>(node), count - 1, {});
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const std::uint32_t start = place.start + (arity - 1 - i) * width;
+    places_[node + i] = {start, level};
+    const MutableByteView secret = secrets_.at(node + i);
+    derive_child(parent, level, start, secret.first(secret_size(level)));
+    wipe(secret.subspan(secret_size(level))); // what lay there before may have been longer
+  }
+}
+
+void FrameKeyTree::erase(std::size_t node) {
+  secrets_.move(node + 1, node, places_.size() - node - 1);
+  wipe(secrets_.at(places_.size() - 1));
+  places_.erase(places_.begin() + static_cast<std::ptrdiff_t>(node));
+}
+
+} // namespace satsuma::sframe

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "sframe/cipher_suite.h"
+
+namespace satsuma::sframe {
+
+/// The keys of one stream's frames, one for each counter, each destroyed after its use.
+///
+/// They are the leaves of a tree of secrets, as MLS derives the secrets of its senders (RFC 9420 s.9), here with eight children for a
+/// node and eight levels: node → child is HKDF-Expand, and a node is erased once its children are there. What is held is a set of
+/// subtrees that covers just the counters that may still come, so a key that is gone cannot be derived from what is left, and
+/// a counter far ahead costs a walk down the tree and not a step for each that was skipped. Sequential frames cost 8/7 derivations each.
+///
+/// Move-only, wiped, and without an allocation for each frame: memory grows with the number of frames that were skipped and
+/// may still come, up to max_nodes.
+class FrameKeyTree {
+ public:
+  static constexpr unsigned arity_bits = 3;
+  static constexpr unsigned levels = 8;
+  /// Counters are below this: more than a day of 180 frames a second in one epoch.
+  static constexpr std::uint64_t capacity = std::uint64_t{1} << (arity_bits * levels);
+  /// How far `floor` may be behind the highest counter that was destroyed.
+  static constexpr std::uint64_t max_window = 1024;
+  /// All of the window but one in each eight, and the siblings on the way to the next counter.
+  static constexpr std::size_t max_nodes = max_window + 2 * levels * ((1u << arity_bits) - 1);
+
+  /// `root` has the suite's hash size.
+  FrameKeyTree(CipherSuite suite, ByteView root);
+  FrameKeyTree(FrameKeyTree&&) noexcept = default;
+  FrameKeyTree& operator=(FrameKeyTree&&) noexcept = default;
+
+  /// Writes the key of `counter`, AEAD.Nk bytes, and changes nothing. False when it was destroyed or there is none.
+  [[nodiscard]] bool derive(std::uint64_t counter, MutableByteView key) const;
+  /// Destroys the key of `counter` and those of all counters below `floor`.
+  void destroy(std::uint64_t counter, std::uint64_t floor);
+
+  std::size_t node_count() const { return places_.size(); }
+
+ private:
+  struct Place {
+    std::uint32_t start = 0; ///< the lowest counter under it
+    std::uint32_t level = 0; ///< 0: the key itself
+    std::uint64_t end() const { return start + (std::uint64_t{1} << (arity_bits * level)); }
+  };
+  /// Fixed-size secrets in one block that is wiped when it goes.
+  class Slots {
+   public:
+    explicit Slots(std::size_t stride) : stride_(stride) {}
+    Slots(Slots&&) noexcept;
+    Slots& operator=(Slots&&) noexcept;
+    ~Slots();
+    MutableByteView at(std::size_t i) const { return {bytes_.get() + i * stride_, stride_}; }
+    void reserve(std::size_t used, std::size_t wanted);
+    void move(std::size_t from, std::size_t to, std::size_t count);
+
+   private:
+    std::size_t stride_;
+    std::size_t capacity_ = 0;
+    std::unique_ptr<std::uint8_t[]> bytes_;
+  };
+
+  std::size_t secret_size(std::uint32_t level) const { return level == 0 ? key_size_ : hash_size_; }
+  /// The node that `counter` is under, or node_count().
+  std::size_t find(std::uint64_t counter) const;
+  void split(std::size_t node, std::uint64_t floor);
+  void erase(std::size_t node);
+
+  crypto::HashAlgorithm hash_;
+  std::size_t hash_size_;
+  std::size_t key_size_;
+  std::vector<Place> places_; ///< highest first: in sequence the next one is at the end
+  Slots secrets_;             ///< of the same index
+};
+
+} // namespace satsuma::sframe
