@@ -3,4 +3,5 @@ await import('./scenarios/meeting.mjs');
 await import('./scenarios/access.mjs');
 await import('./scenarios/trouble.mjs');
 await import('./scenarios/codecs.mjs');
+await import('./scenarios/suites.mjs');
 await import('./scenarios/secrecy.mjs');

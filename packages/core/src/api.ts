@@ -7,6 +7,10 @@
  *   await meeting.join();
  */
 
+import type { RoomSuite } from "./suites.ts";
+
+export type { RoomSuite } from "./suites.ts";
+
 declare const brand: unique symbol;
 type Branded<Value, Name extends string> = Value & { readonly [brand]: Name };
 
@@ -32,7 +36,7 @@ export type MeetingErrorCode =
   | "server-unreachable" // could not reach the server at the first attempt, and again and again
   | "server-refused" // the server said no, in its own words
   | "opened-elsewhere" // the same incarnation connected from another page
-  | "engine-failed"; // the encryption engine stopped: a fault of ours
+  | "engine-failed"; // the encryption engine stopped again and again, or did not start: a fault of ours
 export type MeetingError = Problem<MeetingErrorCode>;
 
 export type DeviceErrorCode =
@@ -50,6 +54,7 @@ export type NoticeCode =
   | "media-connection-failed" // media does not get through (UDP blocked?)
   | "screen-share-ended" // by the browser's own button
   | "device-lost" // a device was unplugged
+  | "engine-restarted" // the encryption engine stopped and was started anew, with fresh keys
   | "server-message"; // something the server said about a request of ours
 /** Something to tell the person that does not end the meeting. */
 export type Notice = Problem<NoticeCode> & { readonly id: number };
@@ -149,6 +154,7 @@ export interface Devices {
 
 export interface MeetingState {
   readonly room: RoomName;
+  readonly suite: RoomSuite;
   readonly connection: Connection;
   /** In the order of the MLS tree, oneself included. Empty before "in-room". */
   readonly participants: readonly Participant[];
@@ -170,6 +176,8 @@ export interface MeetingOptions {
   readonly room: RoomName;
   /** null: the link had none. Nobody will admit us; the state says so after 3 s ("waiting", "no-secret"). */
   readonly secret: RoomSecret | null;
+  /** What the room encrypts with, from its link; everybody in it uses the same. "standard" if left out. */
+  readonly suite?: RoomSuite;
   /** 1 to 64 bytes of UTF-8; longer ones are cut at a character's end. */
   readonly displayName: string;
   /**
@@ -309,7 +317,9 @@ export type Feature =
 // ---- Links ----
 
 export type RoomLink =
-  | { readonly kind: "complete"; readonly room: RoomName; readonly secret: RoomSecret }
+  | { readonly kind: "complete"; readonly room: RoomName; readonly secret: RoomSecret; readonly suite: RoomSuite }
+  /** Names an encryption that this version does not know. */
+  | { readonly kind: "unknown-suite"; readonly room: RoomName }
   | { readonly kind: "without-secret"; readonly room: RoomName }
   | { readonly kind: "damaged-secret"; readonly room: RoomName }
   | { readonly kind: "not-a-room" };

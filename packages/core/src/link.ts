@@ -1,5 +1,6 @@
-/** Room links: `https://host/r/ROOM#SECRET`. The secret never leaves the browser (docs/protocol.md s.1). */
+/** Room links: `https://host/r/ROOM#SECRET`, or `#SECRET.SUITE`. The secret never leaves the browser (docs/protocol.md s.1). */
 import type { RoomLink, RoomName, RoomSecret } from "./api.ts";
+import { type RoomSuite, standardSuite, suiteOfSuffix, suiteSuffix } from "./suites.ts";
 
 const secretBytes = 16;
 const roomPattern = /^[a-z0-9-]{1,64}$/;
@@ -34,13 +35,16 @@ export function parseRoomLink(link: string | URL): RoomLink {
   }
   const room = /^\/r\/([^/]+)\/?$/.exec(url.pathname)?.[1];
   if (room === undefined || !isRoomName(room)) return { kind: "not-a-room" };
-  const secret = url.hash.slice(1);
-  if (secret === "") return { kind: "without-secret", room };
-  return isRoomSecret(secret) ? { kind: "complete", room, secret } : { kind: "damaged-secret", room };
+  const fragment = url.hash.slice(1);
+  if (fragment === "") return { kind: "without-secret", room };
+  const [secret = "", ...rest] = fragment.split(/(?=\.)/);
+  if (!isRoomSecret(secret)) return { kind: "damaged-secret", room };
+  const suite = suiteOfSuffix(rest.join(""));
+  return suite === null ? { kind: "unknown-suite", room } : { kind: "complete", room, secret, suite };
 }
 
-export function makeRoomLink(origin: string, room: RoomName, secret: RoomSecret): string {
-  return `${new URL(origin).origin}/r/${room}#${secret}`;
+export function makeRoomLink(origin: string, room: RoomName, secret: RoomSecret, suite: RoomSuite = standardSuite): string {
+  return `${new URL(origin).origin}/r/${room}#${secret}${suiteSuffix(suite)}`;
 }
 
 export function newRoomSecret(): RoomSecret {

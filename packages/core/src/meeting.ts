@@ -16,7 +16,7 @@ import { baseCodec, chooseVideoCodec, usableVideoCodecs, type VideoCodec, videoC
 import { unreachable } from "./check.ts";
 import { installDebugHook } from "./debug.ts";
 import { type DebugOptions, debugOptions } from "./debug-options.ts";
-import { type EngineClient, takeEngine } from "./engine-client.ts";
+import { EngineClient, takeEngine } from "./engine-client.ts";
 import { missingFeatures } from "./features.ts";
 import { decodeRoomSecret, makeRoomLink } from "./link.ts";
 import { MediaSession } from "./media-session.ts";
@@ -25,8 +25,14 @@ import { activeSources, type Change, codecsOfOthers, initialModel, type Model, o
 import type { SessionEvent } from "./session-events.ts";
 import { collectStats } from "./stats.ts";
 import { Store } from "./store.ts";
+import { standardSuite } from "./suites.ts";
 
 const watchdogIntervalMs = 1000;
+/** Questions in a row that the engine leaves unanswered, each for three seconds, before it counts as dead. */
+const silentCountsTolerated = 3;
+/** An engine that stops again within this time after that many new starts is not started any more. */
+const maxRestarts = 3;
+const restartsForgottenMs = 5 * 60_000;
 const maxFirstAttempts = 6;
 const closeReplaced = 4409;
 const leaveTimeoutMs = 1000;
@@ -46,13 +52,15 @@ class EncryptedMeeting implements Meeting {
   readonly #options: MeetingOptions;
   readonly #debug: DebugOptions;
   readonly #capture: Capture;
-  readonly #engine: EngineClient | null;
-  readonly #media: MediaSession | null;
+  #engine: EngineClient | null;
+  #media: MediaSession | null;
   readonly #ending = new AbortController();
   readonly #states: Store<MeetingState>;
   #model: Model;
   #watchdog: ReturnType<typeof setInterval> | undefined;
   #watching = false;
+  #unansweredCounts = 0;
+  #restarts: number[] = []; // performance.now() of each
   #joined = false;
   #incarnation: ParticipantId | null = null;
   #noticeId = 0;
@@ -82,7 +90,7 @@ class EncryptedMeeting implements Meeting {
       },
       (source) => this.#handleEnded(source),
     );
-    this.#model = initialModel(options.room, this.#capture.store.state);
+    this.#model = initialModel(options.room, this.#capture.store.state, options.suite);
     this.#states = new Store(view(this.#model));
     // The engine loads while the person still looks for the button.
     const canRun = missingFeatures().length === 0;
@@ -90,7 +98,7 @@ class EncryptedMeeting implements Meeting {
     if (canRun) this.#codecs = this.#debug.reads ?? usableVideoCodecs();
     this.#media = this.#engine === null ? null : this.#newMediaSession(this.#engine);
     this.#capture.store.subscribe((capture) => this.#handleCapture(capture), this.#ending.signal);
-    this.#engine?.listen((message) => this.#handleEngine(message));
+    this.#listenTo(this.#engine);
     if (this.#debug.enabled) {
       installDebugHook({
         state: () => this.getState(),
@@ -124,6 +132,14 @@ class EncryptedMeeting implements Meeting {
     }
     this.#startedAt = absoluteNow();
     this.#apply({ type: "socket", status: "connecting", attempt: 1 });
+    await this.#start(engine);
+    this.#watchdog = setInterval(() => void this.#watch(), watchdogIntervalMs);
+    // The others learn at once, not after the time that a lost connection is given.
+    globalThis.addEventListener("pagehide", () => this.#engine?.post({ type: "leave" }), { signal: this.#ending.signal });
+    globalThis.addEventListener("online", () => void this.#watch(), { signal: this.#ending.signal });
+  }
+
+  async #start(engine: EngineClient): Promise<void> {
     await engine.listening;
     engine.post({
       type: "start",
@@ -131,16 +147,14 @@ class EncryptedMeeting implements Meeting {
         webSocketUrl: webSocketUrl(this.#options.serverUrl),
         room: this.#options.room,
         secret: this.#options.secret === null ? new Uint8Array() : decodeRoomSecret(this.#options.secret),
+        suite: this.#options.suite ?? standardSuite,
         displayName: cutName(this.#options.displayName),
         deviceIdentity: this.#options.deviceIdentity ?? "persistent",
         recordEncoderOutput: this.#debug.recordEncoderOutput,
       },
     });
+    this.#announced = "";
     this.#announce();
-    this.#watchdog = setInterval(() => void this.#watch(), watchdogIntervalMs);
-    // The others learn at once, not after the time that a lost connection is given.
-    globalThis.addEventListener("pagehide", () => engine.post({ type: "leave" }), { signal: this.#ending.signal });
-    globalThis.addEventListener("online", () => void this.#watch(), { signal: this.#ending.signal });
   }
 
   async leave(): Promise<void> {
@@ -185,8 +199,8 @@ class EncryptedMeeting implements Meeting {
   }
 
   invitationLink(): string | null {
-    const { serverUrl, room, secret } = this.#options;
-    return secret === null ? null : makeRoomLink(serverUrl, room, secret);
+    const { serverUrl, room, secret, suite } = this.#options;
+    return secret === null ? null : makeRoomLink(serverUrl, room, secret, suite);
   }
 
   watchMicrophoneLevel(listener: (level: number) => void, signal: AbortSignal): void {
@@ -202,6 +216,47 @@ class EncryptedMeeting implements Meeting {
   }
 
   // ---- From the engine ----
+
+  #listenTo(engine: EngineClient | null): void {
+    engine?.listen((message) => {
+      if (engine === this.#engine) this.#handleEngine(message);
+    });
+  }
+
+  /**
+   * The engine is dead, or not to be trusted any more. Its keys died with it, so this comes back as somebody new; both connections go too,
+   * since their transforms were the old engine's.
+   */
+  #restartEngine(reason: string): void {
+    const now = performance.now();
+    this.#restarts = this.#restarts.filter((at) => now - at < restartsForgottenMs);
+    this.#media?.close();
+    this.#engine?.terminate();
+    if (this.#incarnation === null || this.#restarts.length >= maxRestarts) {
+      this.#fail({
+        code: "engine-failed",
+        message: `The encryption engine stopped: ${reason}.`,
+        advice: "Reload the page to come back. Nothing was sent unencrypted.",
+      });
+      return;
+    }
+    this.#restarts.push(now);
+    this.#incarnation = null;
+    this.#unansweredCounts = 0;
+    const engine = new EngineClient();
+    this.#engine = engine;
+    this.#media = this.#newMediaSession(engine);
+    this.#media.setVideoCodec(this.#codec);
+    this.#listenTo(engine);
+    this.#apply({ type: "session", event: { type: "rejoining", reason: "engine" }, calendarMs: Date.now() });
+    for (const source of this.#model.protecting) this.#apply({ type: "protecting", source, on: false });
+    this.#notice({
+      code: "engine-restarted",
+      message: "The encryption engine of this page stopped and was started anew.",
+      advice: "You come back by yourself, with fresh keys. Nothing was sent unencrypted.",
+    });
+    void this.#start(engine);
+  }
 
   #handleEngine(message: FromWorker): void {
     if (this.#ending.signal.aborted) return;
@@ -232,11 +287,7 @@ class EncryptedMeeting implements Meeting {
         this.#times.firstRemoteFrameDecrypted ??= this.#sinceStart(message.at);
         return;
       case "failed":
-        this.#fail({
-          code: "engine-failed",
-          message: `The encryption engine stopped: ${message.reason}.`,
-          advice: "Reload the page to come back. Nothing was sent unencrypted.",
-        });
+        this.#restartEngine(message.reason);
         return;
       default:
         unreachable(message);
@@ -396,7 +447,12 @@ class EncryptedMeeting implements Meeting {
     if (this.#watching || engine === null) return;
     this.#watching = true;
     try {
-      await this.#media?.checkNothingUnprotected(() => engine.counts());
+      await this.#media?.checkNothingUnprotected(async () => {
+        const counts = await engine.counts();
+        if (engine === this.#engine) this.#unansweredCounts = counts === null ? this.#unansweredCounts + 1 : 0;
+        return counts;
+      });
+      if (this.#unansweredCounts >= silentCountsTolerated && !this.#ending.signal.aborted) this.#restartEngine("it does not answer");
     } finally {
       this.#watching = false;
     }

@@ -3,12 +3,14 @@ import type { ParticipantId, Source } from "./api.ts";
 import { attempt, integer, object, oneOf, record, text } from "./check.ts";
 import type { ClientControl, ServerControl } from "./control.ts";
 import type { Announcement, SessionEvent } from "./session-events.ts";
+import type { RoomSuite } from "./suites.ts";
 
 export interface StartOptions {
   readonly webSocketUrl: string;
   readonly room: string;
   /** 16 bytes, or 0 if the link had none. */
   readonly secret: Uint8Array<ArrayBuffer>;
+  readonly suite: RoomSuite;
   readonly displayName: string;
   readonly deviceIdentity: "persistent" | "temporary";
   /** Keep what the encoder gave, for the test that looks for it at the server. Debug pages only. */

@@ -10,6 +10,7 @@ import type {
   ParticipantId,
   Problem,
   RoomName,
+  RoomSuite,
   SafetyNumber,
   Source,
   SourceState,
@@ -20,6 +21,7 @@ import { unreachable } from "./check.ts";
 import type { VideoCodec } from "./codecs.ts";
 import type { Slot } from "./control.ts";
 import { sources } from "./ids.ts";
+import { standardSuite } from "./suites.ts";
 import type { Proof } from "./messages.ts";
 import type { Announcement, RosterEntry, SessionEvent } from "./session-events.ts";
 
@@ -37,6 +39,7 @@ export type Link =
 
 export interface Model {
   readonly room: RoomName;
+  readonly suite: RoomSuite;
   readonly link: Link;
   /** performance.now() when `link` last came to where it is. */
   readonly linkSince: number;
@@ -74,9 +77,10 @@ export type Change =
   | { readonly type: "notice"; readonly notice: Problem<NoticeCode>; readonly id: number }
   | { readonly type: "dismiss"; readonly id: number };
 
-export function initialModel(room: RoomName, capture: CaptureState): Model {
+export function initialModel(room: RoomName, capture: CaptureState, suite: RoomSuite = standardSuite): Model {
   return {
     room,
+    suite,
     link: { at: "idle" },
     linkSince: 0,
     hasEntered: false,
@@ -239,6 +243,7 @@ function parseHex(digits: string): Uint8Array {
 export function view(model: Model): MeetingState {
   return {
     room: model.room,
+    suite: model.suite,
     connection: viewConnection(model),
     participants: model.roster.map((member) => (member.self ? viewSelf(model, member) : viewOther(model, member))),
     self: model.roster.find((member) => member.self)?.incarnation ?? null,

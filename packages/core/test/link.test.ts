@@ -2,12 +2,13 @@ import "./globals.ts";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { decodeRoomSecret, makeRoomLink, newRoomName, newRoomSecret, parseRoomLink, parseRoomName } from "../src/link.ts";
+import { roomSuites, suiteNumber } from "../src/suites.ts";
 
 test("a link made from a new room and secret parses to the same", () => {
   for (let round = 0; round < 100; round += 1) {
     const room = newRoomName();
     const secret = newRoomSecret();
-    assert.deepEqual(parseRoomLink(makeRoomLink("https://meet.example/anything", room, secret)), { kind: "complete", room, secret });
+    assert.deepEqual(parseRoomLink(makeRoomLink("https://meet.example/anything", room, secret)), { kind: "complete", room, secret, suite: "standard" });
     assert.equal(decodeRoomSecret(secret).length, 16);
   }
 });
@@ -45,4 +46,20 @@ test("a typed room name is brought to its form or refused", () => {
   assert.equal(parseRoomName(""), null);
   assert.equal(parseRoomName("größe"), null);
   assert.equal(parseRoomName("a".repeat(65)), null);
+});
+
+test("the suite stands behind the secret, and a suite that is not known is not taken for another", () => {
+  const room = parseRoomName("abc");
+  assert.ok(room !== null);
+  const secret = newRoomSecret();
+  for (const suite of roomSuites) {
+    const link = makeRoomLink("https://meet.example", room, secret, suite);
+    assert.equal(link, `https://meet.example/r/abc#${secret}${suite === "standard" ? "" : `.${suite}`}`);
+    assert.deepEqual(parseRoomLink(link), { kind: "complete", room, secret, suite });
+  }
+  assert.deepEqual(roomSuites.map(suiteNumber), roomSuites.map((_, index) => index), "SatsumaSuite of the module, in its order");
+  for (const suffix of [".", ".x", ".standard", ".aes.b128", ".AES"]) {
+    assert.deepEqual(parseRoomLink(`https://meet.example/r/abc#${secret}${suffix}`), { kind: "unknown-suite", room: "abc" }, suffix);
+  }
+  assert.equal(parseRoomLink("https://meet.example/r/abc#AAAA.b128").kind, "damaged-secret");
 });

@@ -27,6 +27,7 @@ export function App(): JSX.Element {
       return <ProblemPage problem={{ kind: "not-a-room" }} />;
     case "without-secret":
     case "damaged-secret":
+    case "unknown-suite":
       return <ProblemPage problem={{ kind: link.kind, room: link.room }} />;
     case "complete":
       break;

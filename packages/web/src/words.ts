@@ -1,5 +1,13 @@
 /** Sentences that several places say alike. */
-import type { SafetyNumberReason } from "@satsuma/core";
+import type { RoomSuite, SafetyNumberReason } from "@satsuma/core";
+
+/** What rooms encrypt with: a name to choose by, and what is in it. */
+export const suiteWords: Readonly<Record<RoomSuite, { readonly name: string; readonly what: string }>> = {
+  standard: { name: "Standard", what: "X25519, ChaCha20-Poly1305, Ed25519. Fast on every device." },
+  aes: { name: "MLS mandatory", what: "X25519, AES-128-GCM, Ed25519. What every MLS program has." },
+  b128: { name: "Suite B, 128 bits", what: "P-256, AES-128. For those whose rules ask for NIST's algorithms." },
+  b192: { name: "Suite B, 192 bits", what: "P-384, AES-256, SHA-384. The strongest of NIST's; slower." },
+};
 
 export function list(names: readonly string[]): string {
   const shown = names.map((name) => (name === "" ? "Someone without a name" : name));

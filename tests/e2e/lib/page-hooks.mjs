@@ -11,6 +11,15 @@ export function installPageHooks(options) {
   }
   window.RTCPeerConnection = RecordedPeerConnection;
 
+  const workers = [];
+  const NativeWorker = window.Worker;
+  window.Worker = class extends NativeWorker {
+    constructor(...args) {
+      super(...args);
+      workers.push(this);
+    }
+  };
+
   // Two cores encode and decode for everybody.
   const native = navigator.mediaDevices?.getUserMedia?.bind(navigator.mediaDevices);
   if (native) {
@@ -37,6 +46,7 @@ export function installPageHooks(options) {
   const pictures = new Map();
   window.e2e = {
     connections,
+    workers,
     async stats() {
       const result = [];
       for (const [index, connection] of connections.entries()) {

@@ -95,3 +95,22 @@ scenario('the server is killed and started again: everyone returns by themselves
   await commonSafetyNumber([...people, cy], [number]);
   for (const person of [...people, cy]) await person.seesAndHears(2);
 });
+
+scenario('the encryption engine of a page dies: it starts anew with fresh keys, and they see and hear each other again', async (world) => {
+  const server = await world.server();
+  const link = server.link();
+  const ada = await world.person('Ada', 'chrome');
+  const bo = await world.person('Bo', 'firefox');
+  for (const person of [ada, bo]) await person.enter(`${server.origin}/r/${link.room}?debug=1#${link.secret}`);
+  const own = (person) => person.evaluate(() => window.satsumaDebug?.state().self ?? null);
+  await commonSafetyNumber([ada, bo]);
+  for (const person of [ada, bo]) {
+    const before = { self: await own(person), number: await person.safetyNumber() };
+    // As when the browser takes the memory away: no word of farewell.
+    await person.evaluate(() => window.e2e.workers.forEach((worker) => worker.terminate()));
+    await eventually(`${person.name} is back as somebody new`, async () => ![null, before.self].includes(await own(person)), 60_000);
+    await commonSafetyNumber([ada, bo], [before.number]);
+    await ada.seesAndHears(1, 60_000);
+    await bo.seesAndHears(1, 60_000);
+  }
+});

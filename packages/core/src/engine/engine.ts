@@ -8,6 +8,7 @@ import { parseServerControl } from "../control.ts";
 import { mediaKind, sourceOf } from "../ids.ts";
 import type { Counts, EncoderRecording, FromWorker, StartOptions, ToWorker, TransformOptions } from "../messages.ts";
 import { type Announcement, parseSessionEvent, type SessionEvent, writeAnnouncement } from "../session-events.ts";
+import { suiteNumber } from "../suites.ts";
 import { persistentDeviceSeed, temporaryDeviceSeed } from "./device-seed.ts";
 import { type Frame, FrameBuffers, FrameReceiver, FrameRecorder, FrameSender, type FrameSink, type Origin } from "./frames.ts";
 import { type WasmModule, WasmSession } from "./module.ts";
@@ -126,6 +127,7 @@ export class Engine {
       secret: options.secret,
       deviceSeed,
       name: options.displayName,
+      suite: suiteNumber(options.suite),
     });
     deviceSeed.fill(0);
     options.secret.fill(0);

@@ -1,17 +1,18 @@
-import type { SafetyNumber } from "@satsuma/core";
+import type { RoomSuite, SafetyNumber } from "@satsuma/core";
 import { ShieldCheck, X } from "lucide-react";
 import type { JSX } from "react";
 import { Button, Dialog, DialogTrigger, Heading, Modal, ModalOverlay } from "react-aria-components";
 
-import { reasonText } from "../words.ts";
+import { reasonText, suiteWords } from "../words.ts";
 import { QrCode } from "./QrCode.tsx";
 
 interface Props {
   readonly safetyNumber: SafetyNumber;
   readonly people: number;
+  readonly suite: RoomSuite;
 }
 
-export function SafetyNumberButton({ safetyNumber, people }: Props): JSX.Element {
+export function SafetyNumberButton({ safetyNumber, people, suite }: Props): JSX.Element {
   return (
     <DialogTrigger>
       <Button className="safety-button" aria-label="Safety number" aria-describedby="safety-digits">
@@ -55,6 +56,10 @@ export function SafetyNumberButton({ safetyNumber, people }: Props): JSX.Element
                   <dt>Last change</dt>
                   <dd>
                     {reasonText(safetyNumber.reason)}, <time dateTime={new Date(safetyNumber.changedAt).toISOString()}>{timeOf(safetyNumber.changedAt)}</time>
+                  </dd>
+                  <dt>Encryption</dt>
+                  <dd data-suite={suite}>
+                    {suiteWords[suite].name}: {suiteWords[suite].what.split(". ")[0]}
                   </dd>
                   <dt>The number before</dt>
                   <dd>{safetyNumber.previous === null ? "none yet" : <Digits groups={safetyNumber.previous} />}</dd>

@@ -1,15 +1,17 @@
-import { makeRoomLink, newRoomName, newRoomSecret, parseRoomLink, parseRoomName } from "@satsuma/core";
+import { makeRoomLink, newRoomName, newRoomSecret, parseRoomLink, parseRoomName, type RoomSuite, standardSuite } from "@satsuma/core";
 import { ArrowRight, KeyRound, LockKeyhole, ServerOff } from "lucide-react";
 import { useEffect, useState, type JSX } from "react";
 import { Button, FieldError, Form, Input, Label, TextField } from "react-aria-components";
 
 import { Brand } from "../components/Brand.tsx";
+import { SuiteSelect } from "../components/SuiteSelect.tsx";
 import { ThemeButton } from "../components/ThemeButton.tsx";
 import { navigate } from "../navigation.ts";
 
 export function Landing(): JSX.Element {
   const [text, setText] = useState("");
   const [error, setError] = useState<string | null>(null);
+  const [suite, setSuite] = useState<RoomSuite>(standardSuite);
   useEffect(() => {
     document.title = "Satsuma: private video meetings";
   }, []);
@@ -17,12 +19,12 @@ export function Landing(): JSX.Element {
   function openNamed(): void {
     const pasted = parseRoomLink(text.trim());
     if (pasted.kind === "complete") {
-      navigate(`/r/${pasted.room}#${pasted.secret}`);
+      navigate(makeRoomLink(location.origin, pasted.room, pasted.secret, pasted.suite));
       return;
     }
     const room = parseRoomName(text);
     if (room === null) setError("A name has 1 to 64 letters a to z, digits and dashes. You can also paste a link here.");
-    else navigate(makeRoomLink(location.origin, room, newRoomSecret()));
+    else navigate(makeRoomLink(location.origin, room, newRoomSecret(), suite));
   }
 
   return (
@@ -41,7 +43,7 @@ export function Landing(): JSX.Element {
           Video meetings whose picture and sound only the people in them can decrypt. Not the network, and not this server.
         </p>
         <div className="landing-actions">
-          <Button className="primary-button" onPress={() => navigate(makeRoomLink(location.origin, newRoomName(), newRoomSecret()))}>
+          <Button className="primary-button" onPress={() => navigate(makeRoomLink(location.origin, newRoomName(), newRoomSecret(), suite))}>
             New room <ArrowRight size={18} aria-hidden="true" />
           </Button>
           <span className="or">or</span>
@@ -69,6 +71,7 @@ export function Landing(): JSX.Element {
             </Button>
           </Form>
         </div>
+        <SuiteSelect suite={suite} onChoose={setSuite} />
         <ul className="promises">
           <li>
             <LockKeyhole aria-hidden="true" />

@@ -11,6 +11,7 @@ import { ThemeButton } from "../components/ThemeButton.tsx";
 import { Video } from "../components/Video.tsx";
 import { useShortcuts, useStore } from "../hooks.ts";
 import { readStored, writeStored } from "../theme.ts";
+import { suiteWords } from "../words.ts";
 
 const nameKey = "satsuma.name";
 
@@ -49,6 +50,7 @@ function LobbyWithPreview({ link, onEnter, preview }: Props & { readonly preview
       serverUrl: location.origin,
       room: link.room,
       secret: link.secret,
+      suite: link.suite,
       displayName: name.trim() === "" ? "Guest" : name.trim(),
       devices: state.devices.chosen,
       local: preview.take(),
@@ -112,7 +114,9 @@ function LobbyWithPreview({ link, onEnter, preview }: Props & { readonly preview
               Join
             </Button>
           </Form>
-          <p className="hint">Your name, picture and sound are encrypted on this device. The server sees none of them.</p>
+          <p className="hint">
+            Your name, picture and sound are encrypted on this device. The server sees none of them. Encryption of this room: {suiteWords[link.suite].name} ({suiteWords[link.suite].what.split(". ")[0]}).
+          </p>
         </section>
       </main>
     </div>

@@ -9,6 +9,7 @@ export type PageProblem =
   | { readonly kind: "missing-features"; readonly missing: readonly Feature[] }
   | { readonly kind: "without-secret"; readonly room: RoomName }
   | { readonly kind: "damaged-secret"; readonly room: RoomName }
+  | { readonly kind: "unknown-suite"; readonly room: RoomName }
   | { readonly kind: "not-a-room" };
 
 const features: Readonly<Record<Feature, string>> = {
@@ -77,6 +78,14 @@ function words(problem: PageProblem): { readonly title: string; readonly text: r
         text: [
           `What follows the # in the link to “${problem.room}” is not a whole key: it must have exactly 22 characters.`,
           "Ask for the link again, or copy it once more, from its first to its last character.",
+        ],
+      };
+    case "unknown-suite":
+      return {
+        title: "This room encrypts in a way that is not known here",
+        text: [
+          `The link to “${problem.room}” names an encryption after the key that this version of Satsuma does not have. Without it nobody inside could let you in.`,
+          "Ask for the link again in case it was damaged; if it was not, reload this page when its server has been brought up to date.",
         ],
       };
     case "not-a-room":

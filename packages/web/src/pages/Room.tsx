@@ -60,7 +60,7 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
         <Brand size={24} />
         <span className="room-name">{state.room}</span>
         <span className="spacer" />
-        {state.safetyNumber !== null && <SafetyNumberButton safetyNumber={state.safetyNumber} people={participants.length} />}
+        {state.safetyNumber !== null && <SafetyNumberButton safetyNumber={state.safetyNumber} people={participants.length} suite={state.suite} />}
       </header>
       <Announcement state={state} />
       <Banner state={state} />
