@@ -19,6 +19,7 @@ constexpr Duration start_patience = std::chrono::seconds(3);
 constexpr Duration max_pacer_age = std::chrono::milliseconds(700);
 /// Key frames are several times as large as other frames; more than the estimate for a moment is what queues are for.
 constexpr std::int64_t pacing_percent = 200;
+constexpr std::int64_t draining_percent = 70;
 /// Kept for retransmissions and for sound, of which no slot's rate is measured before it began.
 constexpr std::int64_t reserve_percent = 5;
 constexpr std::size_t probe_padding = 250;
@@ -137,7 +138,7 @@ void MediaGraph::allocate(TimePoint now, ParticipantIndex index) {
       if (const auto encoding = slot.key_frame_wanted())
         want_key_frame(now, *slot.publication(), *encoding, slot.state() == Slot::State::waiting);
   }
-  subscriber.pacer.set_rate(limited ? std::max<std::int64_t>(estimator.bitrate() * pacing_percent / 100, 100'000) : 0);
+  subscriber.pacer.set_rate(limited ? std::max<std::int64_t>(estimator.bitrate() * (estimator.draining(now) ? draining_percent : pacing_percent) / 100, 100'000) : 0);
 }
 
 void MediaGraph::drop_waiting(TimePoint, ParticipantIndex index, std::uint32_t number) {

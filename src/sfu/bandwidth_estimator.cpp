@@ -16,6 +16,8 @@ constexpr std::int64_t bucket_us = 50'000;
 // draft-ietf-rmcat-gcc-02 s.5.3 to s.5.5, with the values of the trend line that browsers use.
 constexpr double smoothing = 0.9;
 constexpr double threshold_gain = 4.0;
+constexpr std::size_t min_trend_points = 10;
+constexpr double trend_length_ms = 300;
 constexpr unsigned max_deltas = 60;
 constexpr double k_up = 0.0087, k_down = 0.039;
 constexpr double min_threshold_ms = 6, max_threshold_ms = 600;
@@ -118,6 +120,7 @@ void BandwidthEstimator::on_feedback(TimePoint now, std::span<const rtp::PacketS
   feedback_at_ = now;
   silence_counted_at_.reset();
   update_loss(now);
+  watch_round_trip(now);
   update_rate(now);
   if (!probe_.done && probe_.packets >= min_probe_packets && probe_.bytes * 10 >= probe_.expected_bytes * 8) finish_probe(now);
 }
@@ -144,6 +147,15 @@ void BandwidthEstimator::count_acknowledged(std::int64_t arrival_us, std::size_t
   bytes -= arrived_[static_cast<std::size_t>(arrived_bucket_) % arrived_.size()];
   const std::int64_t buckets = std::min(span - 1, arrived_bucket_ - arrived_since_);
   if (buckets >= 3) acknowledged_ = static_cast<std::int64_t>(bytes) * 8 * 1'000'000 / (buckets * bucket_us);
+}
+
+std::int64_t BandwidthEstimator::recently_acknowledged() const {
+  constexpr std::int64_t recent = 5;
+  const auto span = static_cast<std::int64_t>(arrived_.size());
+  if (arrived_bucket_ - arrived_since_ < span) return acknowledged_;
+  std::size_t bytes = 0;
+  for (std::int64_t i = 1; i <= recent; ++i) bytes += arrived_[static_cast<std::size_t>(arrived_bucket_ - i) % arrived_.size()];
+  return static_cast<std::int64_t>(bytes) * 8 * 1'000'000 / (recent * bucket_us);
 }
 
 void BandwidthEstimator::add_to_groups(TimePoint now, std::int64_t sent_us, std::int64_t arrival_us) {
@@ -192,14 +204,18 @@ void BandwidthEstimator::update_trend(TimePoint now, double send_delta_ms, doubl
   points_[point_count_ - 1] = point;
 
   double trend = previous_trend_;
-  if (point_count_ == trend_window) {
+  // What we forward leaves in bursts, a frame at a time: twenty of them may be most of a second, so old ones are left out.
+  std::size_t first = 0;
+  while (point_count_ - first > min_trend_points && point.x - points_[first].x > trend_length_ms) ++first;
+  if (point_count_ - first >= min_trend_points) {
+    const auto window = std::span<const Point>(points_).subspan(first, point_count_ - first);
     // Least squares: the slope is how many milliseconds of queue each millisecond adds.
     double mean_x = 0, mean_y = 0;
-    for (const Point& p : points_) mean_x += p.x, mean_y += p.y;
-    mean_x /= trend_window;
-    mean_y /= trend_window;
+    for (const Point& p : window) mean_x += p.x, mean_y += p.y;
+    mean_x /= static_cast<double>(window.size());
+    mean_y /= static_cast<double>(window.size());
     double upper = 0, lower = 0;
-    for (const Point& p : points_) {
+    for (const Point& p : window) {
       upper += (p.x - mean_x) * (p.y - mean_y);
       lower += (p.x - mean_x) * (p.x - mean_x);
     }
@@ -241,6 +257,20 @@ void BandwidthEstimator::detect(TimePoint now, double trend, double send_delta_m
 
 // ---- the estimate
 
+void BandwidthEstimator::watch_round_trip(TimePoint now) {
+  if (!least_round_trip_since_) least_round_trip_since_ = now;
+  if (now - *least_round_trip_since_ > std::chrono::seconds(15)) {
+    least_round_trip_before_ = least_round_trip_;
+    least_round_trip_ = round_trip_;
+    least_round_trip_since_ = now;
+  }
+  least_round_trip_ = std::min(least_round_trip_, round_trip_);
+  // A gradient takes many packets to be seen, and when a path collapses few arrive: a queue of this length needs no gradient.
+  const bool late = round_trip_ - std::min(least_round_trip_, least_round_trip_before_) > std::chrono::milliseconds(120);
+  late_feedbacks_ = late ? late_feedbacks_ + 1 : 0;
+  if (late_feedbacks_ >= 2 && usage_ == Usage::normal) usage_ = Usage::over;
+}
+
 void BandwidthEstimator::update_rate(TimePoint now) {
   const double elapsed = rate_at_ ? std::min(seconds(now - *rate_at_), 1.0) : 0;
   rate_at_ = now;
@@ -259,7 +289,8 @@ void BandwidthEstimator::update_rate(TimePoint now) {
         capacity_deviation_ = std::clamp(0.95 * capacity_deviation_ + 0.05 * (capacity_ - kbps) * (capacity_ - kbps) / norm, 0.4, 2.5);
       }
     }
-    const auto lower = static_cast<std::int64_t>(beta * static_cast<double>(acknowledged_ > 0 ? acknowledged_ : delay_bitrate_));
+    const std::int64_t arrived = std::min(acknowledged_, recently_acknowledged());
+    const auto lower = static_cast<std::int64_t>(beta * static_cast<double>(arrived > 0 ? arrived : delay_bitrate_));
     delay_bitrate_ = std::max(std::min(lower, delay_bitrate_), min_bitrate);
     decreased_at_ = now;
     rate_state_ = Rate::hold;

@@ -53,6 +53,10 @@ class BandwidthEstimator {
   double loss() const { return loss_; } ///< of the last half second that had enough packets, 0 to 1
   Duration round_trip() const { return round_trip_; }
   Usage usage() const { return usage_; }
+  /// A queue is there, or was a moment ago, and is to drain.
+  bool draining(TimePoint now) const {
+    return usage_ == Usage::over || (decreased_at_ && now - *decreased_at_ < std::chrono::milliseconds(800));
+  }
   LimitedBy limited_by() const;
 
  private:
@@ -87,8 +91,11 @@ class BandwidthEstimator {
   void update_trend(TimePoint now, double send_delta_ms, double arrival_delta_ms, double arrival_ms);
   void detect(TimePoint now, double trend, double send_delta_ms);
   void count_acknowledged(std::int64_t arrival_us, std::size_t size);
+  /// Over the last quarter of a second only; after a drop the whole window still remembers the time before it.
+  std::int64_t recently_acknowledged() const;
   void add_to_probe(const Sent& sent, std::int64_t arrival_us);
   void finish_probe(TimePoint now);
+  void watch_round_trip(TimePoint now);
   void update_rate(TimePoint now);
   void update_loss(TimePoint now);
 
@@ -101,6 +108,10 @@ class BandwidthEstimator {
   std::optional<TimePoint> last_sent_at_;
   std::optional<TimePoint> silence_counted_at_;
   Duration round_trip_{std::chrono::milliseconds(100)};
+  /// The least of this and of the last quarter of a minute: what the path takes without a queue.
+  Duration least_round_trip_{std::chrono::seconds(3)}, least_round_trip_before_{std::chrono::seconds(3)};
+  std::optional<TimePoint> least_round_trip_since_;
+  unsigned late_feedbacks_ = 0;
   std::array<std::size_t, 10> arrived_{}; ///< bytes in each 50 ms of the receiver's clock
   std::int64_t arrived_bucket_ = -1;
   std::int64_t arrived_since_ = -1;

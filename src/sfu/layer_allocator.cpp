@@ -26,7 +26,13 @@ std::int64_t allocate_layers(std::int64_t budget, std::span<LayerDemand> demands
   };
   for (LayerDemand& demand : demands) {
     demand.chosen.reset();
-    if (demand.option_count > 0) take(demand, 0);
+    if (demand.option_count == 0 || take(demand, 0)) continue;
+    // What flows already and has nothing lower is kept as long as half of it fits: estimates err, and a picture that goes and comes is worse than one
+    // that stutters.
+    if (demand.current && used + demand.options[0].bitrate / 2 <= budget) {
+      used += demand.options[0].bitrate;
+      demand.chosen = 0;
+    }
   }
   for (bool any = true; any;) {
     any = false;

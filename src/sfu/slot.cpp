@@ -182,6 +182,8 @@ std::optional<Slot::Repeat> Slot::repeat(TimePoint now, std::uint16_t sequence) 
   Sent& sent = sent_[sequence & (sent_.size() - 1)];
   // Numbers from before the last assignment belong to another publication.
   if (sent.assignment != assignments_ || sent.sequence != sequence || now - sent.sent_at > repeat_limit) return std::nullopt;
+  // Of an encoding that was given up for a lower one nothing is needed any more, and the path has no room for it.
+  if (target_ && sent.encoding > target_->encoding) return std::nullopt;
   if (now - sent.repeated_at < repeat_interval) return std::nullopt;
   sent.repeated_at = now;
   return Repeat{sent.encoding, sent.generation, sent.original,
