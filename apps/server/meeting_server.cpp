@@ -135,6 +135,11 @@ void MeetingServer::handle_control(io::ConnectionId id, const IncarnationId& who
         return result;
       });
     }
+    void operator()(signaling::View& m) {
+      std::vector<sfu::TileView> tiles;
+      for (signaling::View::Tile& tile : m.tiles) tiles.push_back({std::move(tile.mid), tile.height});
+      on_media([target = incarnation, tiles = std::move(tiles)](TimePoint now, sfu::Sfu& sfu) { return sfu.handle_view(now, target, tiles); });
+    }
     void operator()(signaling::KeyFrame& m) {
       on_media([target = incarnation, mid = std::move(m.mid)](TimePoint now, sfu::Sfu& sfu) -> Result<void> {
         Result<void> result = sfu.handle_key_frame_request(now, target, mid);
@@ -308,6 +313,8 @@ void MeetingServer::handle_media(sfu::Output output) {
     }
     who->last_slots = signaling::write_server_control(message);
     http_->send_text(who->connection, who->last_slots);
+  } else if (const auto* layers = std::get_if<sfu::WantedLayers>(&output)) {
+    if (Participant* who = connection_of(layers->id)) send_control(who->connection, signaling::Layers{layers->source, layers->active});
   } else if (const auto* gone = std::get_if<sfu::Disconnected>(&output)) {
     ++media_disconnections_; // the browser notices by itself, and offers anew
     spdlog::debug("event=media_disconnected leg={}", gone->which == sfu::Leg::publish ? "publish" : "subscribe");

@@ -19,7 +19,7 @@ constexpr Duration start_patience = std::chrono::seconds(3);
 constexpr Duration max_pacer_age = std::chrono::milliseconds(700);
 /// Key frames are several times as large as other frames; more than the estimate for a moment is what queues are for.
 constexpr std::int64_t pacing_percent = 200;
-constexpr std::int64_t draining_percent = 70;
+constexpr std::int64_t draining_percent = 90;
 /// Kept for retransmissions and for sound, of which no slot's rate is measured before it began.
 constexpr std::int64_t reserve_percent = 5;
 constexpr std::size_t probe_padding = 250;
@@ -104,6 +104,7 @@ void MediaGraph::allocate(TimePoint now, ParticipantIndex index) {
   subscriber.desired = (desired + audio) * 100 / (100 - reserve_percent) * 120 / 100;
   subscriber.allocated = allocate_layers(budget, demands_) + audio;
 
+  bool fell = false;
   for (const LayerDemand& demand : demands_) {
     const std::uint32_t number = slot_of[255 - (demand.priority & 0xff)];
     Slot& slot = subscriber.slots[number];
@@ -131,6 +132,7 @@ void MediaGraph::allocate(TimePoint now, ParticipantIndex index) {
     const bool at_once = target && demand.current && limited &&
                          demand.options[*demand.current].bitrate * 10 > std::max<std::int64_t>(estimator.bitrate(), 1) * 13;
     slot.set_target(target, at_once);
+    fell = fell || at_once;
     if (!target || at_once) drop_waiting(now, index, number);
     if (!target) ++counters_.slots_paused;
     if (before && target) ++(*target < *before ? counters_.layers_lowered : counters_.layers_raised);
@@ -139,6 +141,8 @@ void MediaGraph::allocate(TimePoint now, ParticipantIndex index) {
         want_key_frame(now, *slot.publication(), *encoding, slot.state() == Slot::State::waiting);
   }
   subscriber.pacer.set_rate(limited ? std::max<std::int64_t>(estimator.bitrate() * (estimator.draining(now) ? draining_percent : pacing_percent) / 100, 100'000) : 0);
+  // The key frame of the lower encoding is not to be lost in the queue that the higher one has filled.
+  if (fell) subscriber.pacer.hold(now, estimator.queue() / 2);
 }
 
 void MediaGraph::drop_waiting(TimePoint, ParticipantIndex index, std::uint32_t number) {

@@ -149,13 +149,12 @@ void BandwidthEstimator::count_acknowledged(std::int64_t arrival_us, std::size_t
   if (buckets >= 3) acknowledged_ = static_cast<std::int64_t>(bytes) * 8 * 1'000'000 / (buckets * bucket_us);
 }
 
-std::int64_t BandwidthEstimator::recently_acknowledged() const {
-  constexpr std::int64_t recent = 5;
+std::int64_t BandwidthEstimator::recently_acknowledged(std::int64_t buckets) const {
   const auto span = static_cast<std::int64_t>(arrived_.size());
   if (arrived_bucket_ - arrived_since_ < span) return acknowledged_;
   std::size_t bytes = 0;
-  for (std::int64_t i = 1; i <= recent; ++i) bytes += arrived_[static_cast<std::size_t>(arrived_bucket_ - i) % arrived_.size()];
-  return static_cast<std::int64_t>(bytes) * 8 * 1'000'000 / (recent * bucket_us);
+  for (std::int64_t i = 1; i <= buckets; ++i) bytes += arrived_[static_cast<std::size_t>(arrived_bucket_ - i) % arrived_.size()];
+  return static_cast<std::int64_t>(bytes) * 8 * 1'000'000 / (buckets * bucket_us);
 }
 
 void BandwidthEstimator::add_to_groups(TimePoint now, std::int64_t sent_us, std::int64_t arrival_us) {
@@ -265,9 +264,11 @@ void BandwidthEstimator::watch_round_trip(TimePoint now) {
     least_round_trip_since_ = now;
   }
   least_round_trip_ = std::min(least_round_trip_, round_trip_);
-  // A gradient takes many packets to be seen, and when a path collapses few arrive: a queue of this length needs no gradient.
-  const bool late = round_trip_ - std::min(least_round_trip_, least_round_trip_before_) > std::chrono::milliseconds(120);
-  late_feedbacks_ = late ? late_feedbacks_ + 1 : 0;
+  // A gradient takes many packets to be seen, and when a path collapses few arrive: a queue of this length needs no gradient, and a shorter one
+  // none when much less arrives than a moment ago.
+  const bool collapsed = recently_acknowledged(5) * 10 < acknowledged_ * 7;
+  const bool late = queue() > std::chrono::milliseconds(150) || (collapsed && queue() > std::chrono::milliseconds(70));
+  late_feedbacks_ = !late ? 0 : collapsed ? 2 : late_feedbacks_ + 1;
   if (late_feedbacks_ >= 2 && usage_ == Usage::normal) usage_ = Usage::over;
 }
 
@@ -289,7 +290,7 @@ void BandwidthEstimator::update_rate(TimePoint now) {
         capacity_deviation_ = std::clamp(0.95 * capacity_deviation_ + 0.05 * (capacity_ - kbps) * (capacity_ - kbps) / norm, 0.4, 2.5);
       }
     }
-    const std::int64_t arrived = std::min(acknowledged_, recently_acknowledged());
+    const std::int64_t arrived = std::min(acknowledged_, recently_acknowledged(late_feedbacks_ >= 2 ? 2 : 5));
     const auto lower = static_cast<std::int64_t>(beta * static_cast<double>(arrived > 0 ? arrived : delay_bitrate_));
     delay_bitrate_ = std::max(std::min(lower, delay_bitrate_), min_bitrate);
     decreased_at_ = now;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -52,6 +53,8 @@ class BandwidthEstimator {
   std::int64_t acknowledged_bitrate() const { return acknowledged_; }
   double loss() const { return loss_; } ///< of the last half second that had enough packets, 0 to 1
   Duration round_trip() const { return round_trip_; }
+  /// How long packets wait in the path's queue, as far as the round trip tells.
+  Duration queue() const { return std::max(Duration{}, round_trip_ - std::min(least_round_trip_, least_round_trip_before_)); }
   Usage usage() const { return usage_; }
   /// A queue is there, or was a moment ago, and is to drain.
   bool draining(TimePoint now) const {
@@ -91,8 +94,8 @@ class BandwidthEstimator {
   void update_trend(TimePoint now, double send_delta_ms, double arrival_delta_ms, double arrival_ms);
   void detect(TimePoint now, double trend, double send_delta_ms);
   void count_acknowledged(std::int64_t arrival_us, std::size_t size);
-  /// Over the last quarter of a second only; after a drop the whole window still remembers the time before it.
-  std::int64_t recently_acknowledged() const;
+  /// Over the last `buckets` of 50 ms only; after a drop the whole window still remembers the time before it.
+  std::int64_t recently_acknowledged(std::int64_t buckets) const;
   void add_to_probe(const Sent& sent, std::int64_t arrival_us);
   void finish_probe(TimePoint now);
   void watch_round_trip(TimePoint now);

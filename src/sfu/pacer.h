@@ -51,7 +51,13 @@ class Pacer {
     if (rate_ == 0) return;
     refill(now);
     // What is owed is bounded: sound and probes are not to keep pictures back for long.
-    debt_ = std::min(debt_ + static_cast<std::int64_t>(size), burst() + rate_ / 8 / 4);
+    debt_ = std::max(debt_, std::min(debt_ + static_cast<std::int64_t>(size), burst() + rate_ / 8 / 4));
+  }
+  /// Nothing leaves for so long: a queue behind us is to drain first, and what would overflow it waits here.
+  void hold(TimePoint now, Duration time) {
+    if (rate_ == 0) return;
+    refill(now);
+    debt_ = std::max(debt_, burst() + rate_ * std::min<std::int64_t>(time.count(), 500'000) / 8'000'000);
   }
   /// False when there is no room: the packet is lost.
   bool push(const Item& item);

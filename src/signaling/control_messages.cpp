@@ -172,6 +172,22 @@ Result<ClientControl> parse_client_control(std::string_view text) {
     SATSUMA_TRY(std::string mid, read_mid(object));
     return ClientControl(KeyFrame{std::move(mid)});
   }
+  if (type == "view") {
+    const auto found = object.find("tiles");
+    if (found == object.end() || !found->is_array() || found->size() > max_slots) return control_bad_field;
+    View view;
+    for (const auto& element : *found) {
+      if (!element.is_object()) return control_bad_field;
+      View::Tile tile;
+      SATSUMA_TRY(tile.mid, read_mid(element));
+      SATSUMA_TRY(const std::uint64_t height, read_number(element, "height", 1, max_tile_height));
+      tile.height = static_cast<std::uint32_t>(height);
+      for (const View::Tile& other : view.tiles)
+        if (other.mid == tile.mid) return control_bad_field;
+      view.tiles.push_back(std::move(tile));
+    }
+    return ClientControl(std::move(view));
+  }
   return control_unknown_type;
 }
 
@@ -198,6 +214,54 @@ Result<ServerControl> parse_server_control(std::string_view text) {
       slots.slots.push_back(std::move(slot));
     }
     return ServerControl(std::move(slots));
+  }
+  if (type == "layers") {
+    Layers layers;
+    const auto source = object.find("source");
+    if (source == object.end()) return control_bad_field;
+    SATSUMA_TRY(layers.source, read_source(*source));
+    const auto active = object.find("active");
+    if (active == object.end() || !active->is_array() || active->empty() || active->size() > max_layers) return control_bad_field;
+    for (const auto& element : *active) {
+      const auto* const value = element.get_ptr<const json::boolean_t*>();
+      if (!value) return control_bad_field;
+      layers.active.push_back(*value);
+    }
+    return ServerControl(std::move(layers));
+  }
+  if (type == "path") {
+    Path path;
+    const auto number = [&object](const char* name) { return read_number(object, name, 0, 0xffffffff); };
+    SATSUMA_TRY(const std::uint64_t bitrate, number("bitrate_kbps"));
+    SATSUMA_TRY(const std::uint64_t used, number("used_kbps"));
+    SATSUMA_TRY(const std::uint64_t wanted, number("wanted_kbps"));
+    SATSUMA_TRY(const std::uint64_t loss, read_number(object, "loss_percent", 0, 100));
+    SATSUMA_TRY(const std::uint64_t round_trip, number("round_trip_ms"));
+    SATSUMA_TRY(path.limited_by, read_string(object, "limited_by", 0, 16));
+    path.bitrate_kbps = static_cast<std::uint32_t>(bitrate);
+    path.used_kbps = static_cast<std::uint32_t>(used);
+    path.wanted_kbps = static_cast<std::uint32_t>(wanted);
+    path.loss_percent = static_cast<std::uint32_t>(loss);
+    path.round_trip_ms = static_cast<std::uint32_t>(round_trip);
+    const auto found = object.find("slots");
+    if (found == object.end() || !found->is_array() || found->size() > max_slots) return control_bad_field;
+    for (const auto& element : *found) {
+      if (!element.is_object()) return control_bad_field;
+      Path::Slot slot;
+      SATSUMA_TRY(slot.mid, read_mid(element));
+      const auto paused = element.find("paused");
+      if (paused == element.end() || !paused->is_boolean()) return control_bad_field;
+      slot.paused = *paused->get_ptr<const json::boolean_t*>();
+      SATSUMA_TRY(const std::uint64_t layer, read_number(element, "layer", 0, max_layers));
+      SATSUMA_TRY(const std::uint64_t of, read_number(element, "layers", 1, max_layers));
+      SATSUMA_TRY(const std::uint64_t temporal, read_number(element, "temporal", 0, 8));
+      SATSUMA_TRY(slot.limited_by, read_string(element, "limited_by", 0, 16));
+      slot.layer = static_cast<std::uint32_t>(layer);
+      slot.layers = static_cast<std::uint32_t>(of);
+      slot.temporal = static_cast<std::uint32_t>(temporal);
+      path.slots.push_back(std::move(slot));
+    }
+    return ServerControl(std::move(path));
   }
   if (type == "error") {
     ControlError error;
@@ -249,6 +313,16 @@ std::string write_client_control(const ClientControl& message) {
                    object["mid"] = key_frame.mid;
                  },
                  [&](const Restart& restart) { sdp_request("restart", restart.id, restart.sdp); },
+                 [&](const View& view) {
+                   SATSUMA_CHECK(view.tiles.size() <= max_slots);
+                   object["type"] = "view";
+                   json tiles = json::array();
+                   for (const View::Tile& tile : view.tiles) {
+                     SATSUMA_CHECK(is_mid(tile.mid) && tile.height >= 1 && tile.height <= max_tile_height);
+                     tiles.push_back({{"mid", tile.mid}, {"height", tile.height}});
+                   }
+                   object["tiles"] = std::move(tiles);
+                 },
              },
              message);
   return dump(object);
@@ -284,6 +358,32 @@ std::string write_server_control(const ServerControl& message) {
                      element["source"] = source_name(slot.source);
                      array.push_back(std::move(element));
                    }
+                   object["slots"] = std::move(array);
+                 },
+                 [&](const Layers& layers) {
+                   SATSUMA_CHECK(!layers.active.empty() && layers.active.size() <= max_layers);
+                   object["type"] = "layers";
+                   object["source"] = source_name(layers.source);
+                   object["active"] = json::array();
+                   for (const bool active : layers.active) object["active"].push_back(active);
+                 },
+                 [&](const Path& path) {
+                   SATSUMA_CHECK(path.slots.size() <= max_slots);
+                   object["type"] = "path";
+                   object["bitrate_kbps"] = path.bitrate_kbps;
+                   object["used_kbps"] = path.used_kbps;
+                   object["wanted_kbps"] = path.wanted_kbps;
+                   object["loss_percent"] = path.loss_percent;
+                   object["round_trip_ms"] = path.round_trip_ms;
+                   object["limited_by"] = path.limited_by;
+                   json array = json::array();
+                   for (const Path::Slot& slot : path.slots)
+                     array.push_back({{"mid", slot.mid},
+                                      {"paused", slot.paused},
+                                      {"layer", slot.layer},
+                                      {"layers", slot.layers},
+                                      {"temporal", slot.temporal},
+                                      {"limited_by", slot.limited_by}});
                    object["slots"] = std::move(array);
                  },
                  [&](const ControlError& error) {

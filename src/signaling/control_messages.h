@@ -24,6 +24,8 @@ inline constexpr std::size_t max_control_size = 64 * 1024;
 inline constexpr std::size_t max_control_depth = 4; ///< the deepest message, `slots`, has 3
 inline constexpr std::size_t max_control_sdp_size = 48 * 1024;
 inline constexpr std::size_t max_slots = 512;
+inline constexpr std::uint32_t max_tile_height = 16384;
+inline constexpr std::size_t max_layers = 4;
 inline constexpr std::size_t max_control_error_size = 256;
 inline constexpr std::uint32_t max_request_id = 1U << 31;
 
@@ -50,7 +52,16 @@ struct Restart {
   std::uint32_t id = 0;
   std::string sdp;
 };
-using ClientControl = std::variant<Publish, Sources, Subscribe, Answer, KeyFrame, Restart>;
+/// What the client shows of its slots, and how high in device pixels. Slots that it does not name are not visible and are not sent.
+struct View {
+  struct Tile {
+    std::string mid;
+    std::uint32_t height = 0; ///< 1 to max_tile_height
+    friend bool operator==(const Tile&, const Tile&) = default;
+  };
+  std::vector<Tile> tiles; ///< at most max_slots, each mid once
+};
+using ClientControl = std::variant<Publish, Sources, Subscribe, Answer, KeyFrame, Restart, View>;
 
 /// The id to answer an error to; nothing for a message that is no request.
 std::optional<std::uint32_t> request_id(const ClientControl& message);
@@ -80,7 +91,29 @@ struct ControlError {
   std::string code;                ///< 1 to 64 of a-z and _
   std::string message;             ///< a sentence for a person
 };
-using ServerControl = std::variant<Published, Offer, Slots, ControlError>;
+/// Which of a source's simulcast streams somebody can use now, in the order of the offer. The others need not be encoded.
+struct Layers {
+  Source source = Source::camera;
+  std::vector<bool> active; ///< 1 to max_layers
+};
+/// How the path to this client does, and what limits its pictures.
+struct Path {
+  std::uint32_t bitrate_kbps = 0; ///< estimated
+  std::uint32_t used_kbps = 0;    ///< of the layers that are sent
+  std::uint32_t wanted_kbps = 0;  ///< of those that would be sent if the path carried them
+  std::uint32_t loss_percent = 0;
+  std::uint32_t round_trip_ms = 0;
+  std::string limited_by;         ///< "", "delay" or "loss"
+  struct Slot {
+    std::string mid;
+    bool paused = false;
+    std::uint32_t layer = 0, layers = 1; ///< which simulcast stream of how many
+    std::uint32_t temporal = 0;
+    std::string limited_by;              ///< "", "view", "bandwidth" or "publisher"
+  };
+  std::vector<Slot> slots;
+};
+using ServerControl = std::variant<Published, Offer, Slots, ControlError, Layers, Path>;
 
 Result<ClientControl> parse_client_control(std::string_view text);
 Result<ServerControl> parse_server_control(std::string_view text);

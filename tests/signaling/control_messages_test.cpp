@@ -145,5 +145,37 @@ TEST(ControlMessages, OnlyRequestsHaveAnIdToAnswerTo) {
   EXPECT_EQ(request_id(KeyFrame{"v"}), std::nullopt);
 }
 
+TEST(ControlMessages, AViewNamesEachTileOnceWithAHeightInRange) {
+  const auto view = client<View>(R"({"type":"view","tiles":[{"mid":"v0","height":360},{"mid":"v1","height":1}]})");
+  EXPECT_EQ(view.tiles, (std::vector<View::Tile>{{"v0", 360}, {"v1", 1}}));
+  EXPECT_TRUE(client<View>(R"({"type":"view","tiles":[]})").tiles.empty());
+  EXPECT_EQ(write_client_control(View{{{"v0", 360}}}), R"({"tiles":[{"height":360,"mid":"v0"}],"type":"view"})");
+  for (const char* bad : {R"({"type":"view"})", R"({"type":"view","tiles":{}})", R"({"type":"view","tiles":[1]})",
+                          R"({"type":"view","tiles":[{"mid":"v0"}]})", R"({"type":"view","tiles":[{"mid":"v0","height":0}]})",
+                          R"({"type":"view","tiles":[{"mid":"v0","height":16385}]})", R"({"type":"view","tiles":[{"mid":"v-0","height":5}]})",
+                          R"({"type":"view","tiles":[{"mid":"v0","height":5},{"mid":"v0","height":6}]})"})
+    EXPECT_EQ(parse_client_control(bad).error(), Error(control_bad_field)) << bad;
+}
+
+TEST(ControlMessages, LayersAndThePathAreReadBackAndTheirFieldsChecked) {
+  const auto layers = parse_server_control(write_server_control(Layers{Source::camera, {true, false, true}}));
+  ASSERT_TRUE(layers);
+  EXPECT_EQ(std::get<Layers>(*layers).active, (std::vector<bool>{true, false, true}));
+  const Path path{2500, 1200, 3000, 7, 45, "delay", {{"v0", false, 2, 3, 1, "bandwidth"}, {"v1", true, 0, 1, 0, "view"}}};
+  const auto read = parse_server_control(write_server_control(path));
+  ASSERT_TRUE(read);
+  const Path& back = std::get<Path>(*read);
+  EXPECT_EQ(back.bitrate_kbps, 2500u);
+  EXPECT_EQ(back.round_trip_ms, 45u);
+  EXPECT_EQ(back.limited_by, "delay");
+  ASSERT_EQ(back.slots.size(), 2u);
+  EXPECT_EQ(back.slots[0].layer, 2u);
+  EXPECT_TRUE(back.slots[1].paused);
+  for (const char* bad : {R"({"type":"layers","source":"camera","active":[]})", R"({"type":"layers","source":"camera","active":[1]})",
+                          R"({"type":"layers","source":"x","active":[true]})", R"({"type":"layers","source":"camera","active":[true,true,true,true,true]})",
+                          R"({"type":"path","bitrate_kbps":1})"})
+    EXPECT_EQ(parse_server_control(bad).error(), Error(control_bad_field)) << bad;
+}
+
 } // namespace
 } // namespace satsuma::signaling
