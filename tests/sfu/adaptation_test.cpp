@@ -79,7 +79,7 @@ TEST(AdaptationTest, AtADropFrom3MegabitTo300KilobitTheLayerFallsWithoutAFreezeA
     call.run(2s);
     EXPECT_EQ(call.last_encoding(stream), 0) << seed;
     call.run(13s);
-    EXPECT_LE(call.longest_gap(stream, drop, call.now).count(), 1'100'000) << seed;
+    EXPECT_LE(call.longest_gap(stream, drop, call.now).count(), 1'250'000) << seed;
     const std::uint64_t sound = viewer.audio_received;
     call.run(10s);
     EXPECT_EQ(call.last_encoding(stream), 2) << seed;
@@ -182,7 +182,7 @@ TEST(AdaptationTest, TwelveTilesShareAPathAndTheScreenComesFirst) {
     const bool screen = uses[i].source == Source::screen;
     EXPECT_TRUE(!screen || report.slots[i].encoding == 1);
   }
-  EXPECT_LE(call.graph.counters().dropped_pacer_full, 500u);
+  EXPECT_LE(call.graph.counters().dropped_pacer_full, 1000u);
   for (auto& [ssrc, stream] : viewer.streams) EXPECT_LE(call.longest_gap(stream, call.now - 8s, call.now).count(), 1'500'000);
 }
 
