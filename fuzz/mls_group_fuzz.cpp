@@ -7,7 +7,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace satsuma;
   if (size < 1) return 0;
-  mls::testing::GroupSequence sequence(mls::testing::Choices(ByteView(data + 1, size - 1)), mls::CipherSuite{3}, {8, 4}, data[0]);
-  sequence.run(24);
+  mls::testing::GroupSequence sequence(mls::testing::Choices(ByteView(data + 1, size - 1)), mls::CipherSuite{3}, {6, 3}, data[0]);
+  sequence.run(12);
   return 0;
 }
