@@ -114,6 +114,7 @@ build_web() {
   if ! up_to_date web "$now" || [[ ! -f $root/packages/web/dist/index.html ]]; then
     step "Building the web page" build-web npm run --prefix "$root" --workspace packages/web build || return
     step "Compressing the web page" compress-web node "$root/scripts/compress-page.mjs" "$root/packages/web/dist" || return
+    step "Building the example page" build-example npm run --prefix "$root" --workspace packages/example build || return
     mark web "$now"
   fi
 }

@@ -207,7 +207,11 @@ Result<Unprotected> unprotect_frame(Receiver& receiver, const OpenedFrame& frame
   if (!is_h264(frame.shell)) return receiver.unprotect(clear_bytes(frame.shell), frame.ciphertext, out);
   if (out.size() < frame.ciphertext.size()) return sframe_too_large;
   SATSUMA_TRY(const std::size_t size, unescape(frame.ciphertext, out));
-  return receiver.unprotect(clear_bytes(frame.shell), out.first(size), out);
+  // In place, which leaves the plaintext where the ciphertext was: behind the header.
+  SATSUMA_TRY(Unprotected unprotected, receiver.unprotect(clear_bytes(frame.shell), out.first(size), out));
+  std::memmove(out.data(), unprotected.plaintext.data(), unprotected.plaintext.size());
+  unprotected.plaintext = out.first(unprotected.plaintext.size());
+  return unprotected;
 }
 
 Result<Unprotected> unprotect_frame(Receiver& receiver, ShellKind kind, ByteView frame, MutableByteView out) {

@@ -55,7 +55,7 @@ Result<OpenedFrame> open_shell(ShellKind kind, ByteView frame);
 /// SFrame's header behind the shell.
 Result<Header> parse_frame_header(const OpenedFrame& frame);
 
-/// `out` has as many bytes as the frame and does not overlap it.
+/// `out` has as many bytes as the frame and does not overlap it. The plaintext is at its front.
 Result<Unprotected> unprotect_frame(Receiver& receiver, const OpenedFrame& frame, MutableByteView out);
 /// Both steps at once.
 Result<Unprotected> unprotect_frame(Receiver& receiver, ShellKind kind, ByteView frame, MutableByteView out);

@@ -4,4 +4,6 @@ await import('./scenarios/access.mjs');
 await import('./scenarios/trouble.mjs');
 await import('./scenarios/codecs.mjs');
 await import('./scenarios/suites.mjs');
+await import('./scenarios/weather.mjs');
 await import('./scenarios/secrecy.mjs');
+await import('./scenarios/standalone.mjs');

@@ -29,6 +29,7 @@ struct Pair {
   Result<Bytes> unprotect(ByteView frame, ShellKind kind = ShellKind::video) {
     Bytes out(frame.size());
     SATSUMA_TRY(const Unprotected unprotected, unprotect_frame(receiver, kind, frame, out));
+    EXPECT_EQ(unprotected.plaintext.data(), out.data());
     return to_bytes(unprotected.plaintext);
   }
 };

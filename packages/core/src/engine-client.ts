@@ -34,8 +34,8 @@ export class EngineClient {
     for (const message of this.#early.splice(0)) listener(message);
   }
 
-  post(message: ToWorker): void {
-    this.worker.postMessage(message);
+  post(message: ToWorker, transfer: Transferable[] = []): void {
+    this.worker.postMessage(message, transfer);
   }
 
   async counts(restartGaps = false): Promise<Counts | null> {

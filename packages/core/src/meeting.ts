@@ -144,7 +144,7 @@ class EncryptedMeeting implements Meeting {
     engine.post({
       type: "start",
       options: {
-        webSocketUrl: webSocketUrl(this.#options.serverUrl),
+        signaling: webSocketUrl(this.#options.serverUrl),
         room: this.#options.room,
         secret: this.#options.secret === null ? new Uint8Array() : decodeRoomSecret(this.#options.secret),
         suite: this.#options.suite ?? standardSuite,

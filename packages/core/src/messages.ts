@@ -6,7 +6,8 @@ import type { Announcement, SessionEvent } from "./session-events.ts";
 import type { RoomSuite } from "./suites.ts";
 
 export interface StartOptions {
-  readonly webSocketUrl: string;
+  /** The address of our server, or a port to a signaling of one's own. */
+  readonly signaling: string | MessagePort;
   readonly room: string;
   /** 16 bytes, or 0 if the link had none. */
   readonly secret: Uint8Array<ArrayBuffer>;

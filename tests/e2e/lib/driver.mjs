@@ -1,5 +1,7 @@
 // Runs on a participant's host and drives one browser for a Person, by messages { id, method, args }.
 import fs from 'node:fs';
+import http from 'node:http';
+import path from 'node:path';
 import puppeteer from 'puppeteer-core';
 import { installPageHooks } from './page-hooks.mjs';
 
@@ -71,6 +73,19 @@ const methods = {
     await openPage(hooks);
     await before?.close();
     await page.goto(url, { waitUntil: 'load', timeout: 30_000 });
+  },
+  /** A folder's files on this host's own 127.0.0.1, which is a secure context. */
+  async serve(folder) {
+    const types = { html: 'text/html', js: 'text/javascript', css: 'text/css', wasm: 'application/wasm' };
+    const server = http.createServer((request, response) => {
+      const file = path.join(folder, path.normalize(new URL(request.url, 'http://x').pathname).replace(/\/$/, '/index.html'));
+      fs.readFile(file, (error, bytes) => {
+        response.writeHead(error ? 404 : 200, { 'content-type': types[path.extname(file).slice(1)] ?? 'application/octet-stream' });
+        response.end(bytes);
+      });
+    });
+    await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+    return `http://127.0.0.1:${server.address().port}/`;
   },
   async reload() {
     await page.reload({ waitUntil: 'load', timeout: 30_000 });

@@ -12,11 +12,12 @@ export const binary = process.env.SATSUMA_SERVER ?? path.join(root, 'build/hooks
 export const page = process.env.SATSUMA_WEB ?? path.join(root, 'packages/web/dist');
 
 export class Server {
-  constructor(folder, { web = page, port = 8443, environment = {} } = {}) {
+  constructor(folder, { web = page, port = 8443, environment = {}, options = [] } = {}) {
     this.folder = folder;
     this.web = web;
     this.port = port;
     this.environment = environment;
+    this.options = options;
     this.origin = `https://${serverAddress}:${port}`;
     this.logFile = path.join(folder, 'server.log');
     fs.mkdirSync(folder, { recursive: true });
@@ -25,7 +26,7 @@ export class Server {
   async start() {
     bridge();
     const log = fs.openSync(this.logFile, 'a');
-    const args = ['--listen', `${serverAddress}:${this.port}`, '--web', this.web, '--data', path.join(this.folder, 'data')];
+    const args = ['--listen', `${serverAddress}:${this.port}`, '--web', this.web, '--data', path.join(this.folder, 'data'), ...this.options];
     this.process = spawn(binary, args, { stdio: ['ignore', log, log], env: { ...process.env, ...this.environment } });
     fs.closeSync(log);
     this.exited = new Promise((resolve) => this.process.once('exit', (code, signal) => resolve({ code, signal })));

@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { Person } from './person.mjs';
+import { Relay } from './relay.mjs';
 import { Server } from './server.mjs';
 
 const root = path.resolve(path.dirname(new URL(import.meta.url).pathname), '../../..');
@@ -20,6 +21,13 @@ class World {
     return this.theServer;
   }
 
+  /** A bad network between the people and the server's media, by seed; before the server. */
+  async relay(seed) {
+    this.theRelay = new Relay(seed);
+    await this.theRelay.start();
+    return this.theRelay;
+  }
+
   async person(name, kind, hooks) {
     const person = new Person(name, kind, hooks);
     this.people.push(person);
@@ -31,6 +39,7 @@ class World {
     if (failed) for (const person of this.people) await person.report(this.folder);
     await Promise.all(this.people.map((person) => person.dispose()));
     await this.theServer?.stop();
+    this.theRelay?.stop();
   }
 }
 

@@ -12,7 +12,8 @@ import { suiteNumber } from "../suites.ts";
 import { persistentDeviceSeed, temporaryDeviceSeed } from "./device-seed.ts";
 import { type Frame, FrameBuffers, FrameReceiver, FrameRecorder, FrameSender, type FrameSink, type Origin } from "./frames.ts";
 import { type WasmModule, WasmSession } from "./module.ts";
-import { ReconnectingSocket } from "./socket.ts";
+import { PortSocket } from "./port-socket.ts";
+import { ReconnectingSocket, type SocketListener } from "./socket.ts";
 
 /** After a message that we cannot read. */
 const unreadableDelayMs = 2000;
@@ -21,6 +22,8 @@ const closeReplaced = 4409;
 const maxSocketFrameBytes = 64 * 1024;
 /** Frames of an epoch arrive up to ten seconds after it: longer than leaves need to be remembered in any room but the busiest. */
 const maxRosters = 16;
+/** Attached while the module still loads. */
+const maxEarlyTransforms = 256;
 
 /** The part of RTCRtpScriptTransformer that we use; TypeScript's DOM library does not know it in workers. */
 export interface Transformer {
@@ -29,9 +32,15 @@ export interface Transformer {
   sendKeyFrameRequest(): Promise<unknown>;
 }
 
+type SignalingSocket = ReconnectingSocket | PortSocket;
+
+function signalingSocket(to: string | MessagePort, listener: SocketListener): SignalingSocket {
+  return typeof to === "string" ? new ReconnectingSocket(to, listener) : new PortSocket(to, listener);
+}
+
 interface Running {
   readonly session: WasmSession;
-  readonly socket: ReconnectingSocket;
+  readonly socket: SignalingSocket;
   readonly buffers: FrameBuffers;
   readonly recorder: FrameRecorder | null;
 }
@@ -50,6 +59,7 @@ export class Engine {
   #era: number | null = null;
   /** Who had which leaf in the latest epochs, oldest first: leaves are used again. */
   readonly #rosters = new Map<number, ReadonlyMap<number, ParticipantId>>();
+  #early: { readonly transformer: Transformer; readonly options: TransformOptions }[] = [];
   readonly #senders = new Set<FrameSender>();
   readonly #receivers = new Map<FrameReceiver, string>();
   #decrypting = false;
@@ -103,7 +113,8 @@ export class Engine {
   handleTransform(transformer: Transformer, options: TransformOptions): void {
     const running = this.#running;
     if (running === null) {
-      this.#fail(new Error("a transform before the session"));
+      // Unread until then, so nothing passes.
+      if (this.#early.length < maxEarlyTransforms) this.#early.push({ transformer, options });
       return;
     }
     const handle = options.role === "sender" ? this.#sender(running, options) : this.#receiver(running, options, transformer);
@@ -131,7 +142,7 @@ export class Engine {
     });
     deviceSeed.fill(0);
     options.secret.fill(0);
-    const socket = new ReconnectingSocket(options.webSocketUrl, {
+    const socket: SignalingSocket = signalingSocket(options.signaling, {
       handleConnecting: (attempt) => this.#post({ type: "socket", status: "connecting", attempt, code: null }),
       handleOpen: () =>
         this.#guard(() => {
@@ -166,6 +177,7 @@ export class Engine {
       buffers: new FrameBuffers(module),
       recorder: options.recordEncoderOutput ? new FrameRecorder() : null,
     };
+    for (const { transformer, options: its } of this.#early.splice(0)) this.handleTransform(transformer, its);
     this.#pump();
     socket.connect();
   }
@@ -278,7 +290,7 @@ export class Engine {
     this.#post({ type: "session", event });
   }
 
-  #handleText(socket: ReconnectingSocket, frame: string): void {
+  #handleText(socket: SignalingSocket, frame: string): void {
     try {
       const message = parseServerControl(frame);
       if (message !== null) this.#post({ type: "control", message });

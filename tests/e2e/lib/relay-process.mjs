@@ -1,0 +1,55 @@
+// A bad network for datagrams between clients and the server, by seed. node relay-process.mjs FROM-ADDRESS TO-ADDRESS PORT SEED; the parent
+// says { loss, reorder, duplicate, outage }, fractions and a boolean, and is told what became of the datagrams.
+import dgram from 'node:dgram';
+
+const [from, to, port, seed] = process.argv.slice(2);
+const network = { loss: 0, reorder: 0, duplicate: 0, outage: false };
+const counts = { passed: 0, lost: 0, reordered: 0, duplicated: 0 };
+let state = Number(seed) >>> 0;
+/** Mulberry32. */
+const random = () => {
+  state = (state + 0x6d2b79f5) >>> 0;
+  let value = Math.imul(state ^ (state >>> 15), state | 1);
+  value ^= value + Math.imul(value ^ (value >>> 7), value | 61);
+  return ((value ^ (value >>> 14)) >>> 0) / 2 ** 32;
+};
+
+function pass(send) {
+  // Always as many numbers, so that the fate of the n-th does not depend on the settings.
+  const [loss, reorder, duplicate] = [random(), random(), random()];
+  if (network.outage || loss < network.loss) {
+    counts.lost += 1;
+    return;
+  }
+  counts.passed += 1;
+  if (reorder < network.reorder) {
+    counts.reordered += 1;
+    setTimeout(send, 20);
+  } else {
+    send();
+  }
+  if (duplicate < network.duplicate) {
+    counts.duplicated += 1;
+    setTimeout(send, 5);
+  }
+}
+
+const front = dgram.createSocket('udp4');
+/** A socket of its own for each client, as behind a NAT. */
+const clients = new Map();
+front.on('message', (datagram, client) => {
+  const name = `${client.address}:${client.port}`;
+  let back = clients.get(name);
+  if (back === undefined) {
+    back = dgram.createSocket('udp4');
+    clients.set(name, back);
+    back.on('message', (answer) => pass(() => front.send(answer, client.port, client.address)));
+  }
+  pass(() => back.send(datagram, Number(port), to));
+});
+front.bind(Number(port), from, () => process.send({ ready: true }));
+process.on('message', ({ id, set }) => {
+  Object.assign(network, set);
+  process.send({ id, counts: { ...counts } });
+});
+process.on('disconnect', () => process.exit(0));
