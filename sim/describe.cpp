@@ -27,6 +27,7 @@ std::string describe(const signaling::ClientMessage& message) {
                         },
                         [](const signaling::Application& application) { return "application, " + sized(application.message); },
                         [](const signaling::Goodbye&) { return std::string("goodbye"); },
+                        [](const signaling::Report& report) { return "report of " + number(report.index); },
                     },
                     message);
 }
@@ -50,6 +51,8 @@ std::string describe(const signaling::ServerMessage& message) {
                         [](const signaling::Relayed& relayed) { return "message of " + short_name(relayed.sender); },
                         [](const signaling::ErrorMessage& error) { return "error " + number(static_cast<std::uint64_t>(error.code)) + ": " + error.text; },
                         [](const signaling::Present& present) { return short_name(present.who) + (present.connected ? " is connected" : " is not connected"); },
+                        [](const signaling::WaitingPart& part) { return number(part.waiting.size()) + " who wait"; },
+                        [](const signaling::TreePart& tree) { return "tree for " + number(tree.index) + ", " + sized(tree.part) + " of " + number(tree.size); },
                     },
                     message);
 }

@@ -91,7 +91,7 @@ struct WorldOptions {
   Duration delay = 20ms;
   Duration reconnect_after = 500ms;
   /// The server's send queue for one connection (docs/protocol.md): beyond, the connection closes.
-  std::size_t send_queue = 256 * 1024;
+  std::size_t send_queue = 1024 * 1024;
   bool trace = false;
 };
 

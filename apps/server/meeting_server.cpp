@@ -342,8 +342,8 @@ std::string MeetingServer::metrics() {
   add("satsuma_commits_rejected_total", "counter", "commits and geneses that the gate refused", std::accumulate(std::begin(d.rejected), std::end(d.rejected), std::uint64_t{0}));
   add("satsuma_delivery_errors_total", "counter", "connections closed with an error by the delivery service", std::accumulate(std::begin(d.errors), std::end(d.errors), std::uint64_t{0}));
   head("satsuma_gone_total", "counter", "incarnations that went, by cause");
-  static constexpr const char* causes[] = {"", "goodbye", "lost", "stalled"};
-  for (std::size_t cause = 1; cause < 4; ++cause) text += std::string("satsuma_gone_total{cause=\"") + causes[cause] + "\"} " + std::to_string(d.gone[cause]) + "\n";
+  static constexpr const char* causes[] = {"", "goodbye", "lost", "stalled", "could_not_follow", "reported"};
+  for (std::size_t cause = 1; cause < std::size(causes); ++cause) text += std::string("satsuma_gone_total{cause=\"") + causes[cause] + "\"} " + std::to_string(d.gone[cause]) + "\n";
   add("satsuma_log_memory_bytes", "gauge", "what all rooms' logs take in memory", service_.log_memory());
   head("satsuma_limited_total", "counter", "what was cut off by a bound against strangers, by bound");
   const auto limited = [&text](std::string_view bound, std::uint64_t value) {

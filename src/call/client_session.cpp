@@ -86,6 +86,11 @@ void ClientSession::wipe_incarnation() {
   joined_at_.reset();
   told_waiting_.reset();
   joins_.clear();
+  early_waiting_.clear();
+  tree_ = {};
+  digests_.clear();
+  told_overdue_ = false;
+  refresh_since_.reset();
   group_.reset();
   pending_commit_.reset();
   pending_genesis_.reset();
@@ -101,9 +106,12 @@ void ClientSession::wipe_incarnation() {
   committer_.emplace(self_, options_.committer);
 }
 
-void ClientSession::rejoin(TimePoint now, RejoinReason reason) {
+void ClientSession::rejoin(TimePoint now, RejoinReason reason, std::optional<std::uint64_t> reported) {
   if (over_) return;
-  if (connection_ != Connection::down && reason != RejoinReason::gone) send(signaling::Goodbye{});
+  if (connection_ != Connection::down && reason != RejoinReason::gone) {
+    if (reported) send(signaling::Report{*reported});
+    else send(signaling::Goodbye{});
+  }
   if (stable_at_ && now >= *stable_at_) rejoins_ = 0;
   const std::uint32_t doublings = std::min<std::uint32_t>(rejoins_, 7);
   const Duration delay = rejoins_ == 0 ? Duration{} : jittered(std::min<Duration>(least_rejoin_delay * (1 << doublings), greatest_rejoin_delay));
@@ -148,6 +156,8 @@ void ClientSession::handle_connected(TimePoint now) {
   now_ = now;
   if (over_) return;
   connection_ = Connection::opening;
+  early_waiting_.clear();
+  tree_ = {};
   signaling::Hello hello;
   hello.room = config_.room;
   hello.key_package = key_package_;
@@ -173,17 +183,29 @@ void ClientSession::handle_frame(TimePoint now, ByteView frame) {
     rejoin(now, RejoinReason::log_broken);
     return;
   }
-  // Before ready there is nothing but ready and error.
+  // Before ready there is nothing but those who wait, and error.
   if (connection_ == Connection::opening && !std::holds_alternative<signaling::Ready>(*message) &&
-      !std::holds_alternative<signaling::ErrorMessage>(*message)) {
+      !std::holds_alternative<signaling::WaitingPart>(*message) && !std::holds_alternative<signaling::ErrorMessage>(*message)) {
     rejoin(now, RejoinReason::log_broken);
     return;
   }
   std::visit(Overloaded{
                  [&](const signaling::Ready& ready) { handle_ready(now, ready); },
                  [&](const signaling::Entry& entry) {
-                   if (const Outcome outcome = handle_entry(now, entry); !outcome) rejoin(now, outcome.error());
+                   const Outcome outcome = handle_entry(now, entry);
+                   if (outcome) return;
+                   // Of what the delivery service lets through, only what it cannot see into may fail: then its maker is to blame.
+                   const auto* commit = std::get_if<signaling::CommitEntry>(&entry.body);
+                   const bool unusable = outcome.error() == RejoinReason::cannot_process || outcome.error() == RejoinReason::refused_tree;
+                   rejoin(now, outcome.error(), commit != nullptr && commit->who != self_ && unusable ? std::optional(entry.index) : std::nullopt);
                  },
+                 [&](signaling::WaitingPart& part) {
+                   if (connection_ != Connection::opening || early_waiting_.size() + part.waiting.size() > signaling::max_waiting) {
+                     return rejoin(now, RejoinReason::log_broken);
+                   }
+                   std::ranges::move(part.waiting, std::back_inserter(early_waiting_));
+                 },
+                 [&](signaling::TreePart& part) { handle_tree_part(std::move(part)); },
                  [&](const signaling::Rejected& rejected) { handle_rejected(now, rejected); },
                  [&](signaling::Relayed& relayed) { handle_relayed(now, std::move(relayed.message)); },
                  [&](const signaling::ErrorMessage& error) { handle_error(now, error); },
@@ -198,6 +220,7 @@ void ClientSession::handle_frame(TimePoint now, ByteView frame) {
 void ClientSession::handle_ready(TimePoint now, const signaling::Ready& ready) {
   if (connection_ != Connection::opening) return rejoin(now, RejoinReason::log_broken);
   connection_ = Connection::up;
+  up_since_ = now;
   // Resuming something that we have no beginning of, or a server that forgot us: there is no way to continue. A beginning
   // that was lost on the way comes again as it was.
   if (ready.resumed != next_index_.has_value()) return rejoin(now, RejoinReason::log_broken);
@@ -208,11 +231,15 @@ void ClientSession::handle_ready(TimePoint now, const signaling::Ready& ready) {
     committer_.emplace(self_, options_.committer);
     joins_.clear();
     std::vector<Committer::Waiting> waiting;
-    for (const signaling::Waiting& other : ready.snapshot.waiting) {
+    const auto take = [&](const signaling::Waiting& other) {
       Join join = examine(other.who, other.key_package);
       waiting.push_back({other.who, join.admissible});
       joins_.insert_or_assign(other.who, std::move(join));
-    }
+    };
+    std::ranges::for_each(early_waiting_, take);
+    std::ranges::for_each(ready.snapshot.waiting, take);
+    early_waiting_.clear();
+    digests_ = {ready.snapshot.log_digest}; // its index comes with our own join
     committer_->handle_snapshot(now, ready.snapshot.members, ready.snapshot.gone, waiting);
   } else {
     send_ack(now);
@@ -270,7 +297,7 @@ ClientSession::Outcome ClientSession::handle_entry(TimePoint now, const signalin
   if (!next_index_) {
     const auto* join = std::get_if<signaling::JoinEntry>(&entry.body);
     if (join == nullptr || join->who != self_) return broken(RejoinReason::log_broken); // the log begins with ourselves
-    next_index_ = entry.index;
+    next_index_ = digests_from_ = entry.index;
   }
   if (entry.index < *next_index_) return {}; // handled before
   if (entry.index > *next_index_) return broken(RejoinReason::log_broken);
@@ -283,12 +310,31 @@ ClientSession::Outcome ClientSession::handle_entry(TimePoint now, const signalin
     }
   }
   const Outcome outcome = std::visit([&](const auto& body) { return handle(now, entry.index, body); }, entry.body);
-  if (!outcome) return outcome;
-  if (committer_->overflowed()) return broken(RejoinReason::log_broken);
+  if (!outcome || over_) return outcome;
+  follow(entry);
+  if (committer_->overflowed() || digests_.size() > max_digests) return broken(RejoinReason::log_broken);
   ++*next_index_;
   send_ack(now);
   update_online(now);
   return {};
+}
+
+void ClientSession::follow(const signaling::Entry& entry) {
+  const signaling::LogDigest digest = signaling::next_log_digest(digests_.back(), entry);
+  // Commits of the next epoch have seen the one that led to it.
+  if (std::holds_alternative<signaling::GenesisEntry>(entry.body) || std::holds_alternative<signaling::CommitEntry>(entry.body)) {
+    digests_.clear();
+    digests_from_ = entry.index + 1;
+  }
+  digests_.push_back(digest);
+}
+
+// The pieces of one tree, in order; anything else begins it anew, and what is not whole when the Welcome comes does not count.
+void ClientSession::handle_tree_part(signaling::TreePart part) {
+  if (group_) return;
+  if (tree_.index != part.index || tree_.size != part.size) tree_ = {part.index, part.size, {}};
+  if (tree_.part.size() + part.part.size() > tree_.size) return;
+  tree_.part.insert(tree_.part.end(), part.part.begin(), part.part.end());
 }
 
 ClientSession::Join ClientSession::examine(IncarnationId who, ByteView key_package) const {
@@ -297,14 +343,20 @@ ClientSession::Join ClientSession::examine(IncarnationId who, ByteView key_packa
   const mls::LeafNode& leaf = parsed->leaf_node;
   if (incarnation_of(leaf.signature_key) != who) return {};
   Join join;
-  if (has_secret_) {
-    if (auto profile = verify_credential(leaf.credential, leaf.signature_key, room_keys_)) join.profile = std::move(*profile);
-  }
-  // What a commit could not add must not be tried: a flood of it would cost a commit each.
-  const bool fits = parsed->cipher_suite == parameters(config_.suite).mls;
-  join.admissible = fits && join.profile && mls::verify_key_package(*parsed, unix_time(now_));
+  // Cheap checks only: when hundreds knock, only who adds them, and who sees them added, looks at the signatures.
+  join.admissible = parsed->cipher_suite == parameters(config_.suite).mls && parsed->leaf_node.lifetime.contains(unix_time(now_)) && has_secret_ &&
+                    leaf.credential.type == mls::credential_type::basic && room_keys_.proves_admission(leaf.credential.identity, leaf.signature_key);
   join.key_package = std::move(*parsed);
   return join;
+}
+
+bool ClientSession::verify_profile(Join& join) const {
+  if (join.profile) return true;
+  const mls::LeafNode& leaf = join.key_package.leaf_node;
+  auto profile = has_secret_ ? verify_credential(leaf.credential, leaf.signature_key, room_keys_) : Result<Profile>(identity_not_admitted);
+  if (!profile) return false;
+  join.profile = std::move(*profile);
+  return true;
 }
 
 ClientSession::Outcome ClientSession::handle(TimePoint now, std::uint64_t, const signaling::JoinEntry& entry) {
@@ -325,8 +377,10 @@ ClientSession::Outcome ClientSession::handle(TimePoint now, std::uint64_t, const
   if (entry.who == self_) return broken(RejoinReason::gone);
   joins_.erase(entry.who);
   committer_->handle_gone(now, entry.who);
+  const RosterEntry* blamed = entry.cause == signaling::GoneCause::could_not_follow ? roster_.find(entry.committer) : nullptr;
+  if (blamed != nullptr) committer_->handle_suspicion(now, entry.committer);
   if (const RosterEntry* member = roster_.find(entry.who)) {
-    outputs_.emplace_back(DepartedEvent{entry.who, member->leaf, member->profile.name, entry.cause});
+    outputs_.emplace_back(DepartedEvent{entry.who, member->leaf, member->profile.name, entry.cause, blamed != nullptr ? blamed->profile.name : ""});
     if (!removal_due_) removal_due_ = now + options_.removal_deadline;
   }
   return {};
@@ -361,7 +415,12 @@ ClientSession::Outcome ClientSession::handle_commit_as_member(TimePoint now, con
     refresh_at_ = now + refresh_delay();
     return entered_epoch(now, era_, self_);
   }
-  auto staged = group_->stage(entry.commit);
+  const auto message = mls::MLSMessage::decode_as<mls::PublicMessage>(entry.commit);
+  if (!message) return broken(RejoinReason::cannot_process);
+  const auto verified = group_->verify(*message);
+  if (!verified) return broken(RejoinReason::cannot_process);
+  if (const Outcome outcome = check_prefix(*verified); !outcome) return outcome;
+  auto staged = group_->stage(*verified);
   if (!staged) return broken(RejoinReason::cannot_process);
   if (staged->removes_self()) return broken(RejoinReason::removed);
   if (const Outcome outcome = check_policy(staged->effects(), entry.who); !outcome) return outcome;
@@ -369,8 +428,17 @@ ClientSession::Outcome ClientSession::handle_commit_as_member(TimePoint now, con
   return entered_epoch(now, era_, entry.who);
 }
 
+// Its maker must have read the same log as we.
+ClientSession::Outcome ClientSession::check_prefix(const mls::VerifiedMessage& commit) const {
+  const auto seen = signaling::parse_log_prefix(commit.content().authenticated_data);
+  if (!seen) return broken(RejoinReason::cannot_process);
+  if (seen->index < digests_from_ || seen->index - digests_from_ >= digests_.size()) return broken(RejoinReason::log_differs);
+  if (digests_[seen->index - digests_from_] != seen->digest) return broken(RejoinReason::log_differs);
+  return {};
+}
+
 // What MLS allows and we do not: everyone decides alike, since it depends on the log and on the commit alone.
-ClientSession::Outcome ClientSession::check_policy(const mls::CommitEffects& effects, IncarnationId who) const {
+ClientSession::Outcome ClientSession::check_policy(const mls::CommitEffects& effects, IncarnationId who) {
   const auto refused = broken(RejoinReason::cannot_process);
   if (!effects.committer || effects.joined_by_external_commit || !effects.all_proposals_by_value) return refused;
   if (effects.extensions_changed || !effects.psks.empty() || effects.reinit || effects.external_init) return refused;
@@ -378,7 +446,7 @@ ClientSession::Outcome ClientSession::check_policy(const mls::CommitEffects& eff
   if (committer == nullptr || committer->who != who || committer_->is_gone(who)) return refused;
   for (const mls::AddedMember& added : effects.added) {
     const auto asked = joins_.find(incarnation_of(added.key_package.leaf_node.signature_key));
-    if (asked == joins_.end() || !asked->second.profile || asked->second.key_package != added.key_package) return refused;
+    if (asked == joins_.end() || asked->second.key_package != added.key_package || !verify_profile(asked->second)) return refused;
   }
   for (const mls::Member& removed : effects.removed) {
     if (!committer_->is_gone(incarnation_of(removed.signature_key))) return refused;
@@ -396,7 +464,11 @@ ClientSession::Outcome ClientSession::handle_commit_while_waiting(TimePoint now,
     const auto welcome = mls::MLSMessage::decode_as<mls::Welcome>(entry.welcome);
     const mls::SuiteParameters* suite = mls::find_suite(bundle_->key_package.cipher_suite);
     if (welcome && welcome->find(bundle_->key_package.reference(*suite)) != nullptr) {
-      auto group = mls::Group::join(*welcome, *bundle_);
+      // The tree needs no trust: its hash stands in what the committer signed.
+      mls::JoinParams params;
+      if (!tree_.part.empty() && tree_.index == *next_index_ && tree_.part.size() == tree_.size) params.ratchet_tree = std::move(tree_.part);
+      tree_ = {};
+      auto group = mls::Group::join(*welcome, *bundle_, params);
       if (!group || group->epoch() != entry.epoch + 1) return broken(RejoinReason::cannot_process);
       group_ = std::move(*group);
       return entered_epoch(now, entry.era, entry.who);
@@ -422,7 +494,11 @@ ClientSession::Outcome ClientSession::handle_commit_while_waiting(TimePoint now,
 ClientSession::Outcome ClientSession::entered_epoch(TimePoint now, std::uint64_t era, std::optional<IncarnationId> committer) {
   const bool entering = bundle_.has_value();
   const auto members = group_->members();
-  auto roster = Roster::verify(members, room_keys_, roster_);
+  std::map<IncarnationId, Profile> proven;
+  for (const auto& [who, join] : joins_) {
+    if (join.profile) proven.emplace(who, *join.profile);
+  }
+  auto roster = Roster::verify(members, room_keys_, roster_, proven);
   if (!roster) return broken(RejoinReason::refused_tree);
   const RosterEntry* self = roster->at_leaf(group_->own_leaf().value);
   if (self == nullptr || self->who != self_) return broken(RejoinReason::refused_tree);
@@ -446,6 +522,9 @@ ClientSession::Outcome ClientSession::entered_epoch(TimePoint now, std::uint64_t
   // A commit that left somebody out who is gone was made before it was known, and starts the time anew.
   const bool someone_is_gone = std::ranges::any_of(roster_.entries(), [&](const RosterEntry& member) { return committer_->is_gone(member.who); });
   removal_due_ = someone_is_gone ? std::optional(now + options_.removal_deadline) : std::nullopt;
+
+  refresh_since_.reset();
+  if (std::exchange(told_overdue_, false)) outputs_.emplace_back(OverdueEvent{false});
 
   // A genesis was reported by its own call.
   if (committer) committer_->handle_epoch(now, era, group_->epoch(), *committer, roster_.members());
@@ -502,11 +581,16 @@ void ClientSession::run_committer(TimePoint now) {
 void ClientSession::prepare_commit(TimePoint now, const MakeCommit& request) {
   mls::CommitParams params;
   params.force_path = true; // each commit renews the committer's own leaf
+  params.ratchet_tree_in_welcome = false; // the delivery service follows the tree, and gives it to those who need it
+  params.authenticated_data = signaling::write_log_prefix({digests_from_ + digests_.size() - 1, digests_.back()});
+  std::vector<IncarnationId> inadmissible;
   for (const IncarnationId& who : request.adds) {
     const auto join = joins_.find(who);
     SATSUMA_CHECK(join != joins_.end());
+    if (!verify_profile(join->second)) inadmissible.push_back(who);
     params.add.push_back(join->second.key_package);
   }
+  if (!inadmissible.empty()) return committer_->handle_inadmissible(now, inadmissible);
   for (const IncarnationId& who : request.removes) {
     const RosterEntry* member = roster_.find(who);
     SATSUMA_CHECK(member != nullptr);
@@ -583,6 +667,7 @@ void ClientSession::handle_timeout(TimePoint now) {
   if (ack_at_ && now >= *ack_at_) send_ack(now);
   if (group_ && refresh_at_ && now >= *refresh_at_) {
     refresh_at_ = now + refresh_delay();
+    if (!refresh_since_) refresh_since_ = now;
     committer_->request_refresh(now);
   }
   keys_.handle_timeout(now);
@@ -610,7 +695,24 @@ void ClientSession::settle(TimePoint now) {
   run_committer(now);
   if (over_) return;
   check_waiting(now);
+  check_overdue(now);
   announce_keys();
+}
+
+// From the moment at which a commit is needed and the connection is there: who is cut off knows that already.
+std::optional<TimePoint> ClientSession::overdue_at() const {
+  if (!group_ || told_overdue_ || connection_ != Connection::up) return std::nullopt;
+  std::optional<TimePoint> since = committer_->needed_since();
+  if (!since || (refresh_since_ && *refresh_since_ < *since)) since = refresh_since_;
+  if (!since) return std::nullopt;
+  return std::max(*since, up_since_) + options_.overdue_after;
+}
+
+void ClientSession::check_overdue(TimePoint now) {
+  const auto at = overdue_at();
+  if (!at || now < *at) return;
+  told_overdue_ = true;
+  outputs_.emplace_back(OverdueEvent{true});
 }
 
 void ClientSession::check_waiting(TimePoint now) {
@@ -656,6 +758,7 @@ std::optional<TimePoint> ClientSession::next_deadline() const {
   consider(committer_->next_deadline());
   consider(keys_.next_deadline());
   consider(removal_due_);
+  consider(overdue_at());
   if (group_) consider(refresh_at_);
   if (!group_ && joined_at_ && !told_waiting_ && connection_ == Connection::up) consider(*joined_at_ + options_.waiting_notice);
   return next;

@@ -42,6 +42,9 @@ struct SessionOptions {
   /// Someone who is gone holds the keys until a commit takes it out of the group, which takes a round trip, and a rank's delay for each
   /// committer that crashed. If it has not come after this long, somebody withholds it, and we send nothing more in that epoch.
   Duration removal_deadline = std::chrono::seconds(15);
+  /// Something is pending that a commit would settle, a join, a departure or our own renewal, and none comes: after this long we say so. It
+  /// is the longest that honest people take, who crash one after the other.
+  Duration overdue_after = std::chrono::seconds(15);
   /// Each member renews its own leaf about this often (three to five quarters of it, at random) ...
   Duration refresh_interval = std::chrono::minutes(10);
   /// ... but all together not more often than this: each renewal changes the safety number that people compare.
@@ -67,7 +70,15 @@ enum class WaitingReason : std::uint8_t {
   empty,        ///< nobody is in, and the group has not begun yet
 };
 enum class ChangeKind : std::uint8_t { entered, changed, refreshed, new_era };
-enum class RejoinReason : std::uint8_t { gone, removed, cannot_process, log_broken, refused_tree, new_era };
+enum class RejoinReason : std::uint8_t {
+  gone,
+  removed,
+  cannot_process,
+  log_broken,
+  refused_tree,
+  new_era,
+  log_differs, ///< a member has seen another log than we were shown: the server does not tell everybody the same
+};
 
 struct ReadyEvent {
   IncarnationId incarnation;
@@ -94,6 +105,11 @@ struct DepartedEvent {
   std::uint32_t leaf = 0;
   std::string name;
   signaling::GoneCause cause{};
+  std::string committer; ///< with could_not_follow: the name of whose commit it was, if that is a member
+};
+/// No commit comes although one is needed (or one came at last): the server withholds them, or the members' engines hang.
+struct OverdueEvent {
+  bool overdue = false;
 };
 struct PresentEvent {
   IncarnationId who;
@@ -119,7 +135,7 @@ struct ErrorEvent {
 };
 struct LeftEvent {};
 
-using SessionOutput = std::variant<SendBinary, Reconnect, Close, ReadyEvent, WaitingEvent, EpochEvent, DepartedEvent, PresentEvent,
+using SessionOutput = std::variant<SendBinary, Reconnect, Close, ReadyEvent, WaitingEvent, EpochEvent, DepartedEvent, OverdueEvent, PresentEvent,
                                    ApplicationEvent, KeysEvent, RejoiningEvent, ErrorEvent, LeftEvent>;
 
 /// A participant's side of the delivery protocol (docs/protocol.md, sections 1 to 5) with everything behind it: identity,
@@ -166,20 +182,23 @@ class ClientSession {
   static constexpr std::size_t max_application_text = 16 * 1024;
   /// Application messages of an epoch that we have not reached yet.
   static constexpr std::size_t max_held_messages = 32;
+  /// Entries without a commit among them; the server keeps no more (docs/protocol.md).
+  static constexpr std::size_t max_digests = 8'192;
 
  private:
   enum class Connection : std::uint8_t { down, opening, up };
   struct Join {
     mls::KeyPackage key_package;
-    std::optional<Profile> profile; ///< of an admitted one
-    bool admissible = false;        ///< we would add it
+    std::optional<Profile> profile; ///< once verified, which waits until somebody is to be added
+    bool admissible = false;        ///< we would try to add it
   };
 
   ClientSession(SessionConfig config, RoomKeys keys, DeviceKey device, RandomSource& random, SessionOptions options);
 
   Result<void> begin_incarnation(TimePoint now);
   void wipe_incarnation();
-  void rejoin(TimePoint now, RejoinReason reason);
+  /// `reported`: the index of a commit that does not work for us, whose maker the others are to know of.
+  void rejoin(TimePoint now, RejoinReason reason, std::optional<std::uint64_t> reported = std::nullopt);
   void fail(std::uint16_t code, std::string_view text);
 
   // What arrives. A handler that returns an error broke the incarnation with that reason.
@@ -195,10 +214,16 @@ class ClientSession {
   Outcome handle(TimePoint now, std::uint64_t index, const signaling::CommitEntry& entry);
   Outcome handle_commit_as_member(TimePoint now, const signaling::CommitEntry& entry);
   Outcome handle_commit_while_waiting(TimePoint now, const signaling::CommitEntry& entry);
-  Outcome check_policy(const mls::CommitEffects& effects, IncarnationId who) const;
+  Outcome check_policy(const mls::CommitEffects& effects, IncarnationId who);
+  Outcome check_prefix(const mls::VerifiedMessage& commit) const;
+  void handle_tree_part(signaling::TreePart part);
+  void follow(const signaling::Entry& entry);
   Outcome entered_epoch(TimePoint now, std::uint64_t era, std::optional<IncarnationId> committer);
 
   Join examine(IncarnationId who, ByteView key_package) const;
+  bool verify_profile(Join& join) const;
+  void check_overdue(TimePoint now);
+  std::optional<TimePoint> overdue_at() const;
   void run_committer(TimePoint now);
   void prepare_commit(TimePoint now, const MakeCommit& request);
   void prepare_genesis(TimePoint now);
@@ -225,6 +250,7 @@ class ClientSession {
 
   Connection connection_ = Connection::down;
   std::optional<TimePoint> ack_at_;
+  TimePoint up_since_{};
 
   // The incarnation
   IncarnationId self_;
@@ -236,6 +262,13 @@ class ClientSession {
   std::optional<TimePoint> joined_at_;
   std::optional<WaitingReason> told_waiting_;
   std::map<IncarnationId, Join> joins_; ///< those that wait
+  std::vector<signaling::Waiting> early_waiting_; ///< what came before `ready`
+  signaling::TreePart tree_; ///< as far as it came
+  /// The digests of the log since the present epoch began, the first of them at `digests_from_`.
+  std::vector<signaling::LogDigest> digests_;
+  std::uint64_t digests_from_ = 0;
+  bool told_overdue_ = false;
+  std::optional<TimePoint> refresh_since_; ///< our own renewal is on the way
   std::optional<Committer> committer_;
   std::optional<mls::Group> group_;
   std::optional<mls::PendingCommit> pending_commit_;

@@ -32,6 +32,11 @@ void Committer::handle_gone(TimePoint now, IncarnationId who) {
   consider(now);
 }
 
+void Committer::handle_suspicion(TimePoint now, IncarnationId committer) {
+  if (phase_ == Phase::member && std::ranges::any_of(roster_, [&](const Member& member) { return member.who == committer; })) suspected_.insert(committer);
+  consider(now);
+}
+
 void Committer::handle_genesis(TimePoint now, std::uint64_t era, IncarnationId who) {
   const bool undecided = who != self_ && phase_ == Phase::waiting && attempt_ == Attempt::in_flight && !SATSUMA_BUG(genesis_forgotten);
   if (!undecided) forget_attempt();
@@ -40,6 +45,7 @@ void Committer::handle_genesis(TimePoint now, std::uint64_t era, IncarnationId w
   epoch_ = 0;
   gone_.clear();
   live_.clear();
+  suspected_.clear();
   std::erase_if(waiting_, [&](const Waiting& waiting) { return waiting.who == who; });
   if (who == self_) {
     phase_ = Phase::member;
@@ -68,6 +74,8 @@ void Committer::handle_epoch(TimePoint now, std::uint64_t era, std::uint64_t epo
   std::set<IncarnationId> inside;
   for (const Member& member : roster_) inside.insert(member.who);
   std::erase_if(gone_, [&](const IncarnationId& who) { return !inside.contains(who); });
+  std::erase_if(suspected_, [&](const IncarnationId& who) { return !inside.contains(who); });
+  gather_until_ = now + options_.gather;
   std::erase_if(waiting_, [&](const Waiting& waiting) { return inside.contains(waiting.who); });
   live_.clear();
   consider(now);
@@ -112,6 +120,15 @@ bool Committer::handle_prepare_failed(TimePoint now) {
   }
   consider(now);
   return true;
+}
+
+void Committer::handle_inadmissible(TimePoint now, std::span<const IncarnationId> who) {
+  if (attempt_ != Attempt::preparing) return;
+  attempt_ = Attempt::none;
+  for (Waiting& waiting : waiting_) {
+    if (std::ranges::find(who, waiting.who) != who.end()) waiting.admissible = false;
+  }
+  consider(now);
 }
 
 void Committer::handle_refused(TimePoint now, bool final_refusal) {
@@ -161,11 +178,20 @@ bool Committer::others_wait() const {
   return std::ranges::any_of(waiting_, [&](const Waiting& waiting) { return waiting.admissible && waiting.who != self_; });
 }
 
-std::optional<Member> Committer::designated() const {
-  for (const Member& member : roster_) {
-    if (!gone_.contains(member.who)) return member;
+// In the order in which they are to commit.
+std::vector<Member> Committer::candidates() const {
+  std::vector<Member> in_order;
+  for (const bool suspected : {false, true}) {
+    for (const Member& member : roster_) {
+      if (!gone_.contains(member.who) && suspected_.contains(member.who) == suspected) in_order.push_back(member);
+    }
   }
-  return std::nullopt;
+  return in_order;
+}
+
+std::optional<Member> Committer::designated() const {
+  const auto in_order = candidates();
+  return in_order.empty() ? std::nullopt : std::optional(in_order.front());
 }
 
 std::optional<std::size_t> Committer::rank() const {
@@ -174,8 +200,7 @@ std::optional<std::size_t> Committer::rank() const {
   if (SATSUMA_BUG(snapshot) && phase_ == Phase::member) return first_.empty() ? std::optional<std::size_t>(0) : std::nullopt;
 #endif
   if (phase_ == Phase::member) {
-    for (const Member& member : roster_) {
-      if (gone_.contains(member.who)) continue;
+    for (const Member& member : candidates()) {
       if (member.who == self_) return rank;
       ++rank;
     }
@@ -212,7 +237,9 @@ std::optional<TimePoint> Committer::due() const {
   if (!place) return std::nullopt;
   std::optional<TimePoint> at;
   if (needed_since_) {
-    at = *needed_since_ + options_.rank_delay * static_cast<std::int64_t>(*place);
+    const auto full = [&] { return static_cast<std::size_t>(std::ranges::count_if(waiting_, &Waiting::admissible)) >= options_.max_adds; };
+    const bool at_once = phase_ == Phase::waiting || !gone_.empty() || !gather_until_ || full();
+    at = (at_once ? *needed_since_ : std::max(*needed_since_, *gather_until_)) + options_.rank_delay * static_cast<std::int64_t>(*place);
   } else if (refresh_wanted_ && phase_ == Phase::member) {
     at = TimePoint{}; // whenever nothing else is to be done
   }

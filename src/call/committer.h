@@ -26,8 +26,11 @@ struct CommitterOptions {
   /// T: a member of rank r commits r * T after the need arose, if it still stands. Contention costs one refused
   /// commit, a crashed committer costs T, so T is a few round trips.
   Duration rank_delay = std::chrono::milliseconds(500);
-  /// Adds in one commit. A commit and its Welcome share one frame of the delivery protocol.
-  std::size_t max_adds = 32;
+  /// From the beginning of an epoch until a commit that lets somebody in: those who come in the meantime come in together. When 200 enter
+  /// within a second that is a handful of commits instead of one for each round trip. Who comes alone does not wait, nor does a removal.
+  Duration gather = std::chrono::milliseconds(250);
+  /// Adds in one commit. A commit and its Welcome share one frame of the delivery protocol: 64 take 50 KiB in the default suite.
+  std::size_t max_adds = 64;
   friend bool operator==(const CommitterOptions&, const CommitterOptions&) = default;
 };
 
@@ -99,6 +102,8 @@ class Committer {
   /// Entries of the log, in order. Our own join comes this way too.
   void handle_join(TimePoint now, IncarnationId who, bool admissible);
   void handle_gone(TimePoint now, IncarnationId who);
+  /// Somebody reported that a commit of this member does not work. It is the last to be the designated committer from now on, in this era.
+  void handle_suspicion(TimePoint now, IncarnationId committer);
   /// A new era; if it is ours, the session has taken the prepared group into use.
   void handle_genesis(TimePoint now, std::uint64_t era, IncarnationId who);
   /// A commit that was processed (or that welcomed us), with the roster that it led to. `epoch` is the new one.
@@ -114,6 +119,8 @@ class Committer {
   /// It could not be made. With several adds, fewer are tried; a single one is passed over from now on.
   /// Returns false when nothing was left to leave out: the session itself is broken.
   [[nodiscard]] bool handle_prepare_failed(TimePoint now);
+  /// Not made, since these cannot be added at all: they are passed over from now on.
+  void handle_inadmissible(TimePoint now, std::span<const IncarnationId> who);
   /// The delivery service refused what we made in this epoch (docs/protocol.md, rejected).
   /// `final`: these bytes can never be accepted later. A refused genesis is settled in any case: one copy goes over each
   /// connection, and what an older connection carried counts no more.
@@ -142,7 +149,9 @@ class Committer {
   bool has_live_member() const;
   /// Others that wait with a valid proof of admission, ourselves left out.
   bool others_wait() const;
-  /// The oldest member that is not gone; nullopt when there is none or we are not in the group.
+  /// Since when something has been pending that a commit would settle, in this epoch; nothing when there is none.
+  std::optional<TimePoint> needed_since() const { return needed_since_; }
+  /// The oldest member that is not gone, of those whom nobody suspects if there are any; nullopt when there is none or we are not in the group.
   std::optional<Member> designated() const;
   /// The place among the live members, or among those who wait when no live member exists.
   std::optional<std::size_t> rank() const;
@@ -159,6 +168,7 @@ class Committer {
   void forget_delays();
   void forget_attempt();
   bool wants_change() const;
+  std::vector<Member> candidates() const;
   std::optional<TimePoint> due() const;
   MakeCommit everything_pending() const;
 
@@ -174,6 +184,7 @@ class Committer {
   std::set<IncarnationId> live_;       ///< while waiting: members that are not gone, as far as the log shows
   std::set<IncarnationId> gone_;       ///< departures that concern the roster (while waiting: anyone who was in it)
   std::vector<Waiting> waiting_;       ///< in the order of the log
+  std::set<IncarnationId> suspected_;  ///< members whose commits somebody could not follow
   bool refresh_wanted_ = false;
 
   Attempt attempt_ = Attempt::none;
@@ -182,6 +193,7 @@ class Committer {
   std::size_t adds_limit_ = 0;         ///< 0: options_.max_adds
   std::uint32_t refusals_ = 0;         ///< in this epoch
   std::optional<TimePoint> needed_since_;
+  std::optional<TimePoint> gather_until_;
   std::optional<TimePoint> not_before_; ///< after a refusal
   std::deque<CommitterOutput> outputs_;
 #ifdef SATSUMA_BUG_SWITCHES

@@ -117,6 +117,7 @@ std::string_view name(RejoinReason reason) {
     case RejoinReason::log_broken: return "log_broken";
     case RejoinReason::refused_tree: return "refused_tree";
     case RejoinReason::new_era: return "new_era";
+    case RejoinReason::log_differs: return "log_differs";
   }
   return "";
 }
@@ -126,6 +127,8 @@ std::string_view name(signaling::GoneCause cause) {
     case signaling::GoneCause::goodbye: return "goodbye";
     case signaling::GoneCause::connection_lost: return "lost";
     case signaling::GoneCause::engine_stalled: return "stalled";
+    case signaling::GoneCause::could_not_follow: return "could_not_follow";
+    case signaling::GoneCause::reported: return "reported";
   }
   return "";
 }
@@ -169,7 +172,13 @@ std::string write(const EpochEvent& epoch) {
 std::string write(const DepartedEvent& departed) {
   JsonWriter json = event("departed");
   json.key("incarnation").string(departed.who.hex()).key("leaf").number(departed.leaf);
-  json.key("name").string(departed.name).key("cause").string(name(departed.cause)).close('}');
+  json.key("name").string(departed.name).key("cause").string(name(departed.cause)).key("committer").string(departed.committer).close('}');
+  return std::move(json).take();
+}
+
+std::string write(const OverdueEvent& late) {
+  JsonWriter json = event("overdue");
+  json.key("overdue").boolean(late.overdue).close('}');
   return std::move(json).take();
 }
 

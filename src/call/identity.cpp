@@ -120,6 +120,15 @@ Result<Bytes> RoomKeys::seal_identity(const DeviceKey& device, std::string_view 
   return std::move(identity).take();
 }
 
+bool RoomKeys::proves_admission(ByteView identity, ByteView signature_key) const {
+  ByteReader reader(identity);
+  const auto version = reader.u8();
+  if (!version || *version != identity_version) return false;
+  const auto sealed = codec::read_opaque(reader, max_sealed_profile_size);
+  const auto mac = reader.bytes(mac_size);
+  return sealed && mac && reader.empty() && constant_time_equal(*mac, admission_mac(signature_key, *sealed));
+}
+
 Result<Profile> RoomKeys::verify_identity(ByteView identity, ByteView signature_key) const {
   ByteReader reader(identity);
   const auto version = reader.u8();

@@ -63,6 +63,9 @@ class RoomKeys {
   Result<Bytes> seal_identity(const DeviceKey& device, std::string_view name, ByteView signature_key, RandomSource& random) const;
   /// Everything section 3 asks for: the proof of admission, the sealed profile, the device's signature.
   Result<Profile> verify_identity(ByteView identity, ByteView signature_key) const;
+  /// The proof of admission alone, which costs a hash where the whole costs a signature check: good enough to hope that someone can be
+  /// added, not to show a name.
+  bool proves_admission(ByteView identity, ByteView signature_key) const;
 
   const std::string& room() const { return room_; }
 

@@ -9,13 +9,18 @@ Result<Profile> verify_credential(const mls::Credential& credential, ByteView si
   return keys.verify_identity(credential.identity, signature_key);
 }
 
-Result<Roster> Roster::verify(std::span<const mls::Member> members, const RoomKeys& keys, const Roster& known) {
+Result<Roster> Roster::verify(std::span<const mls::Member> members, const RoomKeys& keys, const Roster& known,
+                              const std::map<IncarnationId, Profile>& proven) {
   Roster roster;
   for (const mls::Member& member : members) {
     const IncarnationId who = incarnation_of(member.signature_key);
     const RosterEntry* before = known.at_leaf(member.leaf.value);
     if (before != nullptr && before->who == who) {
       roster.entries_.push_back(*before);
+      continue;
+    }
+    if (const auto found = proven.find(who); found != proven.end()) {
+      roster.entries_.push_back({member.leaf.value, who, found->second});
       continue;
     }
     SATSUMA_TRY(Profile profile, verify_credential(member.credential, member.signature_key, keys));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <span>
 #include <vector>
 
@@ -24,7 +25,9 @@ class Roster {
   Roster() = default;
   /// Verifies the identity of every member; the first one that does not hold fails the whole. Those that `known` has under the same
   /// incarnation and leaf were verified before and, since an incarnation's key and credential never change, need not be again.
-  static Result<Roster> verify(std::span<const mls::Member> members, const RoomKeys& keys, const Roster& known);
+  /// The same holds for those in `proven`, by incarnation.
+  static Result<Roster> verify(std::span<const mls::Member> members, const RoomKeys& keys, const Roster& known,
+                               const std::map<IncarnationId, Profile>& proven = {});
 
   const std::vector<RosterEntry>& entries() const { return entries_; } ///< by leaf
   const RosterEntry* find(IncarnationId who) const;

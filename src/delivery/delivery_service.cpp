@@ -40,6 +40,7 @@ struct DeliveryService::Room {
   std::unique_ptr<GroupGate> gate;
   std::map<IncarnationId, Participant> participants; ///< exactly those that are live in the sequencer's roster
   std::deque<IncarnationId> departed;                ///< oldest first
+  std::map<IncarnationId, std::size_t> reports;      ///< of each member's commits, in this era
   std::optional<TimePoint> armed;
   TokenBucket joins;
   TokenBucket relayed;
@@ -299,7 +300,7 @@ void DeliveryService::attach(TimePoint now, ConnectionId id, Room& room, Partici
   ready.head = room.sequencer.head();
   ready.grace_ms =
       static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(options_.grace).count());
-  send(id, ready);
+  send_ready(id, std::move(ready));
   outputs_.push_back(Joined{id, room.name, participant.who});
   send_entries(room, participant);
   for (const auto& [other, state] : room.participants) {
@@ -307,6 +308,25 @@ void DeliveryService::attach(TimePoint now, ConnectionId id, Room& room, Partici
       send(id, signaling::Present{other, false});
     }
   }
+}
+
+void DeliveryService::send_ready(ConnectionId id, signaling::Ready ready) {
+  std::vector<signaling::Waiting>& waiting = ready.snapshot.waiting;
+  std::size_t left = 0;
+  for (const auto& one : waiting) left += signaling::waiting_size(one);
+  std::size_t begin = 0;
+  while (left > signaling::max_waiting_part) {
+    signaling::WaitingPart part;
+    std::size_t size = 0;
+    while (size + signaling::waiting_size(waiting[begin]) <= signaling::max_waiting_part) {
+      size += signaling::waiting_size(waiting[begin]);
+      part.waiting.push_back(std::move(waiting[begin++]));
+    }
+    left -= size;
+    send(id, part);
+  }
+  waiting.erase(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(begin));
+  send(id, ready);
 }
 
 // ---- the other messages
@@ -339,6 +359,7 @@ void DeliveryService::handle_message(TimePoint now, ConnectionId id, Connection&
     }
     return handle_application(now, *room, who, *application);
   }
+  if (const auto* report = std::get_if<signaling::Report>(&message)) return handle_report(now, id, *room, who, *report);
   SATSUMA_CHECK(std::holds_alternative<signaling::Goodbye>(message)); // handle_frame let no second hello through
   make_gone(now, *room, who, GoneCause::goodbye);
 }
@@ -374,6 +395,26 @@ void DeliveryService::handle_commit(TimePoint now, ConnectionId id, Room& room, 
   room.gate->accept();
   append(room, std::move(*record));
   relieve_logs(now, room);
+}
+
+// Who reports cannot prove it, so it costs the reporter its own place, and one report alone takes nobody else out: two do, in a room of two
+// one. Then everybody else goes on without that committer, or, if all of them were out, in a new era.
+void DeliveryService::handle_report(TimePoint now, ConnectionId id, Room& room, IncarnationId who, const signaling::Report& report) {
+  const RoomSequencer& sequencer = room.sequencer;
+  const bool in_log = report.index >= sequencer.log_start() && report.index < sequencer.head();
+  const auto* commit = in_log ? std::get_if<signaling::CommitEntry>(&sequencer.record(report.index).entry.body) : nullptr;
+  if (commit == nullptr || report.index < *sequencer.cursor(who) || commit->who == who) {
+    return fail(now, id, ErrorReason::malformed, "That cannot be reported.");
+  }
+  const IncarnationId committer = commit->who;
+  const bool member = sequencer.roster().is_live_member(who);
+  std::size_t others = 0; // live members besides the committer, the reporter among them
+  for (const auto& one : sequencer.roster().members()) others += one != committer && sequencer.roster().is_live_member(one) ? 1 : 0;
+  const std::string name = room.name;
+  if (!make_gone(now, room, who, GoneCause::could_not_follow, committer)) return;
+  Room* left = find_room(name);
+  if (left == nullptr || !member || !left->sequencer.roster().is_live_member(committer)) return;
+  if (++left->reports[committer] >= std::min<std::size_t>(2, others)) make_gone(now, *left, committer, GoneCause::reported);
 }
 
 void DeliveryService::handle_application(TimePoint now, Room& room, IncarnationId who,
@@ -482,6 +523,7 @@ void DeliveryService::append(Room& room, Record record) {
   const std::size_t before = room.sequencer.log_bytes();
   room.sequencer.append(std::move(record));
   log_bytes_ += room.sequencer.log_bytes() - before;
+  if (new_group) room.reports.clear();
   if (changes) {
     for (const auto& who : removed) outputs_.push_back(MemberRemoved{room.name, who});
     for (const auto& who : added) outputs_.push_back(MemberAdded{room.name, who});
@@ -489,8 +531,8 @@ void DeliveryService::append(Room& room, Record record) {
   for (auto& [who, participant] : room.participants) send_entries(room, participant);
 }
 
-bool DeliveryService::make_gone(TimePoint now, Room& room, IncarnationId who, GoneCause cause) {
-  auto record = room.sequencer.propose_gone(who, cause);
+bool DeliveryService::make_gone(TimePoint now, Room& room, IncarnationId who, GoneCause cause, const IncarnationId& committer) {
+  auto record = room.sequencer.propose_gone(who, cause, committer);
   SATSUMA_CHECK(record.has_value());
   if (!persist(room, *record, std::nullopt, std::nullopt)) return false;
   ++statistics_.gone[static_cast<std::size_t>(cause)];
@@ -502,6 +544,7 @@ bool DeliveryService::make_gone(TimePoint now, Room& room, IncarnationId who, Go
   room.departed.push_back(who);
   append(room, std::move(*record));
   outputs_.push_back(Departed{room.name, who});
+  room.reports.erase(who);
   if (connection && cause == GoneCause::goodbye) {
     outputs_.push_back(Close{*connection, 1000, "goodbye"});
     drop_connection(*connection);
@@ -608,8 +651,18 @@ void DeliveryService::send_entries(Room& room, Participant& participant) {
     const Bytes& frame = sequencer.frame(participant.sent);
     const std::size_t outstanding = participant.sent > cursor ? sequencer.bytes_between(cursor, participant.sent) : 0;
     if (outstanding != 0 && outstanding + frame.size() > options_.window) return;
+    send_tree(participant, sequencer.record(participant.sent));
     outputs_.push_back(Send{*participant.connection, frame});
     ++participant.sent;
+  }
+}
+
+void DeliveryService::send_tree(const Participant& participant, const Record& record) {
+  if (record.tree.empty() || std::ranges::find(record.added, participant.who) == record.added.end()) return;
+  for (ByteView rest = record.tree; !rest.empty();) {
+    const ByteView part = rest.first(std::min(rest.size(), signaling::max_tree_part));
+    rest = rest.subspan(part.size());
+    send(*participant.connection, signaling::TreePart{record.entry.index, static_cast<std::uint32_t>(record.tree.size()), to_bytes(part)});
   }
 }
 

@@ -36,17 +36,17 @@ struct DeliveryOptions {
   /// What all logs together may take in memory; an entry counts twice, because it is held as record and as frame. 4096 rooms
   /// whose laggards hold back RoomLimits::log_bytes would take 32 GiB. Beyond, the room with the largest log is relieved.
   std::size_t log_memory = 256 * 1024 * 1024;
-  /// Relayed messages of one room: their size times their receivers. When a room of 128 admits somebody, each tells its state to all:
-  /// at half a KiB each 8 MiB. The burst is four such admissions at once. Beyond, a message is dropped.
+  /// Relayed messages of one room: their size times their receivers. When a room of 200 admits somebody, each tells its state to all:
+  /// at a third of a KiB each 13 MiB. The burst is five such admissions at once. Beyond, a message is dropped.
   double relay_bytes_per_second = 8 * 1024 * 1024;
-  double relay_burst = 32 * 1024 * 1024;
+  double relay_burst = 64 * 1024 * 1024;
   /// Joins of one room; each is a write and goes to everybody there. The burst lets a full room enter at once, and a half return.
   double joins_per_second = 20;
-  double join_burst = 200;
+  double join_burst = 256;
   /// New rooms in all; each is a file's write and is kept for forget_after. The burst is every meeting that begins on the hour.
   double new_rooms_per_second = 50;
   double new_room_burst = 500;
-  std::size_t window = 128 * 1024; ///< bytes of entries sent beyond the acknowledged cursor; half the send queue
+  std::size_t window = 128 * 1024; ///< bytes of entries sent beyond the acknowledged cursor; with the largest tree well below the send queue
 };
 
 struct DeliveryStatistics {
@@ -54,7 +54,7 @@ struct DeliveryStatistics {
   std::uint64_t resumed = 0;           ///< connections that went on at a cursor
   std::uint64_t rejected[6] = {};      ///< by Rejected::Reason
   std::uint64_t errors[signaling::last_error_reason + 1] = {}; ///< connections closed, by ErrorReason
-  std::uint64_t gone[4] = {};          ///< by GoneCause
+  std::uint64_t gone[signaling::last_gone_cause + 1] = {};          ///< by GoneCause
   std::uint64_t log_relieved = 0;      ///< incarnations gone because all logs together were beyond log_memory
   std::uint64_t relays_dropped = 0;    ///< application messages beyond the room's rate
   std::uint64_t joins_refused = 0;     ///< hellos beyond a room's rate of joins
@@ -157,6 +157,7 @@ class DeliveryService {
   void handle_ack(TimePoint now, ConnectionId id, Room& room, Participant& participant, const signaling::Ack& ack);
   void handle_genesis(TimePoint now, ConnectionId id, Room& room, IncarnationId who, const signaling::Genesis& genesis);
   void handle_commit(TimePoint now, ConnectionId id, Room& room, IncarnationId who, const signaling::Commit& commit);
+  void handle_report(TimePoint now, ConnectionId id, Room& room, IncarnationId who, const signaling::Report& report);
   void handle_application(TimePoint now, Room& room, IncarnationId who, const signaling::Application& application);
   void reject(ConnectionId id, std::uint64_t era, std::uint64_t epoch, Rejection reason);
 
@@ -167,7 +168,7 @@ class DeliveryService {
   /// False: the store did not take the record, and the room is unloaded.
   bool persist(Room& room, const Record& record, std::optional<StoreAppend::Incarnation> joined, std::optional<Bytes> group);
   void append(Room& room, Record record);
-  bool make_gone(TimePoint now, Room& room, IncarnationId who, signaling::GoneCause cause);
+  bool make_gone(TimePoint now, Room& room, IncarnationId who, signaling::GoneCause cause, const IncarnationId& committer = {});
   void unload_room(Room& room);
   void forget_room(Room& room);
   void trim(Room& room);
@@ -179,6 +180,8 @@ class DeliveryService {
   std::map<std::string, std::unique_ptr<Room>, std::less<>>::iterator largest_log();
   void erase_room(Room& room);
   void send_entries(Room& room, Participant& participant);
+  void send_tree(const Participant& participant, const Record& record);
+  void send_ready(ConnectionId id, signaling::Ready ready);
   void tell_presence(Room& room, IncarnationId who, bool connected);
 
   // Connections and timers

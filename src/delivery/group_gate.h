@@ -2,10 +2,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/ids.h"
+#include "signaling/delivery_messages.h"
 
 namespace satsuma::delivery {
 
@@ -20,6 +22,8 @@ struct CommitEffect {
   };
   std::vector<Added> added;
   std::vector<IncarnationId> removed;
+  /// How much of the log its maker had read, from the authenticated data. None from a gate that does not follow it.
+  std::optional<signaling::LogPrefix> seen;
 };
 
 /// What the sequencer must know of MLS: the public side of one room's group. `check_*` verifies and sets the successor
@@ -41,6 +45,8 @@ class GroupGate {
   /// The successor that was set aside, for the store; restore() takes it. After check_* only.
   virtual Bytes successor_state() const = 0;
   virtual Result<void> restore(ByteView state) = 0;
+  /// The ratchet tree of the successor (RFC 9420 s.12.4.3.3), for those whom it adds; nothing where members get it in another way.
+  virtual Bytes successor_tree() const { return {}; }
 };
 
 class GroupGateFactory {

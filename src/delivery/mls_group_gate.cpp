@@ -80,14 +80,15 @@ Result<CommitEffect> MlsGroupGate::check_commit(std::uint64_t epoch, ByteView co
   discard();
   if (!group_ || group_->epoch() != epoch) return mls::mls_epoch_mismatch;
   SATSUMA_TRY(const auto message, mls::MLSMessage::decode_as<mls::PublicMessage>(commit));
-  // Nobody sends any; it would be up to 64 KiB of anything, signed and logged.
-  if (!message.content.authenticated_data.empty()) return gate_commit_forbidden;
+  const auto seen = signaling::parse_log_prefix(message.content.authenticated_data);
+  if (!seen) return gate_commit_forbidden;
   SATSUMA_TRY(auto staged, group_->verify(message));
   const mls::CommitEffects& effects = staged.effects();
   SATSUMA_TRY_VOID(check_kind(effects));
   SATSUMA_TRY_VOID(check_welcome(*group_, effects, welcome));
 
   CommitEffect effect;
+  effect.seen = *seen;
   const mls::LeafNode* committer = group_->tree().leaf(*effects.committer);
   SATSUMA_CHECK(committer != nullptr);
   effect.committer = incarnation_of(committer->signature_key);
@@ -113,6 +114,11 @@ void MlsGroupGate::accept() {
 Bytes MlsGroupGate::successor_state() const {
   SATSUMA_CHECK(successor_.has_value());
   return successor_->serialise();
+}
+
+Bytes MlsGroupGate::successor_tree() const {
+  SATSUMA_CHECK(successor_.has_value());
+  return successor_->tree().serialise();
 }
 
 Result<void> MlsGroupGate::restore(ByteView state) {

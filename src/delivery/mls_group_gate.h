@@ -25,6 +25,7 @@ class MlsGroupGate final : public GroupGate {
   void discard() override { successor_.reset(); }
   Bytes successor_state() const override;
   Result<void> restore(ByteView state) override;
+  Bytes successor_tree() const override;
 
  private:
   std::optional<mls::PublicGroup> group_;

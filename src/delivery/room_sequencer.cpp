@@ -40,6 +40,7 @@ Bytes write_record(const Record& record) {
   ByteWriter writer;
   write_ids(writer, record.added);
   write_ids(writer, record.removed);
+  codec::write_opaque(writer, record.tree);
   writer.bytes(signaling::write_entry(record.entry));
   return std::move(writer).take();
 }
@@ -49,6 +50,8 @@ Result<Record> parse_record(ByteView bytes) {
   ByteReader reader(bytes);
   SATSUMA_TRY(record.added, read_ids(reader));
   SATSUMA_TRY(record.removed, read_ids(reader));
+  SATSUMA_TRY(const ByteView tree, codec::read_opaque(reader));
+  record.tree = to_bytes(tree);
   SATSUMA_TRY(record.entry, signaling::parse_entry(reader.rest()));
   return record;
 }
@@ -64,6 +67,7 @@ const signaling::Waiting* Roster::find_waiting(const IncarnationId& who) const {
 }
 
 void Roster::apply(const Record& record) {
+  state_.log_digest = signaling::next_log_digest(state_.log_digest, record.entry);
   const auto stops_waiting = [this](const IncarnationId& who) {
     std::erase_if(state_.waiting, [&](const auto& one) { return one.who == who; });
   };
@@ -100,6 +104,8 @@ Result<RoomSequencer> RoomSequencer::restore(RoomLimits limits, std::uint64_t ba
   sequencer.base_index_ = base_index;
   sequencer.base_ = base;
   sequencer.head_ = std::move(base);
+  sequencer.digests_from_ = base_index;
+  sequencer.digests_ = {sequencer.head_.snapshot().log_digest};
   const Roster& roster = sequencer.head_;
   for (const auto& who : roster.members()) {
     if (!roster.is_gone(who)) sequencer.cursors_.emplace(who, base_index);
@@ -116,16 +122,15 @@ std::expected<Record, RoomSequencer::JoinRefusal> RoomSequencer::propose_join(co
                                                                               ByteView key_package) const {
   if (head_.is_member(who) || head_.find_waiting(who) != nullptr) return std::unexpected(JoinRefusal::known);
   if (head_.live_count() >= limits_.live) return std::unexpected(JoinRefusal::full);
-  // What one of them takes in a snapshot: the id, the length, the key package.
-  std::size_t waiting_bytes = IncarnationId::size + 4 + key_package.size();
-  for (const auto& one : head_.snapshot().waiting) waiting_bytes += IncarnationId::size + 4 + one.key_package.size();
+  std::size_t waiting_bytes = signaling::waiting_size({who, to_bytes(key_package)});
+  for (const auto& one : head_.snapshot().waiting) waiting_bytes += signaling::waiting_size(one);
   if (waiting_bytes > limits_.waiting_bytes) return std::unexpected(JoinRefusal::full);
   return Record{{head(), JoinEntry{who, to_bytes(key_package)}}, {}, {}};
 }
 
-std::optional<Record> RoomSequencer::propose_gone(const IncarnationId& who, signaling::GoneCause cause) const {
+std::optional<Record> RoomSequencer::propose_gone(const IncarnationId& who, signaling::GoneCause cause, const IncarnationId& committer) const {
   if (!head_.is_live(who)) return std::nullopt;
-  return Record{{head(), GoneEntry{who, cause}}, {}, {}};
+  return Record{{head(), GoneEntry{who, cause, committer}}, {}, {}};
 }
 
 std::expected<Record, RoomSequencer::Refusal> RoomSequencer::propose_genesis(const IncarnationId& who,
@@ -158,6 +163,7 @@ std::expected<Record, RoomSequencer::Refusal> RoomSequencer::propose_commit(cons
     return std::unexpected(refusal);
   };
   if (effect->committer != who) return refuse(Refusal::invalid);
+  if (effect->seen && (!saw_this_log(*effect->seen) || passes_over_a_departure(*effect))) return refuse(Refusal::invalid);
   Record record{{head(), CommitEntry{commit.era, commit.epoch, who, commit.commit, commit.welcome}}, {}, {}};
   for (const auto& added : effect->added) {
     const auto* waiting = head_.find_waiting(added.who);
@@ -173,7 +179,20 @@ std::expected<Record, RoomSequencer::Refusal> RoomSequencer::propose_commit(cons
   if (head_.members().size() - record.removed.size() + record.added.size() > limits_.roster) {
     return refuse(Refusal::invalid);
   }
+  if (!record.added.empty()) record.tree = gate.successor_tree();
+  if (record.tree.size() > signaling::max_ratchet_tree_size) return refuse(Refusal::invalid);
   return record;
+}
+
+bool RoomSequencer::saw_this_log(const signaling::LogPrefix& seen) const {
+  return seen.index >= digests_from_ && seen.index - digests_from_ < digests_.size() && digests_[seen.index - digests_from_] == seen.digest;
+}
+
+// Who commits takes out everyone of whose departure it knew: a member cannot keep somebody in by committing faster than the others.
+bool RoomSequencer::passes_over_a_departure(const CommitEffect& effect) const {
+  if (head_.snapshot().gone.empty() || effect.seen->index < base_index_) return false;
+  const Roster known = roster_at(effect.seen->index);
+  return std::ranges::any_of(known.snapshot().gone, [&](const IncarnationId& who) { return !contains(effect.removed, who); });
 }
 
 void RoomSequencer::append(Record record) {
@@ -183,6 +202,14 @@ void RoomSequencer::append(Record record) {
   if (const auto* gone = std::get_if<GoneEntry>(&record.entry.body)) cursors_.erase(gone->who);
   Bytes frame = signaling::write_server_message(record.entry);
   const std::uint64_t end = end_offset() + frame.size();
+  tree_bytes_ += record.tree.size();
+  const bool new_epoch = std::holds_alternative<GenesisEntry>(record.entry.body) || std::holds_alternative<CommitEntry>(record.entry.body);
+  if (new_epoch || digests_.size() == max_digests) {
+    digests_from_ = new_epoch ? record.entry.index + 1 : digests_from_ + 1;
+    if (new_epoch) digests_.clear();
+    else digests_.pop_front();
+  }
+  digests_.push_back(head_.snapshot().log_digest);
   log_.push_back({std::move(record), std::move(frame), end});
 }
 
@@ -243,6 +270,7 @@ void RoomSequencer::trim(std::uint64_t index) {
   while (base_index_ < index) {
     base_.apply(log_.front().record);
     base_offset_ = log_.front().end_offset;
+    tree_bytes_ -= log_.front().record.tree.size();
     log_.pop_front();
     ++base_index_;
   }

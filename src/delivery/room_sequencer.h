@@ -17,9 +17,9 @@ namespace satsuma::delivery {
 
 inline constexpr ErrorCode log_record_invalid{"log_record_invalid", ErrorKind::environment};
 
-/// Bounds of one room. They follow from the frame of 64 KiB: a welcome carries the tree.
+/// Bounds of one room.
 struct RoomLimits {
-  std::size_t live = 128;               ///< members that are not gone, and waiting ones, together
+  std::size_t live = signaling::max_waiting; ///< members that are not gone, and waiting ones, together: 200 who meet, and some who come back
   std::size_t roster = signaling::max_snapshot_members; ///< members, gone ones included
   std::size_t waiting_bytes = signaling::max_snapshot_waiting_bytes;
   std::size_t log_entries = 4'096;      ///< kept for those who lag; who holds back more is gone
@@ -34,6 +34,7 @@ struct Record {
   signaling::Entry entry;
   std::vector<IncarnationId> added;
   std::vector<IncarnationId> removed;
+  Bytes tree{}; ///< the ratchet tree after a commit that adds somebody
 };
 Bytes write_record(const Record& record);
 Result<Record> parse_record(ByteView bytes);
@@ -81,7 +82,8 @@ class RoomSequencer {
 
   std::expected<Record, JoinRefusal> propose_join(const IncarnationId& who, ByteView key_package) const;
   /// Nothing when `who` is not alive: gone is said once.
-  std::optional<Record> propose_gone(const IncarnationId& who, signaling::GoneCause cause) const;
+  /// `committer`: with could_not_follow, whose commit it was.
+  std::optional<Record> propose_gone(const IncarnationId& who, signaling::GoneCause cause, const IncarnationId& committer = {}) const;
   std::expected<Record, Refusal> propose_genesis(const IncarnationId& who, ByteView group_info, GroupGate& gate) const;
   std::expected<Record, Refusal> propose_commit(const IncarnationId& who, const signaling::Commit& commit, GroupGate& gate) const;
   /// CHECKs that the record has the next index.
@@ -96,7 +98,8 @@ class RoomSequencer {
   const Bytes& frame(std::uint64_t index) const;
   /// The room before the entry at `index`, between log_start() and head().
   Roster roster_at(std::uint64_t index) const;
-  std::size_t log_bytes() const { return end_offset() - start_offset(); }
+  /// Of the frames and the trees.
+  std::size_t log_bytes() const { return end_offset() - start_offset() + tree_bytes_; }
   /// Bytes of the frames from `from` to before `to`.
   std::size_t bytes_between(std::uint64_t from, std::uint64_t to) const;
 
@@ -118,6 +121,8 @@ class RoomSequencer {
     Bytes frame;
     std::uint64_t end_offset; ///< sum of all frames' sizes up to here, since the room began
   };
+  bool saw_this_log(const signaling::LogPrefix& seen) const;
+  bool passes_over_a_departure(const CommitEffect& effect) const;
   std::uint64_t end_offset() const { return log_.empty() ? base_offset_ : log_.back().end_offset; }
   std::uint64_t start_offset() const { return base_offset_; }
   std::uint64_t offset_of(std::uint64_t index) const;
@@ -127,7 +132,12 @@ class RoomSequencer {
   std::uint64_t base_offset_ = 0;
   Roster base_; ///< before the entry at base_index_
   std::deque<Logged> log_;
+  std::size_t tree_bytes_ = 0;
   Roster head_; ///< after the last entry
+  /// The digests of the log since the present epoch began, the first of them at `digests_from_`: what commits of this epoch may have seen.
+  std::deque<signaling::LogDigest> digests_{signaling::LogDigest{}};
+  std::uint64_t digests_from_ = 0;
+  static constexpr std::size_t max_digests = 8'192; ///< a commit that saw less is refused, and made again
   std::map<IncarnationId, std::uint64_t> cursors_; ///< of everyone alive
 };
 

@@ -19,7 +19,7 @@ using delivery::StoreTrim;
 
 namespace {
 
-constexpr int schema_version = 1;
+constexpr int schema_version = 2;
 constexpr const char* schema = R"(
 CREATE TABLE rooms (
   id INTEGER PRIMARY KEY,
@@ -42,7 +42,7 @@ CREATE TABLE incarnations (
   resume_key_hash BLOB NOT NULL,
   PRIMARY KEY (room, who)
 ) STRICT;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 )";
 
 struct DatabaseClose {

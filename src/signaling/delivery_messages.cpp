@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "codec/tls.h"
+#include "crypto/hash.h"
 
 namespace satsuma::signaling {
 namespace {
@@ -15,12 +16,15 @@ enum class Type : std::uint8_t {
   commit = 4,
   application = 5,
   goodbye = 6,
+  report = 7,
   ready = 65,
   entry = 66,
   rejected = 67,
   relayed = 68,
   error = 69,
   present = 70,
+  waiting_part = 71,
+  tree_part = 72,
 };
 
 enum class EntryType : std::uint8_t { join = 1, gone = 2, genesis = 3, commit = 4 };
@@ -95,7 +99,30 @@ void write_incarnations(ByteWriter& writer, const std::vector<IncarnationId>& id
   for (const auto& id : ids) writer.bytes(id.view());
 }
 
-Result<Snapshot> read_snapshot(ByteReader& reader) {
+Result<std::vector<Waiting>> read_waiting(ByteReader& reader, std::size_t max_bytes) {
+  SATSUMA_TRY(ByteView body, read_vector(reader, 0, max_bytes));
+  std::vector<Waiting> waiting;
+  ByteReader inner(body);
+  while (!inner.empty()) {
+    if (waiting.size() == max_waiting) return message_too_large;
+    SATSUMA_TRY(IncarnationId who, read_incarnation(inner));
+    SATSUMA_TRY(Bytes key_package, read_opaque(inner, 1, max_key_package_size));
+    waiting.push_back({who, std::move(key_package)});
+  }
+  return waiting;
+}
+
+void append_waiting(ByteWriter& writer, const std::vector<Waiting>& all, std::size_t max_bytes) {
+  SATSUMA_CHECK(all.size() <= max_waiting);
+  ByteWriter waiting;
+  for (const auto& one : all) {
+    waiting.bytes(one.who.view());
+    write_vector(waiting, one.key_package, 1, max_key_package_size);
+  }
+  write_vector(writer, waiting.view(), 0, max_bytes);
+}
+
+Result<Snapshot> read_snapshot(ByteReader& reader, std::size_t max_waiting_bytes) {
   Snapshot snapshot;
   SATSUMA_TRY(snapshot.has_group, read_bool(reader));
   SATSUMA_TRY(snapshot.era, reader.u64());
@@ -106,28 +133,20 @@ Result<Snapshot> read_snapshot(ByteReader& reader) {
       (snapshot.era != 0 || snapshot.epoch != 0 || !snapshot.members.empty() || !snapshot.gone.empty())) {
     return message_bad_field;
   }
-  SATSUMA_TRY(ByteView waiting, read_vector(reader, 0, max_snapshot_waiting_bytes));
-  ByteReader inner(waiting);
-  while (!inner.empty()) {
-    SATSUMA_TRY(IncarnationId who, read_incarnation(inner));
-    SATSUMA_TRY(Bytes key_package, read_opaque(inner, 1, max_key_package_size));
-    snapshot.waiting.push_back({who, std::move(key_package)});
-  }
+  SATSUMA_TRY(ByteView digest, reader.bytes(snapshot.log_digest.size()));
+  std::ranges::copy(digest, snapshot.log_digest.begin());
+  SATSUMA_TRY(snapshot.waiting, read_waiting(reader, max_waiting_bytes));
   return snapshot;
 }
 
-void append_snapshot(ByteWriter& writer, const Snapshot& snapshot) {
+void append_snapshot(ByteWriter& writer, const Snapshot& snapshot, std::size_t max_waiting_bytes) {
   writer.u8(snapshot.has_group ? 1 : 0);
   writer.u64(snapshot.era);
   writer.u64(snapshot.epoch);
   write_incarnations(writer, snapshot.members);
   write_incarnations(writer, snapshot.gone);
-  ByteWriter waiting;
-  for (const auto& one : snapshot.waiting) {
-    waiting.bytes(one.who.view());
-    write_vector(waiting, one.key_package, 1, max_key_package_size);
-  }
-  write_vector(writer, waiting.view(), 0, max_snapshot_waiting_bytes);
+  writer.bytes(snapshot.log_digest);
+  append_waiting(writer, snapshot.waiting, max_waiting_bytes);
 }
 
 Result<EntryBody> read_entry_body(ByteReader& reader) {
@@ -143,8 +162,11 @@ Result<EntryBody> read_entry_body(ByteReader& reader) {
       GoneEntry gone;
       SATSUMA_TRY(gone.who, read_incarnation(reader));
       SATSUMA_TRY(std::uint8_t cause, reader.u8());
-      if (cause < 1 || cause > 3) return message_bad_field;
+      if (cause < 1 || cause > last_gone_cause) return message_bad_field;
       gone.cause = static_cast<GoneCause>(cause);
+      if (gone.cause == GoneCause::could_not_follow) {
+        SATSUMA_TRY(gone.committer, read_incarnation(reader));
+      }
       return EntryBody(gone);
     }
     case EntryType::genesis: {
@@ -186,6 +208,7 @@ void append_entry(ByteWriter& writer, const Entry& entry) {
                    writer.u8(static_cast<std::uint8_t>(EntryType::gone));
                    writer.bytes(gone.who.view());
                    writer.u8(static_cast<std::uint8_t>(gone.cause));
+                   if (gone.cause == GoneCause::could_not_follow) writer.bytes(gone.committer.view());
                  },
                  [&](const GenesisEntry& genesis) {
                    writer.u8(static_cast<std::uint8_t>(EntryType::genesis));
@@ -248,12 +271,19 @@ Result<ClientMessage> read_client_body(ByteReader& reader, std::uint8_t type) {
     }
     case Type::goodbye:
       return ClientMessage(Goodbye{});
+    case Type::report: {
+      Report report;
+      SATSUMA_TRY(report.index, reader.u64());
+      return ClientMessage(report);
+    }
     case Type::ready:
     case Type::entry:
     case Type::rejected:
     case Type::relayed:
     case Type::error:
     case Type::present:
+    case Type::waiting_part:
+    case Type::tree_part:
       break; // the other direction
   }
   return message_unknown_type;
@@ -266,7 +296,7 @@ Result<ServerMessage> read_server_body(ByteReader& reader, std::uint8_t type) {
       SATSUMA_TRY(ready.resumed, read_bool(reader));
       SATSUMA_TRY(ready.head, reader.u64());
       SATSUMA_TRY(ready.grace_ms, reader.u32());
-      SATSUMA_TRY(ready.snapshot, read_snapshot(reader));
+      SATSUMA_TRY(ready.snapshot, read_snapshot(reader, max_waiting_part));
       return ServerMessage(std::move(ready));
     }
     case Type::entry: {
@@ -303,12 +333,28 @@ Result<ServerMessage> read_server_body(ByteReader& reader, std::uint8_t type) {
       SATSUMA_TRY(present.connected, read_bool(reader));
       return ServerMessage(present);
     }
+    case Type::waiting_part: {
+      WaitingPart part;
+      SATSUMA_TRY(part.waiting, read_waiting(reader, max_waiting_part));
+      if (part.waiting.empty()) return message_bad_field;
+      return ServerMessage(std::move(part));
+    }
+    case Type::tree_part: {
+      TreePart tree;
+      SATSUMA_TRY(tree.index, reader.u64());
+      SATSUMA_TRY(tree.size, reader.u32());
+      if (tree.size > max_ratchet_tree_size) return message_too_large;
+      SATSUMA_TRY(tree.part, read_opaque(reader, 1, max_tree_part));
+      if (tree.part.size() > tree.size) return message_bad_field;
+      return ServerMessage(std::move(tree));
+    }
     case Type::hello:
     case Type::ack:
     case Type::genesis:
     case Type::commit:
     case Type::application:
     case Type::goodbye:
+    case Type::report:
       break; // the other direction
   }
   return message_unknown_type;
@@ -398,6 +444,10 @@ Bytes write_client_message(const ClientMessage& message) {
                    write_vector(writer, application.message, 1, max_application_size);
                  },
                  [&](const Goodbye&) { write_type(writer, Type::goodbye); },
+                 [&](const Report& report) {
+                   write_type(writer, Type::report);
+                   writer.u64(report.index);
+                 },
              },
              message);
   return std::move(writer).take();
@@ -411,7 +461,7 @@ Bytes write_server_message(const ServerMessage& message) {
                    writer.u8(ready.resumed ? 1 : 0);
                    writer.u64(ready.head);
                    writer.u32(ready.grace_ms);
-                   append_snapshot(writer, ready.snapshot);
+                   append_snapshot(writer, ready.snapshot, max_waiting_part);
                  },
                  [&](const Entry& entry) {
                    write_type(writer, Type::entry);
@@ -438,10 +488,46 @@ Bytes write_server_message(const ServerMessage& message) {
                    writer.bytes(present.who.view());
                    writer.u8(present.connected ? 1 : 0);
                  },
+                 [&](const WaitingPart& part) {
+                   write_type(writer, Type::waiting_part);
+                   append_waiting(writer, part.waiting, max_waiting_part);
+                 },
+                 [&](const TreePart& tree) {
+                   SATSUMA_CHECK(tree.size <= max_ratchet_tree_size && tree.part.size() <= tree.size);
+                   write_type(writer, Type::tree_part);
+                   writer.u64(tree.index);
+                   writer.u32(tree.size);
+                   write_vector(writer, tree.part, 1, max_tree_part);
+                 },
              },
              message);
   return std::move(writer).take();
 }
+
+LogDigest next_log_digest(const LogDigest& before, const Entry& entry) {
+  LogDigest after{};
+  crypto::hash_into(crypto::HashAlgorithm::sha256, {as_bytes("satsuma log 1"), before, write_entry(entry)}, after);
+  return after;
+}
+
+Bytes write_log_prefix(const LogPrefix& prefix) {
+  ByteWriter writer;
+  writer.u64(prefix.index);
+  writer.bytes(prefix.digest);
+  return std::move(writer).take();
+}
+
+Result<LogPrefix> parse_log_prefix(ByteView bytes) {
+  ByteReader reader(bytes);
+  LogPrefix prefix;
+  SATSUMA_TRY(prefix.index, reader.u64());
+  SATSUMA_TRY(ByteView digest, reader.bytes(prefix.digest.size()));
+  std::ranges::copy(digest, prefix.digest.begin());
+  SATSUMA_TRY_VOID(reader.expect_end());
+  return prefix;
+}
+
+std::size_t waiting_size(const Waiting& one) { return IncarnationId::size + 4 + one.key_package.size(); }
 
 Result<Entry> parse_entry(ByteView bytes) {
   ByteReader reader(bytes);
@@ -458,14 +544,14 @@ Bytes write_entry(const Entry& entry) {
 
 Result<Snapshot> parse_snapshot(ByteView bytes) {
   ByteReader reader(bytes);
-  SATSUMA_TRY(Snapshot snapshot, read_snapshot(reader));
+  SATSUMA_TRY(Snapshot snapshot, read_snapshot(reader, max_snapshot_waiting_bytes));
   SATSUMA_TRY_VOID(reader.expect_end());
   return snapshot;
 }
 
 Bytes write_snapshot(const Snapshot& snapshot) {
   ByteWriter writer;
-  append_snapshot(writer, snapshot);
+  append_snapshot(writer, snapshot, max_snapshot_waiting_bytes);
   return std::move(writer).take();
 }
 

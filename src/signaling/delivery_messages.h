@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -20,9 +21,9 @@ inline constexpr ErrorCode message_unknown_type{"message_unknown_type", ErrorKin
 inline constexpr ErrorCode message_bad_field{"message_bad_field", ErrorKind::peer};
 inline constexpr ErrorCode message_too_large{"message_too_large", ErrorKind::peer};
 
-inline constexpr std::uint16_t protocol_version = 1;
+inline constexpr std::uint16_t protocol_version = 2;
 
-// Bounds. A snapshot and every entry fit one frame whatever the rooms' members do.
+// Bounds. Every entry fits one frame whatever the rooms' members do; what does not (who waits, the ratchet tree) comes in parts.
 inline constexpr std::size_t max_hello_frame_size = 4 * 1024;  ///< any frame before `ready`
 inline constexpr std::size_t max_frame_size = 64 * 1024;       ///< any frame after it, either direction
 inline constexpr std::size_t max_room_name_size = 64;
@@ -30,8 +31,13 @@ inline constexpr std::size_t max_key_package_size = 3 * 1024;  ///< room for pos
 inline constexpr std::size_t max_handshake_size = max_frame_size - 256; ///< group_info; commit and welcome together
 inline constexpr std::size_t max_application_size = 20 * 1024; ///< 16 KiB of text (section 5) inside a PrivateMessage
 inline constexpr std::size_t max_error_text_size = 256;
-inline constexpr std::size_t max_snapshot_members = 256;       ///< of members, and of gone, each
-inline constexpr std::size_t max_snapshot_waiting_bytes = 48 * 1024;
+inline constexpr std::size_t max_snapshot_members = 512;       ///< of members, and of gone, each
+inline constexpr std::size_t max_waiting = 256;                ///< people, in a snapshot
+inline constexpr std::size_t max_waiting_part = 40 * 1024;     ///< bytes of them in one frame: a part, or the rest in `ready`
+inline constexpr std::size_t max_snapshot_waiting_bytes = max_waiting * (16 + 4 + max_key_package_size); ///< in all
+/// 256 members with keys of a post-quantum suite. In the default suite they take 130 KiB.
+inline constexpr std::size_t max_ratchet_tree_size = 768 * 1024;
+inline constexpr std::size_t max_tree_part = 32 * 1024;
 
 /// 1 to 64 characters of a-z, 0-9 and -.
 bool is_room_name(std::string_view name);
@@ -63,12 +69,23 @@ struct Application {
   Bytes message;
 };
 struct Goodbye {};
+/// The commit at `index` was accepted, and does not work for us. Ends the incarnation like a goodbye, with the committer named.
+struct Report {
+  std::uint64_t index = 0;
+};
 
-using ClientMessage = std::variant<Hello, Ack, Genesis, Commit, Application, Goodbye>;
+using ClientMessage = std::variant<Hello, Ack, Genesis, Commit, Application, Goodbye, Report>;
 
 // ---- the room's log
 
-enum class GoneCause : std::uint8_t { goodbye = 1, connection_lost = 2, engine_stalled = 3 };
+enum class GoneCause : std::uint8_t {
+  goodbye = 1,
+  connection_lost = 2,
+  engine_stalled = 3,
+  could_not_follow = 4, ///< reported a commit that it cannot process
+  reported = 5,         ///< others reported its commits
+};
+inline constexpr std::uint8_t last_gone_cause = 5;
 
 struct JoinEntry {
   IncarnationId who;
@@ -78,6 +95,7 @@ struct JoinEntry {
 struct GoneEntry {
   IncarnationId who;
   GoneCause cause = GoneCause::goodbye;
+  IncarnationId committer{}; ///< with could_not_follow: whose commit it was
   friend bool operator==(const GoneEntry&, const GoneEntry&) = default;
 };
 struct GenesisEntry {
@@ -102,6 +120,20 @@ struct Entry {
   friend bool operator==(const Entry&, const Entry&) = default;
 };
 
+/// What the log held below some index, in 32 bytes: all zero for nothing, then SHA-256("satsuma log 1" || digest before || entry) for each
+/// entry. Each commit names the one that its maker saw, so that a server which shows different people different logs is found out.
+using LogDigest = std::array<std::uint8_t, 32>;
+LogDigest next_log_digest(const LogDigest& before, const Entry& entry);
+
+/// A place in the log and the digest below it: the `authenticated_data` of each commit.
+struct LogPrefix {
+  std::uint64_t index = 0;
+  LogDigest digest{};
+  friend bool operator==(const LogPrefix&, const LogPrefix&) = default;
+};
+Bytes write_log_prefix(const LogPrefix& prefix);
+Result<LogPrefix> parse_log_prefix(ByteView bytes);
+
 // ---- server to client
 
 struct Waiting {
@@ -117,10 +149,22 @@ struct Snapshot {
   std::uint64_t epoch = 0; ///< 0 without a group
   std::vector<IncarnationId> members; ///< the MLS roster, oldest admission first; includes those that are gone
   std::vector<IncarnationId> gone;    ///< members that are gone and not yet removed by a commit
+  LogDigest log_digest{};             ///< of the log below
   std::vector<Waiting> waiting;       ///< joined, neither member nor gone, oldest first
   friend bool operator==(const Snapshot&, const Snapshot&) = default;
 };
 
+/// The first of those who wait, when they are too many for `ready`; comes before it, as often as needed.
+struct WaitingPart {
+  std::vector<Waiting> waiting;
+};
+/// A piece of the ratchet tree (RFC 9420 s.12.4.3.3) after the commit at `index`, for those whom it adds; the pieces come in order, before
+/// that entry.
+struct TreePart {
+  std::uint64_t index = 0;
+  std::uint32_t size = 0; ///< of the whole
+  Bytes part;
+};
 struct Ready {
   bool resumed = false;
   std::uint64_t head = 0; ///< the index that the next entry of the log will get
@@ -174,7 +218,7 @@ struct Present {
   bool connected = false;
 };
 
-using ServerMessage = std::variant<Ready, Entry, Rejected, Relayed, ErrorMessage, Present>;
+using ServerMessage = std::variant<Ready, Entry, Rejected, Relayed, ErrorMessage, Present, WaitingPart, TreePart>;
 
 // ---- codec. Parsing fails with bytes_truncated, bytes_trailing, codec_varint_invalid, message_unknown_type,
 // message_bad_field (a value out of its range) or message_too_large (a bound above).
@@ -186,9 +230,13 @@ Result<ServerMessage> parse_server_message(ByteView frame);
 Bytes write_client_message(const ClientMessage& message);
 Bytes write_server_message(const ServerMessage& message);
 
+/// What one of those who wait takes in a frame.
+std::size_t waiting_size(const Waiting& one);
+
 /// An entry alone, without the message type: what a store keeps.
 Result<Entry> parse_entry(ByteView bytes);
 Bytes write_entry(const Entry& entry);
+/// Whole, for a store.
 Result<Snapshot> parse_snapshot(ByteView bytes);
 Bytes write_snapshot(const Snapshot& snapshot);
 

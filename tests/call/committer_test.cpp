@@ -30,8 +30,8 @@ std::optional<T> only(Committer& committer) {
 }
 
 /// A member on `leaf` of a group of `size`, where incarnation n sits on leaf n.
-Committer member(std::uint8_t leaf, std::uint8_t size) {
-  Committer committer(id(leaf));
+Committer member(std::uint8_t leaf, std::uint8_t size, CommitterOptions options = {}) {
+  Committer committer(id(leaf), options);
   std::vector<Member> roster;
   for (std::uint8_t i = 0; i < size; ++i) roster.push_back({id(i), i});
   committer.handle_epoch(at(0s), 0, 5, id(0), roster);
@@ -132,10 +132,61 @@ TEST(Committer, DropsItsOwnOnAnothersCommitAndDerivesAgain) {
   committer.handle_prepared(at(1s), Bytes{1});
   drain(committer);
   committer.handle_epoch(at(2s), 0, 6, id(1), {{id(0), 0}, {id(1), 1}, {id(8), 2}});
-  const auto outputs = drain(committer);
-  ASSERT_EQ(outputs.size(), 2u);
-  EXPECT_TRUE(std::holds_alternative<DropPrepared>(outputs[0]));
-  EXPECT_EQ(std::get<MakeCommit>(outputs[1]), (MakeCommit{0, 6, {id(9)}, {}}));
+  EXPECT_TRUE(only<DropPrepared>(committer));
+  committer.handle_timeout(at(2s + CommitterOptions{}.gather));
+  EXPECT_EQ(only<MakeCommit>(committer), (MakeCommit{0, 6, {id(9)}, {}}));
+}
+
+TEST(Committer, GathersThoseWhoComeRightAfterAChangeButRemovesAtOnce) {
+  Committer committer = member(0, 2);
+  committer.handle_epoch(at(10s), 0, 6, id(1), {{id(0), 0}, {id(1), 1}});
+  committer.handle_join(at(10s), id(8), true);
+  EXPECT_TRUE(drain(committer).empty());
+  committer.handle_join(at(10s + 200ms), id(9), true);
+  EXPECT_TRUE(drain(committer).empty());
+  EXPECT_EQ(committer.next_deadline(), at(10s + 250ms));
+  committer.handle_timeout(at(10s + 250ms));
+  EXPECT_EQ(only<MakeCommit>(committer), (MakeCommit{0, 6, {id(8), id(9)}, {}}));
+
+  committer.handle_epoch(at(11s), 0, 7, id(0), {{id(0), 0}, {id(1), 1}, {id(8), 2}, {id(9), 3}});
+  drain(committer);
+  committer.handle_gone(at(11s), id(1));
+  EXPECT_EQ(only<MakeCommit>(committer), (MakeCommit{0, 7, {}, {id(1)}}));
+}
+
+TEST(Committer, DoesNotGatherMoreThanOneCommitHolds) {
+  Committer committer = member(0, 2, {.max_adds = 2});
+  committer.handle_epoch(at(10s), 0, 6, id(1), {{id(0), 0}, {id(1), 1}});
+  committer.handle_join(at(10s), id(8), true);
+  EXPECT_TRUE(drain(committer).empty());
+  committer.handle_join(at(10s), id(9), true);
+  EXPECT_TRUE(only<MakeCommit>(committer));
+}
+
+TEST(Committer, LeavesTheCommitsToOthersOnceSomebodyCouldNotFollowOneOfIts) {
+  Committer first = member(0, 3);
+  Committer second = member(1, 3);
+  for (Committer* one : {&first, &second}) {
+    one->handle_suspicion(at(10s), id(0));
+    one->handle_join(at(10s), id(8), true);
+    EXPECT_EQ(one->designated()->who, id(1));
+  }
+  EXPECT_TRUE(drain(first).empty());
+  EXPECT_EQ(first.rank(), 2u);
+  EXPECT_TRUE(only<MakeCommit>(second));
+  // It does commit when nobody else does.
+  first.handle_timeout(at(11s));
+  EXPECT_TRUE(only<MakeCommit>(first));
+}
+
+TEST(Committer, PassesOverWhomTheSessionFindsInadmissible) {
+  Committer committer = member(0, 2);
+  committer.handle_join(at(1s), id(8), true);
+  ASSERT_TRUE(only<MakeCommit>(committer));
+  committer.handle_join(at(1s), id(9), true);
+  const std::vector<IncarnationId> unfit{id(8)};
+  committer.handle_inadmissible(at(1s), unfit);
+  EXPECT_EQ(only<MakeCommit>(committer), (MakeCommit{0, 5, {id(9)}, {}}));
 }
 
 TEST(Committer, DoesNotSendWhatWasPreparedForAnEpochThatIsOver) {

@@ -40,6 +40,7 @@ struct Conspiracy : ::testing::Test {
   std::vector<SessionOutput> events;
   std::uint64_t index = 5;
   mls::KeyPackage ada_key_package;
+  signaling::LogDigest digest{}; ///< of the log below `index`
 
   void SetUp() override {
     SessionConfig config;
@@ -55,7 +56,7 @@ struct Conspiracy : ::testing::Test {
     ada_key_package = mls::MLSMessage::decode_as<mls::KeyPackage>(key_package).value();
     signaling::Ready ready;
     ready.head = index + 1;
-    ready.snapshot = {true, 0, group.epoch(), {rogue.who}, {}, {}};
+    ready.snapshot = {true, 0, group.epoch(), {rogue.who}, {}, digest, {}};
     give(ready);
     entry(signaling::JoinEntry{ada->incarnation(), key_package});
   }
@@ -67,9 +68,18 @@ struct Conspiracy : ::testing::Test {
     ada->handle_frame(now, signaling::write_server_message(message));
     collect();
   }
-  void entry(signaling::EntryBody body) { give(signaling::Entry{index++, std::move(body)}); }
+  void entry(signaling::EntryBody body) {
+    const signaling::Entry entry{index++, std::move(body)};
+    digest = signaling::next_log_digest(digest, entry);
+    give(entry);
+  }
+  /// Made after having read the whole log.
+  mls::PendingCommit prepare(mls::CommitParams params) {
+    params.authenticated_data = signaling::write_log_prefix({index, digest});
+    return group.commit(params, random).value();
+  }
   void commit(const mls::CommitParams& params, std::optional<IncarnationId> claimed = std::nullopt) {
-    auto pending = group.commit(params, random).value();
+    auto pending = prepare(params);
     const std::uint64_t epoch = group.epoch();
     ASSERT_TRUE(group.merge(std::move(pending.staged)));
     entry(signaling::CommitEntry{0, epoch, claimed.value_or(rogue.who), pending.commit, pending.welcome.value_or(Bytes{})});
@@ -202,15 +212,33 @@ TEST_F(Conspiracy, ChangeOfTheGroupsExtensionsIsRefused) {
 
 TEST_F(Conspiracy, CommitWithOneBitChangedIsRefused) {
   let_ada_in();
-  auto pending = group.commit({}, random).value();
+  auto pending = prepare({});
   pending.commit.back() ^= 1;
+  entry(signaling::CommitEntry{0, group.epoch(), rogue.who, pending.commit, {}});
+  EXPECT_EQ(rejoining(), RejoinReason::cannot_process);
+}
+
+TEST_F(Conspiracy, CommitWhoseMakerReadAnotherLogShowsThatTheServerTellsTwoStories) {
+  let_ada_in();
+  const Stranger bo(1, "Bo", random);
+  const auto before = digest;
+  join(bo);
+  digest = before; // the committer was never told of Bo
+  auto pending = prepare({});
+  entry(signaling::CommitEntry{0, group.epoch(), rogue.who, pending.commit, {}});
+  EXPECT_EQ(rejoining(), RejoinReason::log_differs);
+}
+
+TEST_F(Conspiracy, CommitThatSaysNothingOfTheLogIsRefused) {
+  let_ada_in();
+  auto pending = group.commit({}, random).value();
   entry(signaling::CommitEntry{0, group.epoch(), rogue.who, pending.commit, {}});
   EXPECT_EQ(rejoining(), RejoinReason::cannot_process);
 }
 
 TEST_F(Conspiracy, CommitOfAnotherEpochOrEraIsRefused) {
   let_ada_in();
-  auto pending = group.commit({}, random).value();
+  auto pending = prepare({});
   entry(signaling::CommitEntry{0, group.epoch() + 1, rogue.who, pending.commit, {}});
   EXPECT_EQ(rejoining(), RejoinReason::log_broken);
 }
@@ -231,7 +259,7 @@ std::vector<ApplicationEvent> messages(const std::vector<SessionOutput>& events)
 
 TEST_F(Conspiracy, MessageThatComesBeforeTheCommitToItsEpochIsReadAfterIt) {
   let_ada_in();
-  auto pending = group.commit({}, random).value();
+  auto pending = prepare({});
   const std::uint64_t epoch = group.epoch();
   ASSERT_TRUE(group.merge(std::move(pending.staged)));
   give(signaling::Relayed{rogue.who, group.protect_application(as_bytes("early"), {}, random).value()});
@@ -248,7 +276,7 @@ TEST_F(Conspiracy, MessageOvertakenByACommitIsNotPutIntoTheMouthOfWhoeverHasTheL
   join(bo);
   mls::CommitParams params;
   params.add = {bo.bundle.key_package};
-  auto pending = group.commit(params, random).value();
+  auto pending = prepare(params);
   const auto welcome = mls::MLSMessage::decode_as<mls::Welcome>(*pending.welcome).value();
   auto bos_group = mls::Group::join(welcome, bo.bundle).value();
   const std::uint64_t epoch = group.epoch();

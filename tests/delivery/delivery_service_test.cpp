@@ -55,8 +55,8 @@ TEST_F(DeliveryServiceTest, AnUnknownIncarnationJoinsAndGetsTheRoomBeforeItsJoin
   w.send(first, signaling::Genesis{group_info(a)});
   const auto second = w.enter(b);
   const auto third = w.enter(c);
-  EXPECT_EQ(w.ready(second).snapshot, (signaling::Snapshot{true, 1, 0, {a}, {}, {}}));
-  EXPECT_EQ(w.ready(third).snapshot, (signaling::Snapshot{true, 1, 0, {a}, {}, {{b, key_package(b)}}}));
+  EXPECT_EQ(w.ready(second).snapshot, (signaling::Snapshot{true, 1, 0, {a}, {}, w.room().roster_at(2).snapshot().log_digest, {}}));
+  EXPECT_EQ(w.ready(third).snapshot, (signaling::Snapshot{true, 1, 0, {a}, {}, w.room().roster_at(3).snapshot().log_digest, {{b, key_package(b)}}}));
   EXPECT_EQ(w.indices(first), (std::vector<std::uint64_t>{0, 1, 2, 3}));
   EXPECT_EQ(w.indices(second), (std::vector<std::uint64_t>{2, 3}));
   EXPECT_EQ(w.indices(third), (std::vector<std::uint64_t>{3}));
@@ -125,7 +125,7 @@ TEST_F(DeliveryServiceTest, AHelloWithABadKeyPackageIsRefused) {
 TEST_F(DeliveryServiceTest, AnotherVersionIsTold) {
   const auto id = w.connect();
   auto hello = World::hello(key_package(a));
-  hello.version = 2;
+  hello.version = signaling::protocol_version + 1;
   w.send(id, std::move(hello));
   EXPECT_EQ(w.error(id), ErrorReason::unsupported_version);
   const auto other = w.connect();

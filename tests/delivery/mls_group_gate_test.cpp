@@ -186,6 +186,7 @@ TEST_F(MlsGroupGateTest, ACommitThatRefersToProposalsIsRefused) {
   b.join(*add.welcome);
   ASSERT_TRUE(a.group->propose(mls::Proposal{mls::Add{c.bundle.key_package}}, false, {}, a.random).has_value());
   mls::CommitParams params;
+  params.authenticated_data = signaling::write_log_prefix({});
   params.include_cached_proposals = true;
   auto pending = a.group->commit(params, a.random).value();
   EXPECT_FALSE(gate.check_commit(1, pending.commit, or_empty(pending.welcome)).has_value());
@@ -196,6 +197,7 @@ TEST_F(MlsGroupGateTest, WhatThisProtocolDoesNotUseIsRefused) {
   mls::PskStore psks;
   psks.add_external(as_bytes("id"), as_bytes("secret"));
   mls::CommitParams with_psk;
+  with_psk.authenticated_data = signaling::write_log_prefix({});
   mls::PreSharedKeyId id;
   id.external_id = to_bytes(as_bytes("id"));
   with_psk.psks.push_back(id);
@@ -203,6 +205,7 @@ TEST_F(MlsGroupGateTest, WhatThisProtocolDoesNotUseIsRefused) {
   EXPECT_EQ(gate.check_commit(0, a.group->commit(with_psk, a.random).value().commit, {}).error(), Error(gate_commit_forbidden));
 
   mls::CommitParams with_extensions;
+  with_extensions.authenticated_data = signaling::write_log_prefix({});
   with_extensions.group_context_extensions = mls::Extensions{};
   const auto changed = gate.check_commit(0, a.group->commit(with_extensions, a.random).value().commit, {});
   EXPECT_FALSE(changed.has_value());
@@ -211,7 +214,10 @@ TEST_F(MlsGroupGateTest, WhatThisProtocolDoesNotUseIsRefused) {
   with_data.authenticated_data = Bytes(1, 'x');
   EXPECT_EQ(gate.check_commit(0, a.group->commit(with_data, a.random).value().commit, {}).error(), Error(gate_commit_forbidden));
 
+  EXPECT_EQ(gate.check_commit(0, a.group->commit({}, a.random).value().commit, {}).error(), Error(gate_commit_forbidden)) << "it names no log";
+
   mls::CommitParams as_private;
+  as_private.authenticated_data = signaling::write_log_prefix({});
   as_private.private_message = true;
   EXPECT_FALSE(gate.check_commit(0, a.group->commit(as_private, a.random).value().commit, {}).has_value());
 }
@@ -275,6 +281,7 @@ TEST(DeliveryWithMls, ThreeMeetOneLeavesAndTheServerIsRestartedInBetween) {
     w.send(id, World::hello(member.key_package(), cursor));
     return id;
   };
+  const auto all_read = [&] { return signaling::LogPrefix{w.room().head(), w.room().roster().snapshot().log_digest}; };
   const auto ca = enter(a, 0);
   EXPECT_EQ(std::get<signaling::JoinEntry>(w.entries(ca)[0].body).who, a.who);
   a.create();
@@ -282,6 +289,7 @@ TEST(DeliveryWithMls, ThreeMeetOneLeavesAndTheServerIsRestartedInBetween) {
   EXPECT_EQ(w.room().roster().members(), std::vector{a.who});
   const auto cb = enter(b, 0);
 
+  a.seen = all_read();
   auto add_b = a.commit({&b});
   w.send(ca, signaling::Commit{1, 0, add_b.commit, *add_b.welcome});
   a.merge(add_b);
@@ -295,6 +303,7 @@ TEST(DeliveryWithMls, ThreeMeetOneLeavesAndTheServerIsRestartedInBetween) {
   const auto cc = enter(c, 0);
   w.send(ca2, signaling::Goodbye{});
   // b takes over: a out, c in, in one commit, verified against the tree out of the store.
+  b.seen = all_read();
   auto next = b.commit({&c}, {&a});
   w.send(cb2, signaling::Commit{1, 1, next.commit, *next.welcome});
   EXPECT_EQ(w.rejection(cb2), std::nullopt);
@@ -305,6 +314,7 @@ TEST(DeliveryWithMls, ThreeMeetOneLeavesAndTheServerIsRestartedInBetween) {
 
   // And what must not pass: someone who did not ask, someone who did not leave.
   MlsMember ghost(14);
+  b.seen = all_read();
   auto unasked = b.commit({&ghost});
   w.send(cb2, signaling::Commit{1, 2, unasked.commit, *unasked.welcome});
   EXPECT_EQ(w.rejection(cb2), Reason::unasked_add);
@@ -318,6 +328,54 @@ TEST(DeliveryWithMls, ThreeMeetOneLeavesAndTheServerIsRestartedInBetween) {
   EXPECT_EQ(w.room().roster().epoch(), 2u);
 }
 
+TEST(DeliveryWithMls, ACommitWhoseMakerReadAnotherLogOrTooLittleOfItIsRefused) {
+  MemoryStore store;
+  MlsGroupGateFactory gates;
+  World w(store, {}, &gates);
+  MlsMember a(31), b(32), c(33);
+  const auto all_read = [&] { return signaling::LogPrefix{w.room().head(), w.room().roster().snapshot().log_digest}; };
+  const auto enter = [&](MlsMember& member) {
+    const auto id = w.connect();
+    w.send(id, World::hello(member.key_package()));
+    return id;
+  };
+  const auto ca = enter(a);
+  a.create();
+  const auto before = all_read();
+  w.send(ca, signaling::Genesis{a.group_info()});
+  const auto cb = enter(b);
+  const auto cc = enter(c);
+  a.seen = all_read();
+  auto add = a.commit({&b, &c});
+  w.send(ca, signaling::Commit{1, 0, add.commit, *add.welcome});
+  ASSERT_EQ(w.rejection(ca), std::nullopt);
+  a.merge(add);
+
+  const auto refused = [&] {
+    w.lines[ca].received.clear();
+    w.send(ca, signaling::Commit{1, 1, a.commit({}).commit, {}});
+    return w.rejection(ca) == Reason::invalid;
+  };
+  a.seen = all_read();
+  a.seen.digest[31] ^= 1;
+  EXPECT_TRUE(refused()) << "another log";
+  a.seen = before;
+  EXPECT_TRUE(refused()) << "the log before this epoch";
+  a.seen = all_read();
+  ++a.seen.index;
+  EXPECT_TRUE(refused()) << "more than there is";
+
+  // And who knew that somebody left must take him out.
+  a.seen = all_read();
+  w.send(cb, signaling::Goodbye{});
+  const auto early = a.seen;
+  a.seen = all_read();
+  EXPECT_TRUE(refused()) << "b is passed over";
+  a.seen = early;
+  EXPECT_FALSE(refused()) << "its departure crossed with the commit";
+  static_cast<void>(cc);
+}
+
 TEST(DeliveryWithMls, AnAddWithAKeyPackageThatWasNotTheOneAskedWithIsRefused) {
   MemoryStore store;
   MlsGroupGateFactory gates;
@@ -329,6 +387,7 @@ TEST(DeliveryWithMls, AnAddWithAKeyPackageThatWasNotTheOneAskedWithIsRefused) {
   w.send(ca, signaling::Genesis{a.group_info()});
   const auto cb = w.connect();
   w.send(cb, World::hello(b.key_package()));
+  a.seen = {w.room().head(), w.room().roster().snapshot().log_digest};
   b.bundle = b.make_bundle(); // same signature key, other keys
   auto pending = a.commit({&b});
   w.send(ca, signaling::Commit{1, 0, pending.commit, *pending.welcome});

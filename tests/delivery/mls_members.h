@@ -34,6 +34,7 @@ struct MlsMember {
   mls::KeyPackageBundle bundle;
   IncarnationId who;
   std::optional<mls::Group> group;
+  signaling::LogPrefix seen; ///< what its commits say that it has read
 
   explicit MlsMember(std::uint64_t seed)
       : random(seed * 0x9e3779b97f4a7c15ULL + 1),
@@ -61,6 +62,7 @@ struct MlsMember {
   }
   mls::PendingCommit commit(std::initializer_list<const MlsMember*> add, std::initializer_list<const MlsMember*> remove = {}) {
     mls::CommitParams params;
+    params.authenticated_data = signaling::write_log_prefix(seen);
     for (const auto* one : add) params.add.push_back(one->bundle.key_package);
     for (const auto* one : remove) params.remove.push_back(leaf_of(*one));
     return group->commit(params, random).value();

@@ -30,11 +30,12 @@ std::vector<Bytes> client_frames() {
   frames.push_back(write_client_message(Commit{3, 4, filled(100), {}}));
   frames.push_back(write_client_message(Application{filled(100)}));
   frames.push_back(write_client_message(Goodbye{}));
+  frames.push_back(write_client_message(Report{77}));
   return frames;
 }
 
 Snapshot snapshot() {
-  return {true, 5, 6, {id(1), id(2), id(3)}, {id(2)}, {{id(4), filled(500)}, {id(5), filled(60)}}};
+  return {true, 5, 6, {id(1), id(2), id(3)}, {id(2)}, {9, 8, 7}, {{id(4), filled(500)}, {id(5), filled(60)}}};
 }
 
 std::vector<Bytes> server_frames() {
@@ -49,6 +50,9 @@ std::vector<Bytes> server_frames() {
   frames.push_back(write_server_message(Relayed{id(1), filled(30)}));
   frames.push_back(write_server_message(ErrorMessage{ErrorReason::gone, "Enter again."}));
   frames.push_back(write_server_message(Present{id(9), true}));
+  frames.push_back(write_server_message(WaitingPart{{{id(4), filled(50)}, {id(5), filled(60)}}}));
+  frames.push_back(write_server_message(TreePart{4, 60, filled(40)}));
+  frames.push_back(write_server_message(Entry{5, GoneEntry{id(1), GoneCause::could_not_follow, id(2)}}));
   return frames;
 }
 
@@ -90,7 +94,7 @@ TEST(DeliveryMessages, TheBytesAreThoseOfTheProtocol) {
   hello.key_package = {1, 2, 3};
   hello.cursor = 9;
   EXPECT_EQ(to_hex(write_client_message(std::move(hello))),
-            "010001"
+            "010002"
             "026162"
             "03010203"
             "00000000000000000000000000000000"
@@ -101,7 +105,9 @@ TEST(DeliveryMessages, TheBytesAreThoseOfTheProtocol) {
   EXPECT_EQ(to_hex(write_server_message(Ready{true, 3, 10'000, {}})),
             "4101000000000000000300002710"
             "0000000000000000000000000000000000"
-            "000000");
+            "0000"
+            "0000000000000000000000000000000000000000000000000000000000000000"
+            "00");
 }
 
 TEST(DeliveryMessages, FieldsArriveInTheirPlaces) {
@@ -125,7 +131,7 @@ TEST(DeliveryMessages, ADirectionDoesNotTakeTheOthersMessages) {
 
 TEST(DeliveryMessages, UnknownTypesAreRefused) {
   for (int type = 0; type < 256; ++type) {
-    if (type >= 1 && type <= 6) continue;
+    if (type >= 1 && type <= 7) continue;
     EXPECT_EQ(parse_client_message(Bytes{static_cast<std::uint8_t>(type)}).error(), Error(message_unknown_type));
   }
   Bytes entry = server_frames()[3];
@@ -188,15 +194,56 @@ TEST(DeliveryMessages, CommitAndWelcomeShareTheirBound) {
   EXPECT_EQ(parse_client_message(writer.view()).error(), Error(message_too_large));
 }
 
-TEST(DeliveryMessages, TheLargestSnapshotFitsAFrame) {
-  Snapshot full{true, ~0ULL, ~0ULL, std::vector(max_snapshot_members, id(1)), std::vector(max_snapshot_members, id(1)), {}};
-  for (std::size_t left = max_snapshot_waiting_bytes; left > 1020;) {
+TEST(DeliveryMessages, TheLargestSnapshotFitsAFrameAndItsPartsDo) {
+  Snapshot full{true, ~0ULL, ~0ULL, std::vector(max_snapshot_members, id(1)), std::vector(max_snapshot_members, id(1)), {}, {}};
+  for (std::size_t left = max_waiting_part; left > 1020;) {
     full.waiting.push_back({id(2), filled(1000)});
     left -= 16 + 2 + 1000;
   }
   const Bytes frame = write_server_message(Ready{false, 1, 1, full});
   EXPECT_LE(frame.size(), max_frame_size);
   EXPECT_EQ(std::get<Ready>(*parse_server_message(frame)).snapshot, full);
+  const Bytes part = write_server_message(WaitingPart{full.waiting});
+  EXPECT_LE(part.size(), max_frame_size);
+  EXPECT_EQ(std::get<WaitingPart>(*parse_server_message(part)).waiting, full.waiting);
+}
+
+TEST(DeliveryMessages, AStoreTakesTheLargestSnapshotAndNoLarger) {
+  Snapshot full{true, 1, 1, {id(1)}, {}, {}, std::vector(max_waiting, Waiting{id(2), filled(max_key_package_size)})};
+  const Bytes bytes = write_snapshot(full);
+  EXPECT_EQ(*parse_snapshot(bytes), full);
+  // One more than may wait, in a frame.
+  ByteWriter one;
+  one.bytes(id(3).view());
+  one.u8(1);
+  one.u8(7);
+  ByteWriter frame;
+  frame.u8(71);
+  frame.u16(static_cast<std::uint16_t>(0x4000U | one.size() * (max_waiting + 1)));
+  for (std::size_t i = 0; i <= max_waiting; ++i) frame.bytes(one.view());
+  EXPECT_EQ(parse_server_message(frame.view()).error(), Error(message_too_large));
+}
+
+TEST(DeliveryMessages, APieceOfATreeIsWithinTheTreeAndTheBounds) {
+  EXPECT_TRUE(parse_server_message(write_server_message(TreePart{1, max_ratchet_tree_size, filled(max_tree_part)})).has_value());
+  Bytes frame = write_server_message(TreePart{1, 5, filled(5)});
+  frame[12] = 4; // the whole is smaller than its piece
+  EXPECT_EQ(parse_server_message(frame).error(), Error(message_bad_field));
+  frame[9] = 1; // the whole is larger than any
+  EXPECT_EQ(parse_server_message(frame).error(), Error(message_too_large));
+}
+
+TEST(DeliveryMessages, TheDigestOfALogDependsOnEachEntryAndOnTheirOrder) {
+  const Entry a{0, JoinEntry{id(1), filled(9)}};
+  const Entry b{1, GoneEntry{id(1), GoneCause::goodbye}};
+  const LogDigest ab = next_log_digest(next_log_digest({}, a), b);
+  EXPECT_EQ(ab, next_log_digest(next_log_digest({}, a), b));
+  EXPECT_NE(ab, next_log_digest(next_log_digest({}, b), a));
+  EXPECT_NE(ab, next_log_digest(next_log_digest({}, a), Entry{1, GoneEntry{id(1), GoneCause::connection_lost}}));
+  const LogPrefix prefix{77, ab};
+  EXPECT_EQ(*parse_log_prefix(write_log_prefix(prefix)), prefix);
+  EXPECT_FALSE(parse_log_prefix(Bytes(39)).has_value());
+  EXPECT_FALSE(parse_log_prefix(Bytes(41)).has_value());
 }
 
 TEST(DeliveryMessages, LengthsInALongerFormThanNeededAreRefused) {
@@ -222,7 +269,7 @@ TEST(DeliveryMessages, ValuesOutsideOfTheirRangeAreRefused) {
     rejected.back() = reason;
     EXPECT_EQ(parse_server_message(rejected).error(), Error(message_bad_field));
   }
-  for (const std::uint8_t cause : {std::uint8_t{0}, std::uint8_t{4}}) {
+  for (const std::uint8_t cause : {std::uint8_t{0}, std::uint8_t{6}}) {
     Bytes gone = server_frames()[3];
     gone.back() = cause;
     EXPECT_EQ(parse_server_message(gone).error(), Error(message_bad_field));
@@ -238,14 +285,14 @@ TEST(DeliveryMessages, ValuesOutsideOfTheirRangeAreRefused) {
 }
 
 TEST(DeliveryMessages, ASnapshotWithoutAGroupHasNoMembers) {
-  Bytes ready = write_server_message(Ready{false, 9, 10'000, {true, 0, 0, {id(1)}, {}, {}}});
+  Bytes ready = write_server_message(Ready{false, 9, 10'000, {true, 0, 0, {id(1)}, {}, {}, {}}});
   ready[14] = 0;
   EXPECT_EQ(parse_server_message(ready).error(), Error(message_bad_field));
 }
 
 TEST(DeliveryMessages, AListOfIncarnationsIsWholeOnes) {
-  EXPECT_FALSE(parse_snapshot(*from_hex("0100000000000000000000000000000000" "0f" "000102030405060708090a0b0c0d0e" "00" "00")).has_value());
-  EXPECT_TRUE(parse_snapshot(*from_hex("0100000000000000000000000000000000" "10" "000102030405060708090a0b0c0d0e0f" "00" "00")).has_value());
+  EXPECT_FALSE(parse_snapshot(*from_hex("0100000000000000000000000000000000" "0f" "000102030405060708090a0b0c0d0e" "00" "0000000000000000000000000000000000000000000000000000000000000000" "00")).has_value());
+  EXPECT_TRUE(parse_snapshot(*from_hex("0100000000000000000000000000000000" "10" "000102030405060708090a0b0c0d0e0f" "00" "0000000000000000000000000000000000000000000000000000000000000000" "00")).has_value());
 }
 
 TEST(DeliveryMessages, EachErrorHasItsCloseCode) {
