@@ -50,7 +50,7 @@ const epoch = object({
   }),
   designated: nullable(leafIndex),
 });
-const departed = object({ incarnation: matching(isParticipantId), cause: oneOf("goodbye", "lost", "stalled") });
+const departed = object({ incarnation: matching(isParticipantId), cause: oneOf("goodbye", "lost", "stalled", "could_not_follow", "reported") });
 const present = object({ incarnation: matching(isParticipantId), connected: boolean });
 const application = object({ incarnation: matching(isParticipantId), text: text(16 * 1024) });
 const keys = object({ sending: nullable(object({ era: counter, epoch: counter })) });
