@@ -1,7 +1,10 @@
 #include "sim/world.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 namespace satsuma::sim {
@@ -33,10 +36,14 @@ TimePoint LocalClock::world(TimePoint wanted) const {
 // --- the world
 
 World::World(WorldOptions options) : options_(std::move(options)), dice_(options_.seed) {
+  if (const char* folder = std::getenv("SATSUMA_ROOM_TRACES"); folder != nullptr && options_.room_trace.empty()) {
+    static unsigned worlds = 0;
+    options_.room_trace = std::string(folder) + "/" + std::to_string(getpid()) + "-" + std::to_string(++worlds) + "-seed-" + std::to_string(options_.seed) + ".trace";
+  }
   servers_.push_back(std::make_unique<Server>());
   start_server();
 }
-World::~World() = default;
+World::~World() { write_trace(*servers_[0]); }
 
 Person& World::add(const std::string& name, std::uint8_t secret, bool connect, LocalClock clock, std::int64_t calendar_offset) {
   auto person = std::make_unique<Person>();
@@ -160,6 +167,7 @@ void World::server_lost(LinkId id) {
   link->server_side = false;
   Server& server = *servers_[link->server];
   if (server.service == nullptr) return;
+  if (server.trace != nullptr) server.trace->handle_disconnected(id);
   server.service->handle_disconnected(now_, id);
   drain(server);
 }
@@ -252,6 +260,7 @@ void World::deliver_up(LinkId id) {
   switch (item.kind) {
     case Item::Kind::open: server.service->handle_connected(now_, id); break;
     case Item::Kind::frame:
+      if (server.trace != nullptr) server.trace->handle_frame(id, item.bytes);
       if (options_.trace) {
         const auto message = signaling::parse_client_message(item.bytes);
         note(link->person->name + " > " + (message ? describe(*message) : "what cannot be parsed"));
@@ -260,6 +269,7 @@ void World::deliver_up(LinkId id) {
       break;
     case Item::Kind::close:
       link->server_side = false;
+      if (server.trace != nullptr) server.trace->handle_disconnected(id);
       server.service->handle_disconnected(now_, id);
       break;
   }
@@ -373,6 +383,7 @@ void World::drain(Server& server) {
   observe(server);
   std::vector<LinkId> overflowed;
   while (auto output = server.service->poll_output()) {
+    if (server.trace != nullptr) server.trace->handle_output(*output);
     if (auto* send = std::get_if<delivery::Send>(&*output)) {
       Link* link = find(send->connection);
       if (link == nullptr) continue;
@@ -396,6 +407,14 @@ void World::drain(Server& server) {
     carry_down(id, {Item::Kind::close, {}});
     server_lost(id);
   }
+}
+
+void World::write_trace(Server& server) {
+  if (server.trace == nullptr) return;
+  std::FILE* file = std::fopen(options_.room_trace.c_str(), "a");
+  SATSUMA_CHECK(file != nullptr);
+  while (const auto line = server.trace->poll_line()) std::fprintf(file, "%s\n", line->c_str());
+  std::fclose(file);
 }
 
 void World::observe(Server& server) {
@@ -443,7 +462,14 @@ void World::start_server(std::size_t index) {
   Server& server = *servers_[index];
   if (server.service != nullptr) return;
   note("the server starts");
-  server.service = std::make_unique<delivery::DeliveryService>(options_.delivery, server.store, gates_);
+  delivery::Store* store = &server.store;
+  if (!options_.room_trace.empty() && index == 0) {
+    write_trace(server);
+    server.trace = std::make_unique<delivery::RoomTrace>();
+    server.traced = std::make_unique<delivery::TracingStore>(server.store, *server.trace);
+    store = server.traced.get();
+  }
+  server.service = std::make_unique<delivery::DeliveryService>(options_.delivery, *store, gates_);
   SATSUMA_CHECK(server.service->load(now_).has_value());
   drain(server);
 }

@@ -12,6 +12,7 @@
 #include "call/client_session.h"
 #include "delivery/delivery_service.h"
 #include "delivery/mls_group_gate.h"
+#include "delivery/room_trace.h"
 #include "sim/crash_store.h"
 #include "sim/random.h"
 
@@ -93,6 +94,9 @@ struct WorldOptions {
   /// The server's send queue for one connection (docs/protocol.md): beyond, the connection closes.
   std::size_t send_queue = 1024 * 1024;
   bool trace = false;
+  /// What happens in the first server's rooms is appended there, for satsuma_replay (sim/explore). Empty: in a file of its own in the folder
+  /// $SATSUMA_ROOM_TRACES, if that is set.
+  std::string room_trace;
 };
 
 /// Sessions and a delivery service in virtual time, no part of either replaced, connected by a network that delays, holds up, breaks and
@@ -211,6 +215,8 @@ class World {
   };
   struct Server {
     CrashStore store;
+    std::unique_ptr<delivery::RoomTrace> trace; ///< see WorldOptions::room_trace
+    std::unique_ptr<delivery::TracingStore> traced;
     std::unique_ptr<delivery::DeliveryService> service;
     std::uint64_t life = 0;
     std::uint64_t seen = 0; ///< entries that the observer has had
@@ -224,6 +230,7 @@ class World {
   };
 
   void step(TimePoint at);
+  void write_trace(Server& server);
   void schedule(TimePoint at, Event event);
   void deliver_up(LinkId id);
   void deliver_down(LinkId id);

@@ -111,8 +111,8 @@ Refusal(m) ==
 Hopeless(r, m) ==
   /\ ~Has("no_gate")
   /\ IF IsGenesis(m)
-     THEN m.who \notin Range(r.waiting)
-     ELSE m.parent.era # r.state.era \/ Epoch(m.parent) # Epoch(r.state) \/ m.who \notin r.members \ r.gone
+     THEN m.who \in r.members
+     ELSE m.parent.era # r.state.era \/ Epoch(m.parent) # Epoch(r.state)
 RECURSIVE Hopeful(_, _)
 Hopeful(r, s) == IF s = <<>> THEN <<>>
                  ELSE IF Hopeless(r, Head(s)) THEN Hopeful(r, Tail(s))

@@ -110,6 +110,7 @@ class Encoder {
     put(list.count);
     bytes_.insert(bytes_.end(), list.begin(), list.end());
   }
+  void put(Set set) { bytes_.insert(bytes_.end(), set.bits.begin(), set.bits.end()); }
   void put(const State& state) {
     put(state.era);
     put(state.history.count);
@@ -125,7 +126,7 @@ class Encoder {
     put(message.tries);
     put(message.parent);
     put(message.adds);
-    put(message.removes.bits);
+    put(message.removes);
   }
   const std::vector<std::uint8_t>& bytes() const { return bytes_; }
   void clear() { bytes_.clear(); }
@@ -151,7 +152,7 @@ Hash hash_of(const Abstract& abstract) {
     if (entry.kind == EntryKind::join || entry.kind == EntryKind::gone) continue;
     encoder.put(entry.tries);
     encoder.put(entry.adds);
-    encoder.put(entry.removes.bits);
+    encoder.put(entry.removes);
     encoder.put(entry.state);
   }
   // The room follows from the log.
@@ -162,8 +163,8 @@ Hash hash_of(const Abstract& abstract) {
       encoder.put(client.online);
       encoder.put(client.cursor);
       encoder.put(client.held);
-      encoder.put(client.live.bits);
-      encoder.put(client.gone.bits);
+      encoder.put(client.live);
+      encoder.put(client.gone);
       encoder.put(client.waiting);
       encoder.put(client.attempt);
       encoder.put(client.made);

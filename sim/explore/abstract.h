@@ -10,7 +10,17 @@ namespace satsuma::explore {
 
 /// The room in the terms of the specification (spec/Committer.tla, VARIABLES): plain values of bounded size, for hashing, for comparing and for the
 /// properties. Incarnations are 1 to most_people; 0 is nobody.
+#ifdef SATSUMA_REPLAY // one long way rather than many short ones
+inline constexpr std::size_t most_people = 31;
+inline constexpr std::size_t most_entries = 250;
+inline constexpr std::size_t most_links = 120;
+inline constexpr std::size_t most_messages = 8;
+#else
 inline constexpr std::size_t most_people = 6;
+inline constexpr std::size_t most_entries = 32;
+inline constexpr std::size_t most_links = 16;
+inline constexpr std::size_t most_messages = 4;
+#endif
 using Person = std::uint8_t;
 
 /// A vector without an allocation. Unused places stay zero, so that values compare as bytes.
@@ -52,13 +62,17 @@ using People = Few<Person, most_people>;
 
 /// A set of people, a bit each.
 struct Set {
-  std::uint8_t bits = 0;
-  bool has(Person who) const { return (bits >> who & 1) != 0; }
-  void add(Person who) { bits = static_cast<std::uint8_t>(bits | 1u << who); }
-  void remove(Person who) { bits = static_cast<std::uint8_t>(bits & ~(1u << who)); }
-  bool empty() const { return bits == 0; }
-  bool within(Set other) const { return (bits & ~other.bits) == 0; }
-  friend bool operator==(Set, Set) = default;
+  std::array<std::uint8_t, most_people / 8 + 1> bits{};
+  bool has(Person who) const { return (bits[who / 8] >> who % 8 & 1) != 0; }
+  void add(Person who) { bits[who / 8] = static_cast<std::uint8_t>(bits[who / 8] | 1u << who % 8); }
+  bool empty() const { return *this == Set{}; }
+  bool within(Set other) const {
+    for (std::size_t i = 0; i < bits.size(); ++i) {
+      if ((bits[i] & ~other.bits[i]) != 0) return false;
+    }
+    return true;
+  }
+  friend bool operator==(const Set&, const Set&) = default;
 };
 template <class List>
 Set set_of(const List& list) {
@@ -78,7 +92,7 @@ struct Link {
 /// An MLS state, named by its history.
 struct State {
   std::uint8_t era = 0;
-  Few<Link, 16> history;
+  Few<Link, most_links> history;
   People tree; ///< leaf by leaf, 0 where it is blank
   std::size_t epoch() const { return history.count - 1u; }
   friend bool operator==(const State&, const State&) = default;
@@ -125,15 +139,16 @@ struct Client {
 struct Abstract {
   std::uint8_t people = 0; ///< N
   State start;             ///< before the log; a constant of the exploration
-  Few<Entry, 32> log;
+  Few<Entry, most_entries> log;
   State state; ///< room.state
   Set members;
   Set gone;
   People waiting;
   std::array<Client, most_people + 1> client; ///< from 1
-  std::array<Few<Message, 4>, most_people + 1> uplink;
+  std::array<Few<Message, most_messages>, most_people + 1> uplink;
   std::uint8_t entered = 0;
   std::uint8_t faults = 0;
+  Set without_admission; ///< they may wait for ever
 };
 
 /// As the checker of the specification prints it, on one line.

@@ -20,9 +20,9 @@ struct History {
     state_before[log.count] = state;
     gone_before[log.count] = gone;
   }
-  const Few<Entry, 32>& log;
-  std::array<State, 33> state_before;
-  std::array<Set, 33> gone_before;
+  const Few<Entry, most_entries>& log;
+  std::array<State, most_entries + 1> state_before;
+  std::array<Set, most_entries + 1> gone_before;
 };
 
 bool is_decision(const Entry& entry) { return entry.kind == EntryKind::genesis || entry.kind == EntryKind::commit; }
@@ -78,10 +78,10 @@ bool only_what_was_asked(const History& history) {
   return true;
 }
 
-bool bounded_overtaking(const History& history) {
+bool bounded_overtaking(const History& history, Set without_admission) {
   for (std::size_t k = 0; k < history.log.count; ++k) {
     const Entry& request = history.log.items[k];
-    if (is_decision(request)) continue;
+    if (is_decision(request) || (request.kind == EntryKind::join && without_admission.has(request.who))) continue;
     int passed_over = 0;
     for (std::size_t j = k + 1; j < history.log.count; ++j) {
       const Entry& entry = history.log.items[j];
@@ -184,7 +184,7 @@ const char* violated(const Abstract& state, bool quiet, std::string_view only) {
   SATSUMA_PROPERTY("OwnIsHeld", own_is_held(state));
   SATSUMA_PROPERTY("OneAttempt", one_attempt(state));
   SATSUMA_PROPERTY("NobodyBreaks", std::ranges::none_of(state.client, [](const Client& client) { return client.phase == Phase::broken; }));
-  SATSUMA_PROPERTY("BoundedOvertaking", bounded_overtaking(history));
+  SATSUMA_PROPERTY("BoundedOvertaking", bounded_overtaking(history, state.without_admission));
   SATSUMA_PROPERTY("OneDesignated", one_designated(state));
   SATSUMA_PROPERTY("QuietMeansConverged", !quiet || converged(state));
 #undef SATSUMA_PROPERTY

@@ -160,6 +160,10 @@ std::vector<Action> World::actions() const {
   return all;
 }
 
+bool World::can(const Action& action) const {
+  return std::ranges::any_of(actions(), [&](const Action& one) { return one.kind == action.kind && one.who == action.who; });
+}
+
 void World::take(const Action& action) {
   const Person who = action.who;
   Session& session = session_[who];
@@ -192,6 +196,7 @@ void World::take(const Action& action) {
     case Kind::disconnect:
       ++faults_;
       session.online = false;
+      session.answers.clear();
       session.committer->handle_online(at_once, false);
       return run_committer(who);
     case Kind::duplicate:
@@ -239,16 +244,16 @@ void World::append(delivery::Record record) {
 }
 
 bool World::is_hopeless(const Message& message) const {
-  if (SATSUMA_BUG(no_gate)) return false;
+  if (SATSUMA_BUG(no_gate) || bounds_.keeps_hopeless) return false;
   const delivery::Roster& room = sequencer_.roster();
-  if (message.is_genesis()) return room.find_waiting(id_of(message.who)) == nullptr;
-  return code_era(message.parent.era) != room.era() || message.parent.epoch() != room.epoch() || !room.is_live_member(id_of(message.who));
+  if (message.is_genesis()) return room.is_member(id_of(message.who));
+  return code_era(message.parent.era) != room.era() || message.parent.epoch() != room.epoch();
 }
 
 void World::drop_hopeless() {
   for (auto& messages : uplink_) {
     if (messages.empty()) continue;
-    Few<Message, 4> kept;
+    Few<Message, most_messages> kept;
     for (const Message& message : messages) {
       if (!is_hopeless(message)) kept.push(message);
     }
@@ -269,14 +274,30 @@ void World::deliver(Person who, bool duplicate) {
   if (record) return append(std::move(*record));
   Session& session = session_[who];
   if (duplicate || session.phase != Phase::waiting || !session.online) return; // the answer reaches nobody
+  if (bounds_.keeps_hopeless) {
+    session.answers.push_back({log_.count, message, record.error()});
+    return handle_answers(who);
+  }
   read_all(who);
-  if (session.phase != Phase::waiting) return;
+  if (session.phase == Phase::waiting) handle_refusal(who, message, record.error());
+}
+
+void World::handle_answers(Person who) {
+  Session& session = session_[who];
+  while (session.phase == Phase::waiting && !session.answers.empty() && session.answers.front().position <= session.cursor) {
+    const Session::Answer answer = session.answers.front();
+    session.answers.erase(session.answers.begin());
+    handle_refusal(who, answer.message, answer.reason);
+  }
+}
+
+void World::handle_refusal(Person who, const Message& message, delivery::RoomSequencer::Refusal reason) {
   // As ClientSession::handle_rejected: an answer to what the log has decided meanwhile says nothing.
+  Session& session = session_[who];
   const bool member = session.committer->phase() == call::Committer::Phase::member;
   if (member == message.is_genesis()) return;
   if (member && (session.committer->era() != code_era(message.parent.era) || session.committer->epoch() != message.parent.epoch())) return;
   using Refusal = delivery::RoomSequencer::Refusal;
-  const Refusal reason = record.error();
   session.committer->handle_refused(at_once, reason == Refusal::invalid || reason == Refusal::unasked_add || reason == Refusal::unlogged_remove);
   run_committer(who);
 }
@@ -289,6 +310,7 @@ void World::depart(Person who) {
 }
 
 void World::trim() {
+  if (bounds_.keeps_hopeless) return;
   std::uint64_t lowest = sequencer_.lowest_cursor();
   // Who is gone does not know it yet: what was sent before is still on its way.
   for (Person who = 1; who <= bounds_.people; ++who) {
@@ -302,14 +324,30 @@ void World::enter(Person who) {
   SATSUMA_CHECK(record.has_value());
   const signaling::Snapshot before = sequencer_.roster().snapshot();
   Session& session = session_[who];
-  session.phase = Phase::waiting;
-  session.cursor = log_.count;
-  session.committer.emplace(id_of(who));
-  std::vector<call::Committer::Waiting> waiting;
-  for (const auto& other : before.waiting) waiting.push_back({other.who, true});
-  session.committer->handle_snapshot(at_once, before.members, before.gone, waiting);
+  session.joined = log_.count;
+  if (bounds_.keeps_hopeless) session.snapshot = before;
   append(std::move(*record));
   entered_ = who;
+  begin(who, before);
+}
+
+void World::begin_again(Person who) {
+  Session& session = session_[who];
+  const Session before = std::exchange(session, {});
+  session.snapshot = before.snapshot;
+  session.joined = before.joined;
+  uplink_[who] = {};
+  begin(who, *session.snapshot);
+}
+
+void World::begin(Person who, const signaling::Snapshot& before) {
+  Session& session = session_[who];
+  session.phase = Phase::waiting;
+  session.cursor = session.joined;
+  session.committer.emplace(id_of(who));
+  std::vector<call::Committer::Waiting> waiting;
+  for (const auto& other : before.waiting) waiting.push_back({other.who, !bounds_.without_admission.has(person_of(other.who))});
+  session.committer->handle_snapshot(at_once, before.members, before.gone, waiting);
   read_entry(who);
   session.online = true;
   session.committer->handle_online(at_once, true);
@@ -326,6 +364,7 @@ void World::stop(Person who, Phase phase) {
 void World::read_one(Person who) {
   read_entry(who);
   run_committer(who);
+  handle_answers(who);
 }
 void World::read_all(Person who) {
   while (session_[who].phase == Phase::waiting && session_[who].cursor < sequencer_.head()) read_one(who);
@@ -348,7 +387,7 @@ void World::read_entry(Person who) {
   ++session.cursor;
   const bool member = committer.phase() == call::Committer::Phase::member;
   if (const auto* join = std::get_if<signaling::JoinEntry>(&entry.body)) {
-    committer.handle_join(at_once, join->who, true);
+    committer.handle_join(at_once, join->who, !bounds_.without_admission.has(person_of(join->who)));
   } else if (const auto* gone = std::get_if<signaling::GoneEntry>(&entry.body)) {
     if (gone->who == id_of(who)) return stop(who, Phase::out);
     committer.handle_gone(at_once, gone->who);
@@ -455,6 +494,7 @@ Abstract World::abstract() const {
   abstract.uplink = uplink_;
   abstract.entered = entered_;
   abstract.faults = faults_;
+  abstract.without_admission = bounds_.without_admission;
   for (Person who = 1; who <= bounds_.people; ++who) {
     const Session& session = session_[who];
     Client& client = abstract.client[who];
