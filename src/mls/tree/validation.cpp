@@ -19,9 +19,23 @@ bool supports_proposal(const Capabilities& capabilities, std::uint16_t type) {
   return (type >= proposal_type::add && type <= proposal_type::group_context_extensions) || contains(capabilities.proposals, type);
 }
 
-bool any_twice(std::vector<ByteView>& keys) {
-  std::ranges::sort(keys, [](ByteView a, ByteView b) { return std::ranges::lexicographical_compare(a, b); });
-  return std::ranges::adjacent_find(keys, equal) != keys.end();
+// Done for each commit over all leaves: mostly by the last bytes as a number, which differ where keys are keys.
+bool any_twice(const std::vector<ByteView>& keys) {
+  struct Entry {
+    std::uint64_t tail = 0;
+    ByteView key;
+  };
+  std::vector<Entry> entries;
+  entries.reserve(keys.size());
+  for (const ByteView key : keys) {
+    Entry entry{0, key};
+    for (const std::uint8_t byte : key.last(std::min(key.size(), sizeof entry.tail))) entry.tail = entry.tail << 8 | byte;
+    entries.push_back(entry);
+  }
+  std::ranges::sort(entries, [](const Entry& a, const Entry& b) {
+    return a.tail != b.tail ? a.tail < b.tail : std::ranges::lexicographical_compare(a.key, b.key);
+  });
+  return std::ranges::adjacent_find(entries, [](const Entry& a, const Entry& b) { return a.tail == b.tail && equal(a.key, b.key); }) != entries.end();
 }
 
 } // namespace
