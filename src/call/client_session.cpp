@@ -517,6 +517,7 @@ ClientSession::Outcome ClientSession::entered_epoch(TimePoint now, std::uint64_t
 
   const std::size_t exporter_size = crypto::hash_size(sframe::parameters(parameters(config_.suite).frames).hash);
   EpochKeys::Epoch epoch{era, group_->epoch(), self->leaf, {}, group_->export_secret(exporter_label, {}, exporter_size)};
+  group_->erase_exporter_secret();
   for (const RosterEntry& member : roster_.entries()) epoch.leaves.insert(member.leaf);
   keys_.enter(now, std::move(epoch), !left.empty());
   // A commit that left somebody out who is gone was made before it was known, and starts the time anew.

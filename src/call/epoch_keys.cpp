@@ -13,18 +13,6 @@ std::optional<KeyId> KeyId::from(std::uint64_t value) {
   return id;
 }
 
-SecretBytes sender_base_key(sframe::CipherSuite suite, const SecretBytes& epoch_secret, std::uint64_t era, std::uint64_t epoch,
-                            std::uint32_t leaf, std::uint32_t context) {
-  ByteWriter info;
-  info.bytes(as_bytes("satsuma sender 1"));
-  info.u64(era);
-  info.u64(epoch);
-  info.u32(leaf);
-  info.u32(context);
-  const crypto::HashAlgorithm hash = sframe::parameters(suite).hash;
-  return crypto::hkdf_expand(hash, epoch_secret.view(), info.view(), crypto::hash_size(hash));
-}
-
 EpochKeys::EpochKeys(sframe::CipherSuite suite, EpochKeysOptions options)
     : suite_(suite),
       options_(options),
@@ -34,10 +22,8 @@ EpochKeys::EpochKeys(sframe::CipherSuite suite, EpochKeysOptions options)
 void EpochKeys::enter(TimePoint now, Epoch epoch, bool at_once) {
   handle_timeout(now);
   if (!held_.empty()) held_.front().expires = now + options_.overlap;
-  held_.push_front({{epoch.era, epoch.epoch}, epoch.own_leaf, {}, std::move(epoch.secret), sframe::Receiver(suite_), std::nullopt});
-  for (const std::uint32_t leaf : epoch.leaves) {
-    if (leaf <= max_leaf_in_key_id) held_.front().leaves.set(leaf);
-  }
+  held_.push_front({{epoch.era, epoch.epoch}, epoch.own_leaf, StreamSecrets(suite_, std::move(epoch.secret), epoch.era, epoch.epoch, epoch.leaves),
+                    sframe::Receiver(suite_), std::nullopt});
   // The epoch in which we still send may fall out here: then the sender moves with it.
   while (held_.size() > 1 + max_previous_epochs) held_.pop_back();
   if (at_once || sending_epoch() == nullptr) {
@@ -87,7 +73,7 @@ std::optional<TimePoint> EpochKeys::next_deadline() const {
 
 std::optional<EpochKeys::EpochName> EpochKeys::sending() const { return sending_; }
 
-const EpochKeys::Held* EpochKeys::sending_epoch() const {
+EpochKeys::Held* EpochKeys::sending_epoch() {
   const auto found = std::ranges::find_if(held_, [&](const Held& held) { return sending_ == held.name; });
   return found == held_.end() ? nullptr : &*found;
 }
@@ -96,14 +82,17 @@ Result<MutableByteView> EpochKeys::protect(TimePoint now, StreamContext context,
                                            MutableByteView out) {
   if (static_cast<std::size_t>(context) >= stream_contexts) return frame_bad_context;
   handle_timeout(now);
-  const Held* held = sending_epoch();
+  Held* held = sending_epoch();
   if (held == nullptr || held->own_leaf > max_leaf_in_key_id) return frame_no_key;
   Stream& stream = streams_[static_cast<std::size_t>(context)];
   if (stream.keyed != sending_) {
     // (era, epoch) only ever goes forward, so no key comes twice and the counter may start anew.
     const auto number = static_cast<std::uint32_t>(context);
     const KeyId id{number, held->own_leaf, static_cast<std::uint8_t>(held->name.epoch)};
-    stream.sender.set_key(id.value(), sender_base_key(suite_, held->secret, held->name.era, held->name.epoch, held->own_leaf, number).view());
+    const auto key = held->secrets.base_key(held->own_leaf, context);
+    if (!key) return frame_no_key;
+    held->secrets.destroy(held->own_leaf, context);
+    stream.sender.set_key(id.value(), key->view());
     stream.keyed = sending_;
   }
   return sframe::protect_frame(stream.sender, shell, frame, out);
@@ -138,16 +127,21 @@ Result<EpochKeys::Received> EpochKeys::open(sframe::ShellKind shell, ByteView fr
   for (Held& held : held_) {
     const EpochName& epoch = held.name;
     if (static_cast<std::uint8_t>(epoch.epoch) != id->epoch_mod_256) continue;
-    if (!held.leaves.test(id->leaf) || held.own_leaf == id->leaf) {
+    if (!held.secrets.has_member(id->leaf) || held.own_leaf == id->leaf) {
       if (!failure) failure = frame_bad_sender;
       continue;
     }
-    if (!held.receiver.has_key(id->value())) {
-      held.receiver.try_key(id->value(), sender_base_key(suite_, held.secret, epoch.era, epoch.epoch, id->leaf, id->context).view());
+    const auto context = static_cast<StreamContext>(id->context);
+    const bool begins = !held.receiver.has_key(id->value());
+    if (begins) {
+      const auto key = held.secrets.base_key(id->leaf, context);
+      SATSUMA_CHECK(key.has_value()); // destroyed only once the receiver has it
+      held.receiver.try_key(id->value(), key->view());
     }
     auto unprotected = sframe::unprotect_frame(held.receiver, opened, out);
     if (unprotected) {
-      return Received{unprotected->plaintext, id->leaf, static_cast<StreamContext>(id->context), epoch, opened.key_frame(), unprotected->header.counter};
+      if (begins) held.secrets.destroy(id->leaf, context);
+      return Received{unprotected->plaintext, id->leaf, context, epoch, opened.key_frame(), unprotected->header.counter};
     }
     failure = unprotected.error();
   }

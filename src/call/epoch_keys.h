@@ -1,7 +1,6 @@
 #pragma once
 
 #include <array>
-#include <bitset>
 #include <cstdint>
 #include <deque>
 #include <optional>
@@ -9,6 +8,7 @@
 
 #include "base/secret.h"
 #include "base/time.h"
+#include "call/stream_secrets.h"
 #include "sframe/shell.h"
 #include "sframe/sframe.h"
 
@@ -24,9 +24,6 @@ inline constexpr ErrorCode frame_bad_sender{"frame_bad_sender", ErrorKind::peer}
 inline constexpr ErrorCode frame_no_key{"frame_no_key", ErrorKind::caller};
 inline constexpr ErrorCode frame_bad_context{"frame_bad_context", ErrorKind::caller};
 
-/// The streams of a participant.
-enum class StreamContext : std::uint8_t { microphone = 0, camera = 1, screen = 2, screen_audio = 3 };
-inline constexpr std::size_t stream_contexts = 4;
 inline constexpr std::uint32_t max_leaf_in_key_id = 0xfff; ///< 12 bits
 
 /// RFC 9605 s.5.2: context, sender and the low bits of the epoch. With eight of those, four epochs a second fit the overlap twice over before
@@ -55,7 +52,7 @@ struct EpochKeysOptions {
 class EpochKeys {
  public:
   /// Kept until the overlap is over, or there are more than these: ten changes a second for more than the 6 s that anybody takes to follow. An
-  /// epoch nobody was heard in is its secret and a bit for each leaf, about a kilobyte.
+  /// epoch nobody was heard in is a secret for each member.
   static constexpr std::size_t max_previous_epochs = 64;
 
   struct Epoch {
@@ -113,8 +110,7 @@ class EpochKeys {
   struct Held {
     EpochName name;
     std::uint32_t own_leaf = 0;
-    std::bitset<max_leaf_in_key_id + 1> leaves;
-    SecretBytes secret;
+    StreamSecrets secrets;
     sframe::Receiver receiver;
     std::optional<TimePoint> expires; ///< none: the present one
   };
@@ -123,7 +119,7 @@ class EpochKeys {
     sframe::Sender sender;
   };
 
-  const Held* sending_epoch() const;
+  Held* sending_epoch();
   void send_in_present_epoch();
   Error missing_key(KeyId id) const;
   Result<Received> open(sframe::ShellKind shell, ByteView frame, MutableByteView out);
@@ -136,9 +132,5 @@ class EpochKeys {
   std::array<Stream, stream_contexts> streams_;
   Counts counts_;
 };
-
-/// base_key of section 4.
-SecretBytes sender_base_key(sframe::CipherSuite suite, const SecretBytes& epoch_secret, std::uint64_t era, std::uint64_t epoch, std::uint32_t leaf,
-                            std::uint32_t context);
 
 } // namespace satsuma::call

@@ -220,13 +220,26 @@ TEST_F(Frames, NeverUseAKeyAndCounterTwice) {
   }
 }
 
-TEST(SenderBaseKey, DiffersInEveryPart) {
-  const SecretBytes secret = secret_of(1, 32);
-  const auto key = [&](std::uint64_t era, std::uint64_t number, std::uint32_t leaf, std::uint32_t context) {
-    return to_hex(sender_base_key(sframe::CipherSuite::chacha20_poly1305_sha256_128, secret, era, number, leaf, context).view());
+TEST(StreamSecrets, DifferInEveryPart) {
+  const auto key = [](std::uint64_t era, std::uint64_t number, std::uint32_t leaf, StreamContext context) {
+    const StreamSecrets secrets(sframe::CipherSuite::chacha20_poly1305_sha256_128, secret_of(1, 32), era, number, {3, 4});
+    return to_hex(secrets.base_key(leaf, context)->view());
   };
-  const std::set<std::string> all{key(1, 2, 3, 0), key(2, 2, 3, 0), key(1, 3, 3, 0), key(1, 2, 4, 0), key(1, 2, 3, 1)};
+  const std::set<std::string> all{key(1, 2, 3, StreamContext::microphone), key(2, 2, 3, StreamContext::microphone), key(1, 3, 3, StreamContext::microphone),
+                                  key(1, 2, 4, StreamContext::microphone), key(1, 2, 3, StreamContext::camera)};
   EXPECT_EQ(all.size(), 5u);
+}
+
+TEST(StreamSecrets, AreGoneOnceDestroyedAndLeaveTheOthersAsTheyWere) {
+  StreamSecrets secrets(sframe::CipherSuite::chacha20_poly1305_sha256_128, secret_of(1, 32), 1, 2, {3, 4});
+  const SecretBytes screen = *secrets.base_key(3, StreamContext::screen), other = *secrets.base_key(4, StreamContext::camera);
+  secrets.destroy(3, StreamContext::camera);
+  secrets.destroy(3, StreamContext::microphone);
+  EXPECT_FALSE(secrets.base_key(3, StreamContext::camera));
+  EXPECT_FALSE(secrets.base_key(3, StreamContext::microphone));
+  EXPECT_EQ(*secrets.base_key(3, StreamContext::screen), screen);
+  EXPECT_EQ(*secrets.base_key(4, StreamContext::camera), other);
+  EXPECT_FALSE(secrets.base_key(5, StreamContext::camera)); // nobody
 }
 
 } // namespace

@@ -1,66 +1,15 @@
 // What is in memory after a frame, and how much of it is asked for: a program of its own, since it takes over the heap.
-#include <openssl/crypto.h>
-
 #include <algorithm>
-#include <cstdlib>
-#include <cstring>
-#include <functional>
-#include <new>
 #include <set>
 
+#include "../base/heap_arena.h"
 #include "protocol_reference.h"
-
-namespace {
-
-/// Everything that is asked for while `on`, by us or by OpenSSL, comes from here and is never used again: so a look at it sees what was freed too.
-struct Arena {
-  static constexpr std::size_t capacity = 64 << 20;
-  alignas(64) unsigned char bytes[capacity];
-  std::size_t used = 0;
-  std::size_t allocations = 0;
-  bool on = false;
-
-  bool owns(const void* p) const { return p >= bytes && p < bytes + capacity; }
-  void* take(std::size_t size) {
-    ++allocations;
-    const std::size_t whole = (size + 16 + 63) / 64 * 64;
-    if (used + whole > capacity) std::abort();
-    unsigned char* block = bytes + used;
-    used += whole;
-    *reinterpret_cast<std::size_t*>(block) = size;
-    return block + 16;
-  }
-  static std::size_t size_of(const void* p) { return *reinterpret_cast<const std::size_t*>(static_cast<const unsigned char*>(p) - 16); }
-} arena;
-
-void* allocate(std::size_t size) { return arena.on ? arena.take(size) : std::malloc(size == 0 ? 1 : size); }
-void release(void* p) {
-  if (!arena.owns(p)) std::free(p);
-}
-void* openssl_malloc(std::size_t size, const char*, int) { return allocate(size); }
-void openssl_free(void* p, const char*, int) { release(p); }
-void* openssl_realloc(void* p, std::size_t size, const char*, int) {
-  if (!arena.on && !arena.owns(p)) return std::realloc(p, size);
-  void* fresh = allocate(size);
-  if (p != nullptr) {
-    if (!arena.owns(p)) std::abort(); // what was there before has no size that we know
-    std::memcpy(fresh, p, std::min(size, Arena::size_of(p)));
-    release(p);
-  }
-  return fresh;
-}
-
-} // namespace
-
-void* operator new(std::size_t size) { return allocate(size); }
-void* operator new[](std::size_t size) { return allocate(size); }
-void operator delete(void* p) noexcept { release(p); }
-void operator delete[](void* p) noexcept { release(p); }
-void operator delete(void* p, std::size_t) noexcept { release(p); }
-void operator delete[](void* p, std::size_t) noexcept { release(p); }
 
 namespace satsuma::sframe {
 namespace {
+
+using heap::arena;
+using heap::Recording;
 
 constexpr CipherSuite suites[] = {CipherSuite::aes_128_ctr_hmac_sha256_80, CipherSuite::aes_128_gcm_sha256_128,
                                   CipherSuite::aes_256_ctr_hmac_sha512_80, CipherSuite::chacha20_poly1305_sha256_128};
@@ -76,28 +25,15 @@ class Thief {
   bool can_decrypt(std::uint64_t counter) const {
     for (const Bytes& secret : reference::way_to_key(suite_, key_id, base_key(), counter)) {
       for (std::size_t at = 0; at + 12 <= secret.size(); at += 4) {
-        if (contains(ByteView(secret).subspan(at, 12))) return true;
+        if (heap::arena_contains(memory_, ByteView(secret).subspan(at, 12))) return true;
       }
     }
     return false;
   }
 
  private:
-  bool contains(ByteView bytes) const {
-    return std::search(memory_.begin(), memory_.end(), std::boyer_moore_horspool_searcher(bytes.begin(), bytes.end())) != memory_.end();
-  }
-
   CipherSuite suite_;
   Bytes memory_;
-};
-
-struct Recording {
-  Recording() {
-    wipe({arena.bytes, arena.used});
-    arena.used = arena.allocations = 0;
-    arena.on = true;
-  }
-  ~Recording() { arena.on = false; }
 };
 
 class Memory : public testing::TestWithParam<CipherSuite> {};
@@ -172,7 +108,7 @@ TEST_P(Memory, IsNotAskedForByAnyFrame) {
 } // namespace satsuma::sframe
 
 int main(int argc, char** argv) {
-  if (CRYPTO_set_mem_functions(openssl_malloc, openssl_realloc, openssl_free) != 1) return 2;
+  if (!satsuma::heap::take_over_openssl_heap()) return 2;
   testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();
 }

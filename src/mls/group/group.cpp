@@ -204,8 +204,11 @@ ByteView Group::confirmation_tag() const { return state_->confirmation_tag; }
 ByteView Group::resumption_psk() const { return state_->secrets.resumption_psk.view(); }
 
 SecretBytes Group::export_secret(std::string_view label, ByteView context, std::size_t size) const {
+  SATSUMA_CHECK(!state_->secrets.exporter_secret.empty());
   return mls_exporter(state_->suite(), state_->secrets.exporter_secret.view(), label, context, size);
 }
+
+void Group::erase_exporter_secret() { state_->secrets.exporter_secret = {}; }
 
 Result<Bytes> Group::group_info(bool with_tree, bool with_external_pub) const {
   const GroupState& s = *state_;

@@ -160,6 +160,9 @@ class Group {
   ByteView confirmation_tag() const;
   /// MLS-Exporter, s.8.5
   SecretBytes export_secret(std::string_view label, ByteView context, std::size_t size) const;
+  /// Until the next epoch nothing can be exported any more (export_secret CHECKs). Whoever takes forward secrecy further within what was exported, as frames'
+  /// keys do, erases what it could be exported from again.
+  void erase_exporter_secret();
   /// The present epoch's resumption PSK, s.8.6
   ByteView resumption_psk() const;
   /// The MLSMessage with a signed GroupInfo (s.12.4.3). `with_external_pub` allows external commits.

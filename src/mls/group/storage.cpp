@@ -216,7 +216,9 @@ Result<EpochSecrets> parse_epoch_secrets(ByteReader& reader, const SuiteParamete
   EpochSecrets out;
   for (SecretBytes* secret : {&out.sender_data_secret, &out.exporter_secret, &out.external_secret, &out.confirmation_key, &out.membership_key,
                               &out.resumption_psk, &out.epoch_authenticator, &out.init_secret}) {
-    SATSUMA_TRY(*secret, read_secret(reader, suite.hash_size()));
+    SATSUMA_TRY(*secret, read_secret(reader));
+    const bool erased = secret->empty() && secret == &out.exporter_secret; // Group::erase_exporter_secret
+    if (secret->size() != suite.hash_size() && !erased) return mls_stored_invalid;
   }
   return out;
 }

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "base/secret.h"
+#include "sframe/cipher_suite.h"
+
+namespace satsuma::call {
+
+/// The streams of a participant.
+enum class StreamContext : std::uint8_t { microphone = 0, camera = 1, screen = 2, screen_audio = 3 };
+inline constexpr std::size_t stream_contexts = 4;
+
+/// From an epoch's secret to the base key of each stream in it (docs/protocol.md, section 4). The epoch's secret is erased when its members' secrets
+/// are there, a member's when its streams' are, and a base key when the stream has begun: what has been sent cannot be derived again
+/// from what is left, though the epoch goes on.
+class StreamSecrets {
+ public:
+  /// `epoch_secret` has the suite's hash size.
+  StreamSecrets(sframe::CipherSuite suite, SecretBytes epoch_secret, std::uint64_t era, std::uint64_t epoch, const std::set<std::uint32_t>& leaves);
+
+  bool has_member(std::uint32_t leaf) const { return members_.contains(leaf); }
+  /// Changes nothing. Nothing for who is not a member, and when it was destroyed.
+  std::optional<SecretBytes> base_key(std::uint32_t leaf, StreamContext context) const;
+  void destroy(std::uint32_t leaf, StreamContext context);
+
+ private:
+  struct Member {
+    SecretBytes secret;                                ///< empty once the streams have theirs
+    std::array<SecretBytes, stream_contexts> streams;  ///< empty when destroyed
+  };
+  SecretBytes derive(const SecretBytes& secret, ByteView info) const;
+  SecretBytes stream_key(const SecretBytes& member, StreamContext context) const;
+
+  crypto::HashAlgorithm hash_;
+  std::map<std::uint32_t, Member> members_;
+};
+
+} // namespace satsuma::call
