@@ -85,6 +85,16 @@ TEST_F(Storing, WhatIsLoadedIsStoredAsTheSameBytes) {
   }
 }
 
+TEST_F(Storing, AnErasedExporterSecretStaysErasedUntilTheNextEpoch) {
+  const Bytes with = stored(a());
+  a().erase_exporter_secret();
+  EXPECT_LT(stored(a()).size(), with.size());
+  restart(a());
+  EXPECT_DEATH((void)a().export_secret("x", {}, 32), "exporter_secret");
+  world.commit("b", {}, {});
+  EXPECT_EQ(a().export_secret("x", {}, 32), b().export_secret("x", {}, 32));
+}
+
 TEST_F(Storing, TreesOfPastEpochsShareWhatTheyShared) {
   const std::size_t before = stored(a()).size();
   world.commit("c", {}, {});
