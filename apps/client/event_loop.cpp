@@ -73,6 +73,12 @@ EventLoop::TimerId EventLoop::at(TimePoint time, Timer timer) {
   return id;
 }
 
+void EventLoop::run_for(Duration duration) {
+  at(io::monotonic_now() + duration, [this](TimePoint) { stop(); });
+  run();
+  stopped_ = false;
+}
+
 void EventLoop::run() {
   std::array<epoll_event, 256> ready;
   while (!stopped_) {

@@ -31,6 +31,8 @@ class EventLoop {
 
   /// Until stop(), or a signal to end (SIGINT, SIGTERM) has called `on_signal`, which may stop.
   void run();
+  /// The same, for so long at most.
+  void run_for(Duration duration);
   void stop() { stopped_ = true; }
   bool stopped() const { return stopped_; }
   void on_signal(std::function<void()> handler) { on_signal_ = std::move(handler); }

@@ -27,8 +27,8 @@ constexpr Duration audio_interval = milliseconds(20);
 constexpr std::size_t audio_frame_bytes = 80; // 32 kbit/s
 constexpr std::uint64_t canned_mark = 0x5a7501a0ca22ed00; // what a frame of ours begins with
 constexpr double key_frame_factor = 6;         // how much larger than the mean a key frame is
-// What a frame gains until it is a datagram: SFrame and shell, the VP8 descriptor, RTP with its extensions, SRTP.
-constexpr std::size_t packet_overhead = 19 + 4 + 12 + 4 + 8 + 16;
+constexpr std::size_t frame_overhead = 20;                  // SFrame and shell
+constexpr std::size_t packet_overhead = 4 + 12 + 4 + 8 + 16; // the VP8 descriptor, RTP with its extensions, SRTP
 
 double cpu_seconds() {
   rusage usage{};
@@ -135,7 +135,7 @@ class Load final : public NativeClient::Listener {
     if (publishes && options_.video) config.publish.push_back(Source::camera);
     config.receiver.history_packets = 128;
     config.receiver.audio_frames = config.receiver.video_frames = person->decrypts;
-    if (options_.packet_bytes > 0) config.max_payload = options_.packet_bytes - 40;
+    if (options_.packet_bytes > 0) config.max_payload = options_.packet_bytes - packet_overhead + 4;
     if (!options_.connect.media_via.empty()) config.media_via = parse_address(options_.connect.media_via);
     Person& p = *person;
     people_[p.client->number] = std::move(person);
@@ -149,12 +149,16 @@ class Load final : public NativeClient::Listener {
   // ---- what they send
 
   std::size_t frame_size(bool key) const {
-    if (options_.packet_bytes > 0) return options_.packet_bytes > packet_overhead + 24 ? options_.packet_bytes - packet_overhead : 24;
+    if (options_.packet_bytes > 0) {
+      // SFrame and shell once for a frame; packets of the same size.
+      const std::size_t payload = options_.packet_bytes - packet_overhead;
+      return std::max<std::size_t>(32, payload * options_.packets_per_frame - frame_overhead);
+    }
     const double mean = options_.video_kbps * 1000.0 / 8 / options_.video_fps;
     return static_cast<std::size_t>(std::max(24.0, key ? mean * key_frame_factor : mean));
   }
   Duration video_interval() const {
-    const double rate = options_.packet_bytes > 0 ? options_.packets_per_second : options_.video_fps;
+    const double rate = options_.packet_bytes > 0 ? options_.packets_per_second / options_.packets_per_frame : options_.video_fps;
     return Duration(static_cast<Duration::rep>(1e6 / rate));
   }
 

@@ -47,6 +47,7 @@ int run(int argc, char** argv) {
   load_command->add_option("--video-fps", load_options.video_fps, "")->check(CLI::Range(1, 1000))->capture_default_str();
   load_command->add_option("--packet-bytes", load_options.packet_bytes, "every video frame is one packet of so many bytes")->check(CLI::Range(100, 1400));
   load_command->add_option("--packets-per-second", load_options.packets_per_second, "with --packet-bytes")->check(CLI::Range(0.1, 100000.0));
+  load_command->add_option("--packets-per-frame", load_options.packets_per_frame, "... so many at a time")->check(CLI::Range(1, 100))->capture_default_str();
   bool no_audio = false, no_video = false;
   load_command->add_flag("--no-audio", no_audio, "publishers send no sound");
   load_command->add_flag("--no-video", no_video, "publishers send no video");

@@ -69,6 +69,13 @@ void write_session(Writer& out, const ClientDescription& local, std::string_view
       << "\r\na=setup:" << setup << "\r\n";
 }
 
+void write_candidates(Writer& out, const ClientDescription& local) {
+  std::uint64_t preference = 65535, foundation = 1;
+  for (const TransportAddress& c : local.candidates)
+    out << "a=candidate:" << foundation++ << " 1 udp " << (std::uint64_t{126} << 24) + (preference-- << 8) + 255 << " " << c.ip_text() << " " << c.port << " typ host\r\n";
+  if (!local.candidates.empty()) out << "a=end-of-candidates\r\n";
+}
+
 void write_codec(Writer& out, MediaKind kind, std::uint64_t payload_type, std::optional<std::uint8_t> rtx) {
   if (kind == MediaKind::audio) {
     out << "a=rtpmap:" << payload_type << " opus/48000/2\r\n";
@@ -98,6 +105,7 @@ std::string write_publish_offer(std::span<const OfferedStream> streams, const Cl
     if (!audio) out << "a=ssrc-group:FID " << std::uint64_t{stream.ssrc} << " " << std::uint64_t{stream.rtx_ssrc} << "\r\n";
     out << "a=ssrc:" << std::uint64_t{stream.ssrc} << " cname:satsuma\r\n";
     if (!audio) out << "a=ssrc:" << std::uint64_t{stream.rtx_ssrc} << " cname:satsuma\r\n";
+    if (&stream == streams.data()) write_candidates(out, local);
   }
   return out.take();
 }
@@ -177,6 +185,7 @@ std::string write_subscribe_answer(const SubscribeOffer& offer, const ClientDesc
     if (offer.mid_extension) out << "a=extmap:" << std::uint64_t{*offer.mid_extension} << " " << mid_uri << "\r\n";
     if (offer.transport_cc_extension) out << "a=extmap:" << std::uint64_t{*offer.transport_cc_extension} << " " << transport_cc_uri << "\r\n";
     write_codec(out, slot.kind, *slot.payload_type, slot.rtx_payload_type);
+    if (&slot == offer.slots.data()) write_candidates(out, local);
   }
   return out.take();
 }

@@ -25,6 +25,8 @@ struct ClientDescription {
   std::string fingerprint;
   std::uint64_t session_id = 0;
   std::uint64_t version = 0;
+  /// Ours. A lite server has no use for them, since it learns where we are from our checks.
+  std::vector<TransportAddress> candidates = {};
 };
 
 /// A stream that we offer to send.
