@@ -323,7 +323,14 @@ class Join final : public NativeClient::Listener {
         }
       }
     } else {
+      // Nothing is encoded anew: who needs a key frame makes the film go back to its last one.
+      if (std::exchange(key_wanted_, false) && ivf_key_) {
+        ivf_ = ivf_key_;
+        ivf_at_.reset();
+      }
+      const container::IvfReader here = *ivf_;
       auto next = ivf_->next();
+      if (next && *next && container::is_vp8_key_frame((*next)->data)) ivf_key_ = here;
       if (!next || !*next) { // from the beginning, which is a key frame
         ivf_->rewind();
         next = ivf_->next();
@@ -332,7 +339,6 @@ class Join final : public NativeClient::Listener {
       const auto& frame = **next;
       const double unit = ivf_->time_base();
       static_cast<void>(client_.send_frame(now, Source::camera, frame.data, timestamp, container::is_vp8_key_frame(frame.data)));
-      // A file's key frames come where they are: whoever comes in between waits for the next.
       if (ivf_at_ && frame.timestamp > *ivf_at_) ivf_step_ = Duration(static_cast<Duration::rep>(static_cast<double>(frame.timestamp - *ivf_at_) * unit * 1e6));
       ivf_at_ = frame.timestamp;
       step = std::clamp(ivf_step_, Duration(milliseconds(5)), Duration(std::chrono::seconds(2)));
@@ -411,7 +417,7 @@ class Join final : public NativeClient::Listener {
   std::vector<std::unique_ptr<Bytes>> files_;
   std::unique_ptr<TestPattern> pattern_;
   std::unique_ptr<TestTone> tone_;
-  std::optional<container::IvfReader> ivf_;
+  std::optional<container::IvfReader> ivf_, ivf_key_; ///< where it is, and where its last key frame was
   std::optional<container::OggOpusReader> ogg_;
   std::optional<std::uint64_t> ivf_at_;
   Duration ivf_step_ = milliseconds(33);

@@ -79,9 +79,15 @@ void MediaReceiver::handle_rtp(TimePoint now, ByteView datagram) {
   }
   Stream& stream = streams_[place->second.stream];
   if (place->second.retransmission) {
-    ++counters_.retransmissions;
     const auto repeated = rtp::parse_retransmission(packet->payload);
-    if (!repeated || repeated->payload.empty() || !stream.unwrapper.highest()) return;
+    if (!repeated || repeated->payload.empty()) {
+      --counters_.packets;
+      counters_.bytes -= packet->payload.size();
+      ++counters_.probes;
+      return;
+    }
+    ++counters_.retransmissions;
+    if (!stream.unwrapper.highest()) return;
     take_video(now, place->second.stream, stream.unwrapper.peek(repeated->original_sequence), packet->timestamp, packet->marker, repeated->payload);
     return;
   }

@@ -59,6 +59,7 @@ class MediaReceiver {
     std::uint64_t lost_packets = 0;  ///< by the reports' reckoning, retransmissions not counted as received
     std::uint64_t nacks_sent = 0;
     std::uint64_t retransmissions = 0; ///< received
+    std::uint64_t probes = 0;          ///< retransmissions with nothing in them, which only measure the path; not counted as packets
     std::uint64_t key_frames_wanted = 0;
     std::uint64_t unknown_streams = 0;
     std::uint64_t invalid = 0;

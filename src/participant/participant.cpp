@@ -108,7 +108,7 @@ void Participant::announce(TimePoint now) {
   const auto has = [this](Source source) { return std::find(config_.publish.begin(), config_.publish.end(), source) != config_.publish.end(); };
   const auto word = [](bool yes) { return yes ? "true" : "false"; };
   const std::string text = std::string("{\"type\":\"state\",\"microphone\":") + word(has(Source::microphone)) + ",\"camera\":" + word(has(Source::camera)) +
-                           ",\"screen\":" + word(has(Source::screen)) + "}";
+                           ",\"screen\":" + word(has(Source::screen)) + ",\"video\":[\"vp8\"]}";
   // Without a connection there is nobody to tell; the next epoch or newcomer brings it up again.
   if (session_.send_application(now, text)) pump_session(now);
 }

@@ -7,3 +7,4 @@ await import('./scenarios/suites.mjs');
 await import('./scenarios/weather.mjs');
 await import('./scenarios/secrecy.mjs');
 await import('./scenarios/standalone.mjs');
+await import('./scenarios/native.mjs');

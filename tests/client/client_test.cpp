@@ -1,0 +1,186 @@
+// The native client as people start it, against the server as they start it.
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <regex>
+#include <thread>
+
+#include "io/clock.h"
+#include "io/random.h"
+#include "io/udp_socket.h"
+#include "process.h"
+
+namespace satsuma {
+namespace {
+
+using nlohmann::json;
+using test::Process;
+using namespace std::chrono_literals;
+
+class NativeClientTest : public testing::Test {
+ protected:
+  NativeClientTest() {
+    char name[] = "/tmp/satsuma-client-XXXXXX";
+    folder_ = mkdtemp(name);
+    std::filesystem::create_directories(folder_ + "/web");
+    std::ofstream(folder_ + "/web/index.html") << "<!doctype html>";
+    // A media port that is known, for the relay and the flood: one that is free at this moment.
+    media_port_ = io::UdpSocket::open(TransportAddress::v4({127, 0, 0, 1}, 0))->local().port;
+    server_ = std::make_unique<Process>(folder_, SATSUMAD,
+                                        std::vector<std::string>{"--media-port", std::to_string(media_port_), "--public-address", "127.0.0.1", "--data", folder_ + "/data", "--web", folder_ + "/web",
+                                                                 "--listen", "127.0.0.1:0", "--store", "memory"});
+    for (int i = 0; i < 1500; ++i) {
+      const std::string out = server_->out();
+      if (const std::size_t at = out.find("Satsuma is ready: "); at != std::string::npos && out.find('\n', at) != std::string::npos) {
+        link_ = out.substr(at + 18, out.find('\n', at) - at - 18) + "r/orchard#AAECAwQFBgcICQoLDA0ODw";
+        break;
+      }
+      std::this_thread::sleep_for(10ms);
+    }
+    EXPECT_FALSE(link_.empty()) << server_->error();
+  }
+  ~NativeClientTest() override {
+    server_.reset();
+    std::filesystem::remove_all(folder_);
+  }
+
+  /// A process has its files in a folder of its own.
+  std::unique_ptr<Process> start(std::vector<std::string> arguments) {
+    const std::string place = folder_ + "/" + std::to_string(++started_);
+    std::filesystem::create_directories(place);
+    return std::make_unique<Process>(place, SATSUMA, std::move(arguments));
+  }
+
+  std::string folder_, link_;
+  std::uint16_t media_port_ = 0;
+  std::unique_ptr<Process> server_;
+  int started_ = 0;
+};
+
+TEST_F(NativeClientTest, TwoInARoomSeeTheSameNumberAndDecodeAndRecordEachOther) {
+  auto ada = start({"join", link_, "--publish", "test-pattern", "--name", "Ada", "--json", "--decode", "--seconds", "7"});
+  auto bob = start({"join", link_, "--publish", "test-pattern", "--name", "Bob", "--json", "--decode", "--seconds", "6", "--record", folder_ + "/records"});
+  ASSERT_EQ(bob->wait(60s), 0) << bob->error();
+  ASSERT_EQ(ada->wait(60s), 0) << ada->error();
+  const json result = json::parse(bob->out());
+  EXPECT_EQ(result["undecryptable"], 0);
+  EXPECT_EQ(result["refused"], 0);
+  ASSERT_EQ(result["streams"].size(), 2U);
+  for (const json& stream : result["streams"]) {
+    EXPECT_EQ(stream["name"], "Ada");
+    EXPECT_GT(stream["decoded"], 20);
+    EXPECT_EQ(stream["undecodable"], 0);
+    if (stream["source"] == "camera") {
+      EXPECT_EQ(stream["width"], 640);
+      EXPECT_GT(stream["brightness"], 60);
+    } else {
+      EXPECT_GT(stream["loudness"], 0.01);
+    }
+  }
+  // What was recorded can be published again, and is received as what it was.
+  std::string camera, microphone;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ + "/records")) (entry.path().extension() == ".ivf" ? camera : microphone) = entry.path();
+  auto again = start({"join", link_, "--publish", camera, microphone, "--name", "Echo", "--json", "--seconds", "6"});
+  auto eve = start({"join", link_, "--name", "Eve", "--json", "--decode", "--seconds", "5"});
+  ASSERT_EQ(eve->wait(60s), 0) << eve->error();
+  ASSERT_EQ(again->wait(60s), 0) << again->error();
+  const json second = json::parse(eve->out());
+  ASSERT_EQ(second["streams"].size(), 2U) << eve->out();
+  for (const json& stream : second["streams"]) {
+    EXPECT_GT(stream["decoded"], 10);
+    EXPECT_EQ(stream["undecodable"], 0);
+  }
+}
+
+TEST_F(NativeClientTest, ThroughALossyRelayNothingIsUndecryptable) {
+  auto relay = start({"relay", "--listen", "127.0.0.1:0", "--to", "127.0.0.1:" + std::to_string(media_port_), "--seed", "5", "loss=5%", "delay=10ms", "jitter=3ms", "--at", "2s", "loss=10%"});
+  std::string port;
+  for (int i = 0; i < 500 && port.empty(); ++i) {
+    const std::string out = relay->out();
+    std::smatch match;
+    if (std::regex_search(out, match, std::regex("port ([0-9]+) to"))) port = match[1];
+    else std::this_thread::sleep_for(10ms);
+  }
+  ASSERT_FALSE(port.empty()) << relay->error();
+  auto load = start({"load", link_, "--participants", "4", "--publishers", "2", "--seconds", "4", "--json", "--media-via", "127.0.0.1:" + port});
+  EXPECT_EQ(load->wait(60s), 0) << load->out() << load->error();
+  const json result = json::parse(load->out());
+  EXPECT_EQ(result["undecryptable"], 0);
+  EXPECT_GT(result["packets_lost"], 0);
+  EXPECT_GT(result["retransmissions"], 0);
+  EXPECT_GT(result["frames_decrypted"], 200);
+}
+
+TEST_F(NativeClientTest, TwelveInTwoRoomsAllDecryptAllWhileOthersComeAndGo) {
+  auto load = start({"load", link_, "--participants", "6", "--rooms", "2", "--publishers", "2", "--seconds", "5", "--churn", "1", "--json"});
+  EXPECT_EQ(load->wait(60s), 0) << load->out() << load->error();
+  const json result = json::parse(load->out());
+  EXPECT_GE(result["in"], 10) << "one may be on its way out and another on its way in, in each room";
+  EXPECT_EQ(result["undecryptable"], 0);
+  EXPECT_EQ(result["refused"], 0);
+  EXPECT_GE(result["churned"], 3);
+  EXPECT_GT(result["frames_decrypted"], 500);
+}
+
+// What of it reaches the server the kernel decides; the call is what counts.
+TEST_F(NativeClientTest, AFloodOfStrangersLeavesTheCallAlive) {
+  auto load = start({"load", link_, "--participants", "4", "--publishers", "2", "--seconds", "5", "--json", "--ready-file", folder_ + "/ready"});
+  for (int i = 0; i < 6000 && !std::filesystem::exists(folder_ + "/ready"); ++i) std::this_thread::sleep_for(10ms);
+  ASSERT_TRUE(std::filesystem::exists(folder_ + "/ready")) << load->error();
+  io::SystemRandom random;
+  std::vector<io::UdpSocket> sockets;
+  for (int i = 0; i < 8; ++i) sockets.push_back(std::move(*io::UdpSocket::open(TransportAddress::v4({127, 0, 0, 1}, 0))));
+  Bytes noise(300 * 64);
+  random.fill(noise);
+  const auto target = TransportAddress::v4({127, 0, 0, 1}, media_port_);
+  std::vector<io::Datagram> datagrams;
+  for (std::size_t i = 0; i < 64; ++i) {
+    // STUN with its cookie, DTLS, RTP, RTCP.
+    constexpr std::array<std::array<std::uint8_t, 8>, 4> heads{{{0, 1, 0, 8, 0x21, 0x12, 0xa4, 0x42}, {22, 0xfe, 0xfd, 0, 0, 0, 0, 0}, {0x80, 96, 1, 2, 3, 4, 5, 6}, {0x81, 201, 0, 7, 1, 2, 3, 4}}};
+    std::uint8_t* const at = noise.data() + 300 * i;
+    std::copy(heads[i % 4].begin(), heads[i % 4].end(), at);
+    datagrams.push_back({target, ByteView(at, i % 4 == 0 ? 28U : 300U)});
+  }
+  std::uint64_t sent = 0;
+  const TimePoint begin = io::monotonic_now();
+  constexpr double rate = 100'000;
+  while (io::monotonic_now() - begin < Duration(3s)) {
+    const double due = rate * std::chrono::duration<double>(io::monotonic_now() - begin).count();
+    if (static_cast<double>(sent) > due) {
+      std::this_thread::sleep_for(200us);
+      continue;
+    }
+    sent += sockets[sent / 64 % sockets.size()].send(datagrams).datagrams;
+  }
+  const double per_second = static_cast<double>(sent) / std::chrono::duration<double>(io::monotonic_now() - begin).count();
+  EXPECT_EQ(load->wait(60s), 0) << load->out() << load->error();
+  const json result = json::parse(load->out());
+  std::printf("%.0f datagrams of strangers a second; of the call %d frames missed, %d media connections lost\n", per_second, result["frames_missing"].get<int>(), result["media_lost"].get<int>());
+  RecordProperty("datagrams_per_second", static_cast<int>(per_second));
+  EXPECT_EQ(result["media_lost"], 0);
+  EXPECT_EQ(result["undecryptable"], 0);
+  EXPECT_EQ(result["ended"], 0);
+  EXPECT_GT(result["frames_decrypted"], 200);
+}
+
+TEST_F(NativeClientTest, MistakesGetASentence) {
+  const auto problem = [this](std::vector<std::string> arguments) {
+    auto process = start(std::move(arguments));
+    EXPECT_EQ(process->wait(60s), 2);
+    return process->error();
+  };
+  EXPECT_NE(problem({"join", "https://h/r/a"}).find("#"), std::string::npos);
+  EXPECT_NE(problem({"join", link_, "--publish", "/nonexistent.ivf"}).find("/nonexistent.ivf"), std::string::npos);
+  std::ofstream(folder_ + "/text.ivf") << "no media";
+  EXPECT_NE(problem({"join", link_, "--publish", folder_ + "/text.ivf"}).find("neither IVF"), std::string::npos);
+  EXPECT_NE(problem({"relay", "--listen", "nowhere", "--to", "127.0.0.1:1"}).find("ADDRESS:PORT"), std::string::npos);
+  EXPECT_NE(problem({"relay", "--listen", "127.0.0.1:0", "--to", "127.0.0.1:1", "lose=5%"}).find("lose=5%"), std::string::npos);
+  EXPECT_NE(problem({"load", link_, "--participants", "2", "--publishers", "3"}).find("more publishers"), std::string::npos);
+}
+
+} // namespace
+} // namespace satsuma
