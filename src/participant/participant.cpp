@@ -470,7 +470,15 @@ Participant::Fate Participant::try_frame(TimePoint now, std::size_t stream, std:
   out.source = source;
   out.timestamp = timestamp;
   out.key_frame = video && opened->key_frame.value_or(false);
-  out.after_gap = after_gap || state.gap;
+  const std::pair origin(out.who, out.source);
+  out.after_gap = after_gap || state.gap || state.origin != origin;
+  state.origin = origin;
+  if (video) {
+    if (out.key_frame) state.needs_key = false;
+    else if (out.after_gap) state.needs_key = true;
+    // Again and again: the request, or what came of it, may have been lost, or was of an epoch that we could not read.
+    if (state.needs_key) receiver_->request_key_frame(now, stream);
+  }
   out.payload = opened->plaintext;
   state.gap = false;
   return Fate::delivered;

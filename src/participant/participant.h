@@ -142,7 +142,9 @@ class Participant {
   struct HeldStream {
     std::deque<Held> frames;
     std::size_t bytes = 0;
-    bool gap = false; ///< something was dropped: whoever decodes needs a key frame
+    bool gap = false;       ///< something was dropped before the next frame
+    bool needs_key = false; ///< nothing can be decoded until a key frame comes, which is asked for until then
+    std::optional<std::pair<IncarnationId, Source>> origin; ///< of the latest frame
   };
   enum class Fate : std::uint8_t { done, delivered, no_key_yet };
 

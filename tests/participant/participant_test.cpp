@@ -129,6 +129,23 @@ TEST(Participant, AnotherAddressTakesLessThanTwoSeconds) {
   EXPECT_LT(*took, Duration(2s));
 }
 
+TEST(Participant, WhoseKeyFrameWasLostAsksUntilOneComes) {
+  World w(11);
+  w.add("Ada", both);
+  auto& bob = w.add("Bob", both);
+  ASSERT_TRUE(w.until([&] { return w.all_receive_all(); }));
+  w.run(2s);
+  const auto keys = bob.received.at({"Ada", Source::camera}).key_frames;
+  EXPECT_GE(keys, 1U);
+  // The publisher says key frame and sends none, three times.
+  w.people()[0]->ignores_key_frames = 3;
+  bob.up[1] = std::make_unique<impairment::Link>(*impairment::Schedule::parse("delay=10ms", impairment::Direction::up), 1, w.now());
+  bob.down[1] = std::make_unique<impairment::Link>(*impairment::Schedule::parse("delay=10ms outage=on 2s outage=off", impairment::Direction::up), 1, w.now());
+  w.run(6s);
+  EXPECT_EQ(w.people()[0]->ignores_key_frames, 0);
+  EXPECT_GT(bob.received.at({"Ada", Source::camera}).key_frames, keys);
+}
+
 TEST(Participant, WhoLeavesIsOffTheListWithinASecond) {
   World w(9);
   auto& ada = w.add("Ada", both);

@@ -54,6 +54,7 @@ class World {
   struct Received {
     std::uint64_t frames = 0;
     std::uint64_t last_number = 0;
+    std::uint64_t key_frames = 0;
     std::uint64_t missing = 0; ///< numbers that were skipped since the first
     std::optional<TimePoint> first_at, last_at;
     Duration longest_gap{};
@@ -73,6 +74,7 @@ class World {
     std::optional<TimePoint> next_video, next_audio;
     std::uint64_t videos = 0, audios = 0;
     bool key_frame_due = true;
+    int ignores_key_frames = 0; ///< so many requests
     std::map<std::pair<std::string, Source>, Received> received; ///< by the sender's name
     std::vector<call::EpochEvent> epochs;
     int refused = 0;
@@ -371,7 +373,8 @@ class World {
           if (p.sends_audio && !p.next_audio) p.next_audio = now_;
         }
       } else if (std::holds_alternative<KeyFrameWanted>(*output)) {
-        p.key_frame_due = true;
+        if (p.ignores_key_frames > 0) --p.ignores_key_frames;
+        else p.key_frame_due = true;
       } else if (std::holds_alternative<Refused>(*output)) {
         ++p.refused;
       } else if (const auto* frame = std::get_if<Frame>(&*output)) {
@@ -407,6 +410,7 @@ class World {
       break;
     }
     Received& r = p.received[{name, frame.source}];
+    r.key_frames += frame.key_frame ? 1 : 0;
     if (r.frames > 0 && number > r.last_number) r.missing += number - r.last_number - 1;
     if (r.last_at) r.longest_gap = std::max(r.longest_gap, now_ - *r.last_at);
     if (!r.first_at) r.first_at = now_;
