@@ -17,7 +17,7 @@ TreeHash digest(const SuiteParameters& suite, ByteView input) {
 
 } // namespace
 
-RatchetTree::RatchetTree(CipherSuite suite) : suite_(find_suite(suite)), leaf_count_{1}, nodes_(1), hashes_(1) { SATSUMA_CHECK(suite_ != nullptr); }
+RatchetTree::RatchetTree(CipherSuite suite) : suite_(find_suite(suite)), leaf_count_{1}, nodes_(1) { SATSUMA_CHECK(suite_ != nullptr); }
 
 // RFC 9420 s.12.4.3.3: optional<Node> ratchet_tree<V>, without the blanks at its end.
 Result<RatchetTree> RatchetTree::parse(CipherSuite suite, ByteView extension_data) {
@@ -53,7 +53,6 @@ Result<RatchetTree> RatchetTree::parse(CipherSuite suite, ByteView extension_dat
   tree.leaf_count_ = full(static_cast<std::uint32_t>(nodes.size() / 2 + 1));
   nodes.resize(tree.node_width());
   tree.nodes_ = std::move(nodes);
-  tree.hashes_.assign(tree.node_width(), {});
   return tree;
 }
 
@@ -135,12 +134,21 @@ std::vector<RatchetTree::PathStep> RatchetTree::filtered_direct_path(LeafIndex l
 
 void RatchetTree::set(NodeIndex index, NodePointer node) {
   nodes_[index.value] = std::move(node);
-  hashes_[index.value].size = 0;
+  forget_hash(index);
+}
+
+void RatchetTree::forget_hash(NodeIndex index) {
+  if (index.value < hashed_.size()) hashed_[index.value] = false;
+}
+
+void RatchetTree::drop_hashes() {
+  hashes_ = {};
+  hashed_ = {};
 }
 
 void RatchetTree::forget_hashes(LeafIndex leaf) {
-  hashes_[node_of(leaf).value].size = 0;
-  for (const NodeIndex node : direct_path(leaf, leaf_count_)) hashes_[node.value].size = 0;
+  forget_hash(node_of(leaf));
+  for (const NodeIndex node : direct_path(leaf, leaf_count_)) forget_hash(node);
 }
 
 void RatchetTree::blank_direct_path(LeafIndex leaf) {
@@ -150,7 +158,6 @@ void RatchetTree::blank_direct_path(LeafIndex leaf) {
 void RatchetTree::grow() {
   leaf_count_.value *= 2;
   nodes_.resize(node_width());
-  hashes_.resize(node_width());
 }
 
 void RatchetTree::truncate() {
@@ -161,7 +168,7 @@ void RatchetTree::truncate() {
     }
     leaf_count_.value /= 2;
     nodes_.resize(node_width());
-    hashes_.resize(node_width());
+    if (hashed_.size() > node_width()) hashed_.resize(node_width());
   }
 }
 
@@ -263,13 +270,22 @@ TreeHash RatchetTree::tree_hash_without(NodeIndex index, const std::vector<LeafI
 }
 
 TreeHash RatchetTree::tree_hash(NodeIndex index) const {
-  TreeHash& kept = hashes_[index.value];
-  if (!kept.known()) {
+  const std::size_t size = suite_->hash_size();
+  if (hashed_.size() < node_width()) {
+    hashed_.resize(node_width());
+    hashes_.resize(node_width() * size);
+  }
+  const MutableByteView kept = MutableByteView(hashes_).subspan(index.value * size, size);
+  if (!hashed_[index.value]) {
     const TreeHash computed = compute_tree_hash(index, {});
-    hashes_[index.value] = computed;
+    std::ranges::copy(computed.view(), kept.begin());
+    hashed_[index.value] = true;
     return computed;
   }
-  return kept;
+  TreeHash out;
+  out.size = static_cast<std::uint8_t>(size);
+  std::ranges::copy(kept, out.bytes.begin());
+  return out;
 }
 
 // ParentHashInput, s.7.9.

@@ -21,7 +21,6 @@ struct TreeHash {
   std::uint8_t size = 0;
 
   ByteView view() const { return ByteView(bytes).first(size); }
-  bool known() const { return size != 0; }
   friend bool operator==(const TreeHash& a, const TreeHash& b) { return equal(a.view(), b.view()); }
 };
 
@@ -76,6 +75,8 @@ class RatchetTree {
   /// s.7.8. Kept; only what changed since the last call is hashed.
   TreeHash tree_hash() const { return tree_hash(root()); }
   TreeHash tree_hash(NodeIndex index) const;
+  /// Gives back the memory of the kept hashes: for trees of epochs that are over. They are computed anew if somebody asks.
+  void drop_hashes();
   /// s.7.9: what a child must say of the node at `parent`, where the other child is `sibling`.
   TreeHash parent_hash(NodeIndex parent, NodeIndex sibling) const;
   /// s.7.9.2: every parent node that is not blank is parent-hash valid, or mls_parent_hash_invalid.
@@ -88,6 +89,7 @@ class RatchetTree {
   };
   using NodePointer = std::shared_ptr<const Node>; // shared between epochs, never changed
 
+  void forget_hash(NodeIndex index);
   void forget_hashes(LeafIndex leaf);
   void set(NodeIndex index, NodePointer node);
   void blank_direct_path(LeafIndex leaf);
@@ -101,7 +103,8 @@ class RatchetTree {
   const SuiteParameters* suite_;
   LeafCount leaf_count_;
   std::vector<NodePointer> nodes_;
-  mutable std::vector<TreeHash> hashes_;
+  mutable Bytes hashes_;             ///< of the subtrees, side by side
+  mutable std::vector<bool> hashed_; ///< those that are known; shorter than the tree where none is yet
 };
 
 } // namespace satsuma::mls

@@ -110,7 +110,6 @@ Result<std::vector<RatchetTree>> StoredTrees::parse(ByteReader& reader, CipherSu
     tree.leaf_count_ = {1u << height};
     if (reader.remaining() / 4 < tree.node_width()) return bytes_truncated;
     tree.nodes_.assign(tree.node_width(), nullptr);
-    tree.hashes_.assign(tree.node_width(), {});
     for (std::uint32_t i = 0; i < tree.node_width(); ++i) {
       SATSUMA_TRY(const std::uint32_t number, reader.u32());
       if (number == 0) continue;
