@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "base/bug_switches.h"
 #include "base/secret.h"
 #include "crypto/hash.h"
 
@@ -57,6 +58,7 @@ struct DeliveryService::Connection {
   TokenBucket frames{200, 1'000};
   TokenBucket handshakes{50, 100};
   TokenBucket handshake_bytes{128 * 1024, 1024 * 1024};
+  TokenBucket renewals{1, 10}; ///< commits that admit and remove nobody; honest members make one in ten minutes, and each changes the safety number
   TokenBucket application_bytes{64 * 1024, 256 * 1024};
   std::string room; ///< empty before the hello
   IncarnationId who;
@@ -391,6 +393,10 @@ void DeliveryService::handle_commit(TimePoint now, ConnectionId id, Room& room, 
                                     const signaling::Commit& commit) {
   auto record = room.sequencer.propose_commit(who, commit, *room.gate);
   if (!record) return reject(id, commit.era, commit.epoch, record.error());
+  if (record->added.empty() && record->removed.empty() && !connections_.find(id)->second->renewals.take(now, 1)) {
+    room.gate->discard();
+    return reject(id, commit.era, commit.epoch, Rejection::invalid);
+  }
   if (!persist(room, *record, std::nullopt, room.gate->successor_state())) return;
   room.gate->accept();
   append(room, std::move(*record));
@@ -715,6 +721,7 @@ void DeliveryService::lose_connection(TimePoint now, Room& room, Participant& pa
 }
 
 TimePoint DeliveryService::deadline_of(const Participant& participant) const {
+  if (participant.connection && SATSUMA_BUG(socket_heartbeat)) return TimePoint::max();
   return participant.since + (participant.connection ? options_.stall : participant.grace);
 }
 

@@ -23,7 +23,7 @@ struct CommitEffect {
   std::vector<Added> added;
   std::vector<IncarnationId> removed;
   /// How much of the log its maker had read, from the authenticated data. None from a gate that does not follow it.
-  std::optional<signaling::LogPrefix> seen;
+  std::optional<signaling::LogPrefix> seen{};
 };
 
 /// What the sequencer must know of MLS: the public side of one room's group. `check_*` verifies and sets the successor
