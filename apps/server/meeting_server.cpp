@@ -294,6 +294,35 @@ bool MeetingServer::post(MediaShard& shard, io::MediaLoop::Command command) {
   return false;
 }
 
+namespace {
+
+signaling::Path path_message(const sfu::SubscriberReport& report) {
+  const auto kbps = [](std::int64_t bitrate) { return static_cast<std::uint32_t>(std::clamp<std::int64_t>(bitrate / 1000, 0, 0xffffffff)); };
+  const auto limit = [](sfu::SlotLimit which) -> std::string {
+    switch (which) {
+      case sfu::SlotLimit::nothing: return "";
+      case sfu::SlotLimit::view: return "view";
+      case sfu::SlotLimit::bandwidth: return "bandwidth";
+      case sfu::SlotLimit::publisher: return "publisher";
+    }
+    return "";
+  };
+  signaling::Path path;
+  path.bitrate_kbps = report.estimated ? kbps(report.bitrate) : 0;
+  path.used_kbps = kbps(report.allocated);
+  path.wanted_kbps = kbps(report.desired);
+  path.loss_percent = static_cast<std::uint32_t>(std::clamp(report.loss * 100, 0.0, 100.0));
+  path.round_trip_ms = static_cast<std::uint32_t>(report.round_trip.count() / 1000);
+  if (report.estimated && report.desired > report.bitrate) path.limited_by = report.limited_by_loss ? "loss" : "delay";
+  for (const sfu::SubscriberReport::Slot& slot : report.slots) {
+    if (path.slots.size() == signaling::max_slots) break;
+    path.slots.push_back({slot.mid, slot.paused, slot.encoding, slot.encodings, slot.temporal, limit(slot.limit)});
+  }
+  return path;
+}
+
+} // namespace
+
 void MeetingServer::handle_media(sfu::Output output) {
   const auto connection_of = [this](const IncarnationId& id) -> Participant* {
     const auto found = participants_.find(id);
@@ -315,6 +344,8 @@ void MeetingServer::handle_media(sfu::Output output) {
     http_->send_text(who->connection, who->last_slots);
   } else if (const auto* layers = std::get_if<sfu::WantedLayers>(&output)) {
     if (Participant* who = connection_of(layers->id)) send_control(who->connection, signaling::Layers{layers->source, layers->active});
+  } else if (const auto* state = std::get_if<sfu::PathState>(&output)) {
+    if (Participant* who = connection_of(state->id)) send_control(who->connection, path_message(state->report));
   } else if (const auto* gone = std::get_if<sfu::Disconnected>(&output)) {
     ++media_disconnections_; // the browser notices by itself, and offers anew
     spdlog::debug("event=media_disconnected leg={}", gone->which == sfu::Leg::publish ? "publish" : "subscribe");
@@ -408,9 +439,19 @@ std::string MeetingServer::metrics() {
   dropped("unknown_stream", &C::dropped_unknown_stream);
   dropped("inactive", &C::dropped_inactive);
   dropped("arena_full", &C::dropped_arena_full);
+  dropped("pacer_full", &C::dropped_pacer_full);
   add("satsuma_media_key_frames_requested_total", "counter", "key frames asked of publishers", total(&C::key_frames_requested));
   add("satsuma_media_nacks_sent_total", "counter", "packets asked again of publishers", total(&C::nacks_sent));
   add("satsuma_media_retransmissions_sent_total", "counter", "packets sent again to subscribers", total(&C::retransmissions_sent));
+  add("satsuma_media_feedback_total", "counter", "transport-wide feedback from subscribers", total(&C::feedback_received));
+  add("satsuma_media_probes_total", "counter", "probes for bandwidth", total(&C::probes_sent));
+  add("satsuma_media_padding_total", "counter", "packets of padding sent", total(&C::padding_sent));
+  add("satsuma_media_paced_total", "counter", "packets that waited for their place in a subscriber's pace", total(&C::paced_packets));
+  head("satsuma_media_layer_changes_total", "counter", "changes of the layer that a subscriber gets, by direction");
+  text.append("satsuma_media_layer_changes_total{direction=\"lower\"} ").append(std::to_string(total(&C::layers_lowered))).append("\n");
+  text.append("satsuma_media_layer_changes_total{direction=\"higher\"} ").append(std::to_string(total(&C::layers_raised))).append("\n");
+  add("satsuma_media_slots_paused_total", "counter", "pictures that a path had no room for", total(&C::slots_paused));
+  add("satsuma_media_slots_refused_total", "counter", "publications that found no slot", total(&C::slots_refused));
   add("satsuma_media_retransmissions_missed_total", "counter", "packets asked again that were no longer held", total(&C::retransmissions_missed));
   return text;
 }

@@ -87,6 +87,7 @@ class Sfu::Shard {
     std::uint64_t slots_sequence = 0;
     std::vector<SlotUse> told_slots;
     bool ever_told = false;
+    TimePoint next_path_report{};
   };
   struct Queued {
     std::uint32_t order = 0;
@@ -373,6 +374,13 @@ void Sfu::Shard::handle_timeout(TimePoint now) {
     }
   graph_.handle_timeout(now);
   drain_graph();
+  for (ParticipantIndex index = 0; index < peers_.size(); ++index) {
+    const auto& c = connection({index, Leg::subscribe});
+    if (!c || !c->announced || now < peers_[index].next_path_report) continue;
+    peers_[index].next_path_report = now + path_report_interval;
+    SubscriberReport report = graph_.report(now, index);
+    if (report.estimated || !report.slots.empty()) outputs_.push_back(PathState{graph_.id(index), std::move(report)});
+  }
   if (graph_.participant_count() > 0)
     next_tick_ = now + MediaGraph::tick_interval;
   else

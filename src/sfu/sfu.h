@@ -99,6 +99,12 @@ struct Slots {
   std::uint64_t sequence = 0;
   std::vector<SlotUse> slots;
 };
+/// To be sent to the subscriber as `path`, every path_report_interval.
+struct PathState {
+  IncarnationId id;
+  SubscriberReport report;
+};
+inline constexpr Duration path_report_interval = std::chrono::seconds(2);
 struct Connected {
   IncarnationId id;
   Leg which = Leg::publish;
@@ -108,7 +114,7 @@ struct Disconnected {
   IncarnationId id;
   Leg which = Leg::publish;
 };
-using Output = std::variant<SubscribeOffer, Slots, WantedLayers, Connected, Disconnected>;
+using Output = std::variant<SubscribeOffer, Slots, WantedLayers, PathState, Connected, Disconnected>;
 
 /// To be sent from the path's socket. The bytes live until clear_datagrams().
 struct OutgoingDatagram {

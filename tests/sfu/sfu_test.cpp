@@ -79,6 +79,7 @@ struct Client {
   std::vector<Bytes> feedback; ///< RTCP over the publishing one
   std::optional<Slots> slots;
   std::optional<SubscribeOffer> offer;
+  std::optional<WantedLayers> layers;
   std::vector<Leg> connected, disconnected;
   std::uint16_t sequence = 1;
 };
@@ -159,6 +160,7 @@ class SfuTest : public ::testing::Test {
       for (auto& c : clients) {
         if (auto* const o = std::get_if<SubscribeOffer>(&*output); o && o->id == c->id) c->offer = *o;
         if (auto* const o = std::get_if<Slots>(&*output); o && o->id == c->id) c->slots = *o;
+        if (auto* const o = std::get_if<WantedLayers>(&*output); o && o->id == c->id) c->layers = *o;
         if (auto* const o = std::get_if<Connected>(&*output); o && o->id == c->id) c->connected.push_back(o->which);
         if (auto* const o = std::get_if<Disconnected>(&*output); o && o->id == c->id) c->disconnected.push_back(o->which);
       }
@@ -363,6 +365,37 @@ TEST_F(SfuTest, WhoeverGoesSilentIsDisconnected) {
   ASSERT_TRUE(sfu.remove_participant(now, a.id));
   sfu.handle_timeout(now);
   EXPECT_FALSE(sfu.next_deadline());
+}
+
+TEST_F(SfuTest, APublisherWithSimulcastIsToldWhichStreamsNobodyWatches) {
+  Client& a = add(1);
+  std::string offer = a.publish_offer();
+  offer += "a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid\r\na=extmap:5 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\n"
+           "a=rid:q send\r\na=rid:f send\r\na=simulcast:send q;f\r\n";
+  offer.replace(offer.find("a=ssrc-group"), offer.find("\r\n", offer.find("a=ssrc-group")) + 2 - offer.find("a=ssrc-group"), "");
+  const auto answer = sfu.handle_publish_offer(now, a.id, offer);
+  ASSERT_TRUE(answer) << answer.error().name();
+  learn(a.publish, *answer);
+  start(a.publish, a.publish_path);
+  ASSERT_TRUE(a.publish.connected());
+  ASSERT_TRUE(sfu.set_member(now, a.id, true));
+  ASSERT_TRUE(sfu.handle_sources(now, a.id, {Source::camera}));
+  for (std::uint16_t n = 0; n < 400; ++n) {
+    for (const char* rid : {"q", "f"}) {
+      Bytes header(64);
+      const rtp::HeaderExtension extensions[2] = {{4, as_bytes("1")}, {5, as_bytes(rid)}};
+      const auto written = rtp::write_header({true, 96, n, 3000U * n, rid[0] == 'q' ? 501U : 502U}, extensions, header);
+      Bytes out(200);
+      const auto sealed = a.publish.sender().protect_rtp(*written, Bytes{0x90, 0x80, 0x80, 1, 1, 2, 3}, out);
+      ASSERT_TRUE(sealed);
+      out.resize(sealed->size());
+      give(a.publish_path, out);
+    }
+    turn();
+  }
+  ASSERT_TRUE(a.layers);
+  EXPECT_EQ(a.layers->source, Source::camera);
+  EXPECT_EQ(a.layers->active, (std::vector<bool>{true, false}));
 }
 
 } // namespace

@@ -217,6 +217,8 @@ export interface Meeting {
   invitationLink(): string | null;
   /** The level of the own microphone, 0 to 1, about 20 times a second until the signal is aborted. */
   watchMicrophoneLevel(listener: (level: number) => void, signal: AbortSignal): void;
+  /** How high, in device pixels, each stream of the others is shown; those that are not in it are not sent to us until they are. */
+  setView(heights: ReadonlyMap<MediaStream, number>): void;
   dismissNotice(id: number): void;
   stats(): Promise<MeetingStats>;
 }
@@ -266,7 +268,27 @@ export interface SenderStats {
   readonly keyFramesEncoded: number;
 }
 
+/** How the path from the server to us does, as the server estimates it, and what limits each picture. */
+export interface PathStats {
+  readonly bitrateKbps: number;
+  readonly usedKbps: number;
+  readonly wantedKbps: number;
+  readonly lossPercent: number;
+  readonly roundTripMs: number;
+  readonly limitedBy: "" | "delay" | "loss";
+  readonly slots: readonly {
+    readonly mid: string;
+    readonly paused: boolean;
+    readonly layer: number;
+    readonly layers: number;
+    readonly temporal: number;
+    readonly limitedBy: "" | "view" | "bandwidth" | "publisher";
+  }[];
+}
+
 export interface MeetingStats {
+  /** Null before the server has said anything. */
+  readonly path: PathStats | null;
   readonly at: number;
   /** Milliseconds from join() to each step; null while it did not happen. */
   readonly times: {

@@ -1,6 +1,6 @@
 /** Media control: the text frames between client and server (docs/protocol.md s.6). */
 import type { ParticipantId, Source } from "./api.ts";
-import { arrayOf, CheckError, integer, matching, nullable, object, oneOf, record, text } from "./check.ts";
+import { arrayOf, boolean, CheckError, integer, matching, nullable, object, oneOf, record, text } from "./check.ts";
 import { isParticipantId } from "./ids.ts";
 
 const maxFrameLength = 64 * 1024;
@@ -13,7 +13,14 @@ export type ClientControl =
   | { readonly type: "sources"; readonly active: readonly Source[] }
   | { readonly type: "subscribe"; readonly id: number }
   | { readonly type: "answer"; readonly revision: number; readonly sdp: string }
-  | { readonly type: "key_frame"; readonly mid: string };
+  | { readonly type: "key_frame"; readonly mid: string }
+  | { readonly type: "view"; readonly tiles: readonly TileView[] };
+
+/** A slot that is on the screen, and how high, in device pixels. */
+export interface TileView {
+  readonly mid: string;
+  readonly height: number;
+}
 
 /** A slot of the subscribing connection and what the server says it carries. The worker's proof is what counts. */
 export interface Slot {
@@ -22,7 +29,27 @@ export interface Slot {
   readonly source: Source | "screen_audio";
 }
 
+/** How the path from the server to us does, as the server estimates it. */
+export interface PathReport {
+  readonly bitrate_kbps: number;
+  readonly used_kbps: number;
+  readonly wanted_kbps: number;
+  readonly loss_percent: number;
+  readonly round_trip_ms: number;
+  readonly limited_by: "" | "delay" | "loss";
+  readonly slots: readonly {
+    readonly mid: string;
+    readonly paused: boolean;
+    readonly layer: number;
+    readonly layers: number;
+    readonly temporal: number;
+    readonly limited_by: "" | "view" | "bandwidth" | "publisher";
+  }[];
+}
+
 export type ServerControl =
+  | { readonly type: "layers"; readonly source: Source | "screen_audio"; readonly active: readonly boolean[] }
+  | ({ readonly type: "path" } & PathReport)
   | { readonly type: "published"; readonly id: number; readonly sdp: string }
   | { readonly type: "offer"; readonly revision: number; readonly sdp: string }
   | { readonly type: "slots"; readonly sequence: number; readonly slots: readonly Slot[] }
@@ -38,6 +65,27 @@ const slot = object({
   source: oneOf("microphone", "camera", "screen", "screen_audio"),
 });
 const slots = object({ sequence: integer(0, Number.MAX_SAFE_INTEGER), slots: arrayOf(slot, maxSlots) });
+const layers = object({ source: oneOf("microphone", "camera", "screen", "screen_audio"), active: arrayOf(boolean, 4) });
+const count = integer(0, 2 ** 32 - 1);
+const path = object({
+  bitrate_kbps: count,
+  used_kbps: count,
+  wanted_kbps: count,
+  loss_percent: integer(0, 100),
+  round_trip_ms: count,
+  limited_by: oneOf("", "delay", "loss"),
+  slots: arrayOf(
+    object({
+      mid: text(16),
+      paused: boolean,
+      layer: integer(0, 4),
+      layers: integer(1, 4),
+      temporal: integer(0, 8),
+      limited_by: oneOf("", "view", "bandwidth", "publisher"),
+    }),
+    maxSlots,
+  ),
+});
 const failure = object({ id: nullable(id), code: text(64), message: text(1024) });
 
 /** Null for a type that this version does not know; throws CheckError for anything else that is not as written down. */
@@ -57,6 +105,10 @@ export function parseServerControl(frame: string): ServerControl | null {
       return { type, ...offer(value) };
     case "slots":
       return { type, ...slots(value) };
+    case "layers":
+      return { type, ...layers(value) };
+    case "path":
+      return { type, ...path(value) };
     case "error":
       return { type, ...failure(value) };
     default:

@@ -3,7 +3,7 @@
  * fails is tried again after a while as long as the server knows us.
  */
 import type { MediaConnection, Problem, NoticeCode, Source } from "./api.ts";
-import type { ClientControl, ServerControl, Slot } from "./control.ts";
+import type { ClientControl, PathReport, ServerControl, Slot, TileView } from "./control.ts";
 import { unreachable } from "./check.ts";
 import { sources } from "./ids.ts";
 import type { Counts } from "./messages.ts";
@@ -55,6 +55,8 @@ export class MediaSession {
   #codec: VideoCodec = baseCodec;
   /** What the server was told last, since it answered our offer; null: nothing yet. */
   #sentSources: string | null = null;
+  #sentView: string | null = null;
+  #path: PathReport | null = null;
   readonly #stopped = new Set<Source>();
 
   constructor(port: MediaSessionPort) {
@@ -63,6 +65,19 @@ export class MediaSession {
 
   get publishConnection(): PublishConnection | null {
     return this.#publish;
+  }
+
+  /** What the server said last about the path to us; null before it did. */
+  get path(): PathReport | null {
+    return this.#path;
+  }
+
+  /** What is on the screen. Told to the server when it is something else than before. */
+  setView(tiles: readonly TileView[]): void {
+    const text = tiles.map((tile) => `${tile.mid}:${tile.height}`).join();
+    if (!this.#ready || this.#subscribe === null || this.#subscribeRequest !== null || text === this.#sentView) return;
+    this.#sentView = text;
+    this.#port.send({ type: "view", tiles });
   }
 
   get subscribeConnection(): SubscribeConnection | null {
@@ -82,6 +97,7 @@ export class MediaSession {
 
   handleNotReady(): void {
     this.#ready = false;
+    this.#sentView = null;
     this.#publishRequest = null;
     this.#subscribeRequest = null;
     clearTimeout(this.#publishTimer);
@@ -100,6 +116,12 @@ export class MediaSession {
       case "slots":
         // After the offer that they belong to.
         this.#offers = this.#offers.then(() => this.#port.onSlots(message.sequence, message.slots));
+        return;
+      case "layers":
+        if (message.source !== "screen_audio") void this.#publish?.setLayers(message.source, message.active);
+        return;
+      case "path":
+        this.#path = message;
         return;
       case "error":
         this.#handleError(message.id, message.message);

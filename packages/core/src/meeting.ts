@@ -16,6 +16,7 @@ import { baseCodec, chooseVideoCodec, usableVideoCodecs, type VideoCodec, videoC
 import { unreachable } from "./check.ts";
 import { installDebugHook } from "./debug.ts";
 import { type DebugOptions, debugOptions } from "./debug-options.ts";
+import type { TileView } from "./control.ts";
 import { EngineClient, takeEngine } from "./engine-client.ts";
 import { missingFeatures } from "./features.ts";
 import { decodeRoomSecret, makeRoomLink } from "./link.ts";
@@ -37,6 +38,9 @@ const maxFirstAttempts = 6;
 const closeReplaced = 4409;
 const leaveTimeoutMs = 1000;
 const maxNameBytes = 64;
+/** Of a stream that cannot be shown yet, as it is asked for. */
+const unprovenHeight = 360;
+const maxTileHeight = 16_384;
 /** A member that has not said by then what it reads is taken to read what all browsers do. */
 const codecPatienceMs = 3000;
 /** To a better codec only when things have settled: each change costs a key frame. To one that all read at once. */
@@ -205,6 +209,19 @@ class EncryptedMeeting implements Meeting {
 
   watchMicrophoneLevel(listener: (level: number) => void, signal: AbortSignal): void {
     this.#capture.watchMicrophoneLevel(listener, AbortSignal.any([signal, this.#ending.signal]));
+  }
+
+  setView(heights: ReadonlyMap<MediaStream, number>): void {
+    const tiles = [...this.#model.slots.values()].flatMap((slot): TileView[] => {
+      if (slot.source !== "camera" && slot.source !== "screen") return [];
+      const stream = this.#model.streams.get(slot.mid);
+      const proof = this.#model.proofs.get(slot.mid);
+      // Nobody can show what has not proven yet whose it is, and without a frame there is no proof.
+      const proven = proof !== undefined && proof.incarnation === slot.incarnation && proof.source === slot.source;
+      const height = proven ? stream && heights.get(stream) : unprovenHeight;
+      return height === undefined || height < 1 ? [] : [{ mid: slot.mid, height: Math.min(Math.round(height), maxTileHeight) }];
+    });
+    this.#media?.setView(tiles);
   }
 
   dismissNotice(id: number): void {

@@ -49,10 +49,37 @@ export function restrictCodecs(transceiver: RTCRtpTransceiver, kind: "audio" | "
   transceiver.setCodecPreferences([...ours.filter(isBase), ...ours.filter((codec) => !isBase(codec))]);
 }
 
+const dependencyDescriptor = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
+
+interface ExtensionChoice {
+  readonly uri: string;
+  direction: RTCRtpTransceiverDirection;
+}
+/** TypeScript's DOM library does not know these yet, nor do all browsers. */
+interface TransceiverWithExtensions {
+  getHeaderExtensionsToNegotiate?(): ExtensionChoice[];
+  setHeaderExtensionsToNegotiate?(extensions: readonly ExtensionChoice[]): void;
+}
+
+/** Offers the extension that tells the layers of every codec apart. False where the browser has none. */
+export function offerDependencyDescriptor(transceiver: RTCRtpTransceiver): boolean {
+  const choosing = transceiver as RTCRtpTransceiver & TransceiverWithExtensions;
+  const extensions = choosing.getHeaderExtensionsToNegotiate?.() ?? [];
+  const descriptor = extensions.find((extension) => extension.uri === dependencyDescriptor);
+  if (descriptor === undefined || choosing.setHeaderExtensionsToNegotiate === undefined) return false;
+  descriptor.direction = "sendrecv";
+  choosing.setHeaderExtensionsToNegotiate(extensions);
+  return true;
+}
+
 /** What may stand in the clear beside an encrypted frame: not how loud it is, nor whether somebody speaks. */
 const allowedExtensions: readonly string[] = [
   "urn:ietf:params:rtp-hdrext:sdes:mid",
   "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
+  // Which stream of a simulcast a packet belongs to, and which of its layers: the server chooses by them what each member gets.
+  "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
+  "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
+  dependencyDescriptor,
 ];
 
 /** The server's answer without header extensions that it has no business asking for; the browser then does not send them. */

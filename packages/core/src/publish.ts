@@ -6,12 +6,28 @@ import type { Source } from "./api.ts";
 import { baseCodec, codecName, isOurs, type VideoCodec } from "./codecs.ts";
 import { mediaKind, sources } from "./ids.ts";
 import type { TransformOptions } from "./messages.ts";
-import { newPeerConnection, nextConnectionNumber, restrictCodecs, sdpLine, withAllowedExtensions } from "./peer.ts";
+import { newPeerConnection, nextConnectionNumber, offerDependencyDescriptor, restrictCodecs, sdpLine, withAllowedExtensions } from "./peer.ts";
 
 /** TypeScript's DOM library does not know it yet. */
 interface EncodingWithCodec extends RTCRtpEncodingParameters {
   codec?: RTCRtpCodec;
 }
+
+/** Chromium's choice of layers within a stream. */
+interface LayeredEncoding extends RTCRtpEncodingParameters {
+  scalabilityMode?: string;
+}
+
+/**
+ * The camera in three sizes, smallest first, of which the server sends each member the one that its screen and path have room for. Where the browser
+ * cannot say which layer a packet belongs to in every codec, one size.
+ */
+const simulcast: readonly LayeredEncoding[] = [
+  { rid: "q", scaleResolutionDownBy: 4, maxBitrate: 150_000, scalabilityMode: "L1T3" },
+  { rid: "h", scaleResolutionDownBy: 2, maxBitrate: 450_000, scalabilityMode: "L1T3" },
+  { rid: "f", scaleResolutionDownBy: 1, maxBitrate: 1_200_000, scalabilityMode: "L1T3" },
+];
+const hasSimulcast = "setHeaderExtensionsToNegotiate" in (globalThis.RTCRtpTransceiver?.prototype ?? {});
 
 const maxBitrate: Readonly<Record<Source, number>> = { microphone: 48_000, camera: 1_200_000, screen: 2_500_000 };
 
@@ -59,6 +75,19 @@ export class PublishConnection {
     await this.#applyCodec();
   }
 
+  /** Which of the source's streams somebody watches; the others are not encoded. */
+  setLayers(source: Source, active: readonly boolean[]): Promise<void> {
+    this.#changes = this.#changes.then(async () => {
+      const sender = this.#senders.get(source);
+      if (sender === undefined || this.#connection.connectionState === "closed") return;
+      const parameters = sender.getParameters();
+      if (parameters.encodings.length !== active.length) return;
+      parameters.encodings.forEach((encoding, index) => (encoding.active = active[index] ?? true));
+      await sender.setParameters(parameters).catch(() => undefined);
+    });
+    return this.#changes;
+  }
+
   // One change of parameters at a time: each begins with what the one before has left.
   #applyCodec(): Promise<void> {
     this.#changes = this.#changes.then(async () => {
@@ -98,9 +127,14 @@ export class PublishConnection {
       for (const report of reports.values() as Iterable<RTCStats>) {
         if (!isOutbound(report)) continue;
         this.#sent.note(source, report);
+        // Of several streams the largest speaks for all.
+        const largest = found.get(source)?.stats;
+        if (largest !== undefined && (largest.frameWidth ?? 0) > (report.frameWidth ?? 0)) continue;
         const codec = report.codecId === undefined ? undefined : (reports.get(report.codecId) as { mimeType?: string } | undefined);
-        found.set(source, { stats: report, sent: this.#sent.of(source), codec: codec?.mimeType ?? null });
+        found.set(source, { stats: report, sent: 0, codec: codec?.mimeType ?? null });
       }
+      const all = found.get(source);
+      if (all !== undefined) found.set(source, { ...all, sent: this.#sent.of(source) });
     }
     return found;
   }
@@ -113,11 +147,12 @@ export class PublishConnection {
   #addSender(worker: Worker, source: Source): RTCRtpSender {
     const transceiver = this.#connection.addTransceiver(mediaKind(source), {
       direction: "sendonly",
-      sendEncodings: [{ maxBitrate: maxBitrate[source] }],
+      sendEncodings: source === "camera" && hasSimulcast ? simulcast.map((encoding) => ({ ...encoding })) : [{ maxBitrate: maxBitrate[source] }],
     });
     const options: TransformOptions = { role: "sender", connection: this.number, source };
     transceiver.sender.transform = new RTCRtpScriptTransform(worker, options);
     restrictCodecs(transceiver, mediaKind(source));
+    if (mediaKind(source) === "video") offerDependencyDescriptor(transceiver);
     return transceiver.sender;
   }
 }

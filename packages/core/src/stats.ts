@@ -66,5 +66,21 @@ export async function collectStats(
     };
   });
 
-  return { at: performance.now(), times: { ...times }, senders, slots, epoch: model.epoch };
+  const path = media?.path ?? null;
+  return {
+    path: path && {
+      bitrateKbps: path.bitrate_kbps,
+      usedKbps: path.used_kbps,
+      wantedKbps: path.wanted_kbps,
+      lossPercent: path.loss_percent,
+      roundTripMs: path.round_trip_ms,
+      limitedBy: path.limited_by,
+      slots: path.slots.map((slot) => ({ ...slot, limitedBy: slot.limited_by })),
+    },
+    at: performance.now(),
+    times: { ...times },
+    senders,
+    slots,
+    epoch: model.epoch,
+  };
 }

@@ -1,20 +1,22 @@
-import type { Device, DeviceKind, Devices } from "@satsuma/core";
+import type { Device, DeviceKind, Devices, MeetingStats } from "@satsuma/core";
 import { Settings, X } from "lucide-react";
 import type { JSX } from "react";
 import { Button, Dialog, DialogTrigger, Heading, Modal, ModalOverlay } from "react-aria-components";
 
 import { DeviceSelect } from "./DeviceSelect.tsx";
 import { LevelMeter } from "./LevelMeter.tsx";
+import { Statistics } from "./Statistics.tsx";
 import { ThemeButton } from "./ThemeButton.tsx";
 
 interface Props {
   readonly devices: Devices;
   readonly microphoneOn: boolean;
   readonly watchLevel: (listener: (level: number) => void, signal: AbortSignal) => void;
+  readonly stats: () => Promise<MeetingStats>;
   readonly onChoose: (kind: DeviceKind, id: Device["id"] | null) => void;
 }
 
-export function SettingsDialog({ devices, microphoneOn, watchLevel, onChoose }: Props): JSX.Element {
+export function SettingsDialog({ devices, microphoneOn, watchLevel, stats, onChoose }: Props): JSX.Element {
   return (
     <DialogTrigger>
       <Button className="round-button" aria-label="Settings">
@@ -41,6 +43,7 @@ export function SettingsDialog({ devices, microphoneOn, watchLevel, onChoose }: 
                   <span>Colours</span>
                   <ThemeButton />
                 </div>
+                <Statistics stats={stats} />
                 <p className="hint">Keys: Ctrl+D microphone, Ctrl+E camera.</p>
               </>
             )}

@@ -10,7 +10,7 @@ import { SafetyNumberButton } from "../components/SafetyNumber.tsx";
 import { SettingsDialog } from "../components/SettingsDialog.tsx";
 import { Tile } from "../components/Tile.tsx";
 import { Audio } from "../components/Video.tsx";
-import { useShortcuts, useStore } from "../hooks.ts";
+import { useShortcuts, useStore, useView } from "../hooks.ts";
 import { displayedName, reasonText } from "../words.ts";
 
 interface Props {
@@ -23,6 +23,8 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
   const state = useStore(meeting);
   const [listOpen, setListOpen] = useState(false);
   const watchLevel = useCallback(meeting.watchMicrophoneLevel.bind(meeting), [meeting]);
+  const setView = useCallback(meeting.setView.bind(meeting), [meeting]);
+  const stats = useCallback(meeting.stats.bind(meeting), [meeting]);
   const { local, participants, connection } = state;
   const sharing = isOn(local.screen);
 
@@ -32,6 +34,7 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
     window.addEventListener("pagehide", goodbye);
     return () => window.removeEventListener("pagehide", goodbye);
   }, [meeting, state.room]);
+  useView(setView);
   useShortcuts({
     d: () => void meeting.setMicrophone(!isOn(local.microphone)),
     e: () => void meeting.setCamera(!isOn(local.camera)),
@@ -96,6 +99,7 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
           devices={state.devices}
           microphoneOn={local.microphone.status === "on"}
           watchLevel={watchLevel}
+          stats={stats}
           onChoose={(kind, id) => void meeting.chooseDevice(kind, id)}
         />
         <TooltipTrigger delay={500}>
