@@ -1,0 +1,127 @@
+// Nothing allocates on the packet path: the global operator new counts while packets are handled.
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include "rtp/packet.h"
+#include "rtp/transport_feedback.h"
+#include "sfu/media_graph.h"
+
+namespace {
+
+std::atomic<bool> counting = false;
+std::atomic<std::uint64_t> allocations = 0;
+
+void* counted(std::size_t size) {
+  if (counting) ++allocations;
+  void* const memory = std::malloc(size == 0 ? 1 : size);
+  if (memory == nullptr) std::abort();
+  return memory;
+}
+
+} // namespace
+
+void* operator new(std::size_t size) { return counted(size); }
+void* operator new[](std::size_t size) { return counted(size); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace satsuma::sfu {
+namespace {
+
+using namespace std::chrono_literals;
+
+class Numbers final : public RandomSource {
+ public:
+  void fill(MutableByteView out) override {
+    for (std::uint8_t& b : out) b = static_cast<std::uint8_t>(state_ = state_ * 7 + 3);
+  }
+
+ private:
+  std::uint32_t state_ = 1;
+};
+
+TEST(NoAllocationTest, PacketsTheirFeedbackAndTheTimerAllocateNothingOnceTheRoomIsWarm) {
+  Numbers random;
+  MediaGraph graph(Limits{}, random);
+  TimePoint now{100s};
+  signaling::PublishOffer offer;
+  signaling::PublishedMedia media;
+  media.kind = signaling::MediaKind::video;
+  media.source = Source::camera;
+  media.mid = "1";
+  media.codecs = {{signaling::Codec::vp8, 96, 97, true}};
+  media.ssrc = 10;
+  media.transport_cc_extension = 3;
+  offer.media = {media};
+  std::vector<ParticipantIndex> people;
+  std::vector<rtp::TransportFeedbackRecorder> recorders(8);
+  for (std::uint8_t n = 0; n < 8; ++n) {
+    IncarnationId id;
+    id.bytes[0] = n;
+    people.push_back(*graph.add_participant("room", id));
+    const ParticipantIndex p = people.back();
+    if (n == 0) graph.set_publisher(now, p, offer);
+    graph.set_connected(now, p, Leg::publish, true, true);
+    graph.begin_subscriber(now, p);
+    std::vector<signaling::SubscribeAnswer::Slot> slots(graph.slot_count(p), {true, true, {signaling::Codec::vp8, signaling::Codec::opus}});
+    graph.accept_slots(now, p, slots);
+    graph.set_connected(now, p, Leg::subscribe, true, true);
+    graph.set_member(now, p, true);
+  }
+  graph.set_active(now, people[0], {Source::camera});
+  while (graph.poll_output()) {
+  }
+
+  std::uint64_t forwarded = 0;
+  std::vector<Bytes> to_send(8, Bytes(1200));
+  const auto round = [&](std::uint16_t n) {
+    Bytes packet(1500);
+    const std::uint8_t transport[2] = {static_cast<std::uint8_t>(n >> 8), static_cast<std::uint8_t>(n)};
+    const rtp::HeaderExtension extensions[1] = {{3, transport}};
+    const auto header = rtp::write_header({true, 96, n, n * 300U, 10}, extensions, packet);
+    packet.resize(header->size() + 1000);
+    std::uint8_t* const payload = packet.data() + header->size();
+    payload[0] = 0x90;
+    payload[1] = 0xc0;
+    payload[2] = static_cast<std::uint8_t>(0x80 | (n >> 8 & 0x7f));
+    payload[3] = static_cast<std::uint8_t>(n);
+    payload[5] = n % 300 == 0 ? 0 : 1;
+    now += 5ms;
+    counting = true;
+    graph.handle_rtp(now, people[0], packet);
+    if (n % 4 == 0) graph.handle_timeout(now);
+    counting = false;
+    for (const auto& out : graph.packets()) {
+      if (out.rtcp || out.leg != Leg::subscribe) continue;
+      ++forwarded;
+      const auto parsed = rtp::parse_packet({out.data, out.size});
+      const auto number = *parsed->extension(signaling::slot_transport_cc_extension);
+      recorders[out.participant].on_packet(now, static_cast<std::uint16_t>(number[0] << 8 | number[1]));
+    }
+    graph.clear_packets();
+    graph.arena().clear();
+    if (n % 10 != 0) return;
+    for (std::size_t i = 1; i < 8; ++i)
+      if (const auto feedback = recorders[i].write(1, 2, to_send[i])) {
+        counting = true;
+        graph.handle_rtcp(now, people[i], Leg::subscribe, *feedback);
+        counting = false;
+      }
+  };
+  for (std::uint16_t n = 0; n < 1500; ++n) round(n);
+  EXPECT_GT(allocations.load(), 0u) << "the counter works: what is taken once is taken in the first rounds";
+  allocations = 0;
+  forwarded = 0;
+  for (std::uint16_t n = 1500; n < 4500; ++n) round(n);
+  EXPECT_GE(forwarded, 20'000u);
+  EXPECT_EQ(allocations.load(), 0u);
+}
+
+} // namespace
+} // namespace satsuma::sfu
