@@ -74,6 +74,7 @@ EventLoop::TimerId EventLoop::at(TimePoint time, Timer timer) {
 }
 
 void EventLoop::run_for(Duration duration) {
+  stopped_ = false;
   at(io::monotonic_now() + duration, [this](TimePoint) { stop(); });
   run();
   stopped_ = false;

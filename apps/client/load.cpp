@@ -86,6 +86,12 @@ class Load final : public NativeClient::Listener {
     loop_.at(started_at_ + milliseconds(100), [this](TimePoint now) { watch(now); });
     loop_.run();
     finish();
+    // Without a goodbye whoever comes next would wait until the server finds us gone.
+    for (auto& [number, p] : people_) {
+      p->leaving = true;
+      p->client->leave(io::monotonic_now());
+    }
+    loop_.run_for(milliseconds(300));
     return failed_ ? 1 : 0;
   }
 

@@ -116,7 +116,7 @@ class Room {
     if (jsep) message["jsep"] = *jsep;
     const json answer = http_.post(session_path() + "/" + std::to_string(handle), message);
     if (!event) return check(answer);
-    for (int i = 0; i < 50; ++i) {
+    for (int i = 0; i < 5000; ++i) { // others come in between: who publishes, whose media is up
       const json next = http_.get(session_path() + "?maxev=1");
       const json one = next.is_array() && !next.empty() ? next.at(0) : next;
       if (one.value("janus", "") != "event" || one.value("sender", std::uint64_t{0}) != handle) continue;
