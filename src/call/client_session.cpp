@@ -433,7 +433,7 @@ ClientSession::Outcome ClientSession::check_prefix(const mls::VerifiedMessage& c
   const auto seen = signaling::parse_log_prefix(commit.content().authenticated_data);
   if (!seen) return broken(RejoinReason::cannot_process);
   if (seen->index < digests_from_ || seen->index - digests_from_ >= digests_.size()) return broken(RejoinReason::log_differs);
-  if (digests_[seen->index - digests_from_] != seen->digest) return broken(RejoinReason::log_differs);
+  if (digests_[static_cast<std::size_t>(seen->index - digests_from_)] != seen->digest) return broken(RejoinReason::log_differs);
   return {};
 }
 
