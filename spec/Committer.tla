@@ -101,8 +101,8 @@ Refusal(m) ==
          [] m.who \notin Range(room.waiting) -> "not_member"
          [] OTHER                            -> "none"
   ELSE CASE ~Has("no_gate") /\ (m.parent.era # room.state.era \/ Epoch(m.parent) # Epoch(room.state)) -> "not_present_epoch"
-         [] m.who \notin LiveMembers                          -> "not_member"
-         [] ~(Range(m.adds) \subseteq Range(room.waiting))    -> "unasked_add"
+         [] ~Has("gone_may_commit") /\ m.who \notin LiveMembers -> "not_member"
+         [] ~Has("unchecked_adds") /\ ~(Range(m.adds) \subseteq Range(room.waiting)) -> "unasked_add"
          [] ~(m.removes \subseteq room.gone)                  -> "unlogged_remove"
          [] OTHER                                             -> "none"
 
@@ -160,7 +160,9 @@ Make(i, c) ==
   [c EXCEPT !.made = @ + 1,
             !.attempt = [who |-> i, try |-> c.made + 1,
                          parent |-> IF c.phase = "member" THEN c.held ELSE NoState,
-                         adds |-> IF c.phase = "member" THEN c.waiting ELSE <<>>,
+                         adds |-> IF c.phase # "member" THEN <<>>
+                                  ELSE IF Has("one_at_a_time") /\ c.waiting # <<>> THEN <<Head(c.waiting)>>
+                                  ELSE c.waiting,
                          removes |-> IF c.phase = "member" THEN c.gone ELSE {}]]
 MakeAndKeep(i, c) ==
   LET made == Make(i, c)
@@ -194,10 +196,12 @@ Broken == Stopped("broken")
 ReadJoin(c, e) == IF e.who \in Range(c.waiting) THEN c ELSE [c EXCEPT !.waiting = Append(@, e.who)]
 ReadGone(i, c, e) ==
   LET left == [c EXCEPT !.waiting = Without(@, {e.who}), !.first = @ \ {e.who}]
-  IN IF e.who = i THEN Stopped("out")
+  IN IF e.who = i /\ ~Has("stays_after_removal") THEN Stopped("out")
      ELSE IF c.phase = "member"
      THEN IF e.who \in Members(c.held) THEN [left EXCEPT !.gone = @ \cup {e.who}] ELSE left
-     ELSE IF e.who \in c.live THEN [left EXCEPT !.live = @ \ {e.who}, !.gone = @ \cup {e.who}] ELSE left
+     ELSE IF e.who \in c.live
+     THEN [left EXCEPT !.live = @ \ {e.who}, !.gone = IF Has("deaf_while_waiting") THEN @ ELSE @ \cup {e.who}]
+     ELSE left
 Holds(c, e) == c.attempt # NoMessage /\ c.attempt.try = e.try
 ReadGenesis(i, c, e) ==
   LET other == [c EXCEPT !.live = {e.who}, !.gone = {}, !.refusals = 0, !.waiting = Without(@, {e.who})]
@@ -209,7 +213,7 @@ Continues(i, c, e) ==
   /\ SubSeq(e.state.history, 1, Len(e.state.history) - 1) = c.held.history
   /\ Range(e.adds) \subseteq Range(c.waiting) /\ e.removes \subseteq c.gone
   /\ e.who \in Range(LiveLeaves(c))
-  /\ i \in Members(e.state)
+  /\ i \in Members(e.state) \/ Has("stays_after_removal")
   /\ e.who = i => Holds(c, e)
 ReadCommit(i, c, e) ==
   IF c.phase = "member"
@@ -407,10 +411,10 @@ NobodyComesBack ==
   \A k \in Decisions : Range(log[k].adds) \cap GoneBefore(k) = {} /\ (log[k].t = "genesis" => log[k].who \notin GoneBefore(k))
 (* S7: nobody commits after its departure. *)
 NoCommitFromTheGone == \A k \in Decisions : log[k].who \notin GoneBefore(k)
-(* S8: adds of those who asked, removals of those who left. *)
+(* S8: adds of those who asked and are still there, removals of those who left. *)
 OnlyWhatWasAsked ==
   \A k \in Decisions :
-    /\ Range(log[k].adds) \subseteq {log[j].who : j \in {h \in 1..(k - 1) : log[h].t = "join"}}
+    /\ Range(log[k].adds) \subseteq {log[j].who : j \in {h \in 1..(k - 1) : log[h].t = "join"}} \ GoneBefore(k)
     /\ log[k].removes \subseteq GoneBefore(k)
 (* S9: each finds its own accepted commit among what it still holds. *)
 OwnIsHeld ==

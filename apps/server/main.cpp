@@ -22,6 +22,7 @@
 #include "meeting_server.h"
 #include "options.h"
 #include "packet_dump.h"
+#include "room_trace_file.h"
 #include "version.h"
 
 namespace satsuma::server {
@@ -109,7 +110,18 @@ int run(const Options& options) {
   delivery_options.stall = options.stall;
   delivery_options.forget_after = options.forget_after;
   delivery_options.max_connections = options.max_connections;
+#ifdef SATSUMA_TEST_HOOKS
+  std::unique_ptr<RoomTraceFile> room_trace;
+  delivery::Store* kept = store.get();
+  if (!options.room_trace.empty()) {
+    room_trace = std::make_unique<RoomTraceFile>(options.room_trace, *store);
+    if (!room_trace->ok()) return fail("the file of --test-room-trace cannot be written.");
+    kept = &room_trace->store();
+  }
+  delivery::DeliveryService service(delivery_options, *kept, gates);
+#else
   delivery::DeliveryService service(delivery_options, *store, gates);
+#endif
 
 #ifdef SATSUMA_TEST_HOOKS
   std::unique_ptr<PacketDump> dump; // outlives the media threads
@@ -121,6 +133,9 @@ int run(const Options& options) {
 
   // The sequence of `slots` rises across restarts: seconds make room for a million changes each, below 2^53.
   MeetingServer meetings(service, io::unix_now() << 20);
+#ifdef SATSUMA_TEST_HOOKS
+  meetings.set_room_trace(room_trace.get());
+#endif
   auto http = io::HttpServer::create(std::move(http_options), meetings);
   if (!http) return fail(http.error());
   io::HttpServer& server = **http;

@@ -43,6 +43,9 @@ void MeetingServer::on_open(io::ConnectionId id) {
 }
 
 void MeetingServer::on_binary(io::ConnectionId id, ByteView bytes) {
+#ifdef SATSUMA_TEST_HOOKS
+  if (room_trace_ != nullptr) room_trace_->trace().handle_frame(id, bytes);
+#endif
   service_.handle_frame(io::monotonic_now(), id, bytes);
   pump();
 }
@@ -59,6 +62,9 @@ void MeetingServer::on_close(io::ConnectionId id) {
     }
     connections_.erase(found);
   }
+#ifdef SATSUMA_TEST_HOOKS
+  if (room_trace_ != nullptr) room_trace_->trace().handle_disconnected(id);
+#endif
   service_.handle_disconnected(io::monotonic_now(), id);
   pump();
 }
@@ -175,7 +181,15 @@ void MeetingServer::refuse(io::ConnectionId id, std::optional<std::uint32_t> req
 // --- from the delivery service ---
 
 void MeetingServer::pump() {
-  while (auto output = service_.poll_output()) std::visit([this](const auto& item) { handle(item); }, *output);
+  while (auto output = service_.poll_output()) {
+#ifdef SATSUMA_TEST_HOOKS
+    if (room_trace_ != nullptr) room_trace_->trace().handle_output(*output);
+#endif
+    std::visit([this](const auto& item) { handle(item); }, *output);
+  }
+#ifdef SATSUMA_TEST_HOOKS
+  if (room_trace_ != nullptr) room_trace_->flush();
+#endif
   const auto next = service_.next_deadline();
   if (next == deadline_) return;
   deadline_ = next;

@@ -12,6 +12,7 @@
 #include "delivery/delivery_service.h"
 #include "io/http_server.h"
 #include "media_shard.h"
+#include "room_trace_file.h"
 #include "signaling/control_messages.h"
 
 namespace satsuma::server {
@@ -25,6 +26,10 @@ class MeetingServer final : public io::HttpServer::Handler {
  public:
   /// `service` outlives this object; `slots_epoch` makes the sequence of `slots` rise across restarts of the program.
   MeetingServer(delivery::DeliveryService& service, std::uint64_t slots_epoch) : service_(service), slots_epoch_(slots_epoch) {}
+#ifdef SATSUMA_TEST_HOOKS
+  /// It outlives this; null for none.
+  void set_room_trace(RoomTraceFile* trace) { room_trace_ = trace; }
+#endif
 
   /// Before anything else. Both outlive the last call.
   void attach(io::HttpServer& http) { http_ = &http; }
@@ -90,6 +95,9 @@ class MeetingServer final : public io::HttpServer::Handler {
   void answer_from_media(io::ConnectionId id, std::optional<std::uint32_t> request, const Result<void>& result);
 
   delivery::DeliveryService& service_;
+#ifdef SATSUMA_TEST_HOOKS
+  RoomTraceFile* room_trace_ = nullptr;
+#endif
   const std::uint64_t slots_epoch_;
   io::HttpServer* http_ = nullptr;
   std::vector<std::unique_ptr<MediaShard>> shards_;

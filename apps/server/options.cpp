@@ -155,6 +155,8 @@ std::expected<Options, EndOfProgram> parse_options(int argc, const char* const* 
   app.add_option("--forget-ms", forget_ms, "how long an empty room is remembered")->check(bounded_ms)->capture_default_str();
 #ifdef SATSUMA_TEST_HOOKS
   if (const char* file = std::getenv("SATSUMA_DUMP_RTP")) options.dump_media = file;
+  if (const char* file = std::getenv("SATSUMA_ROOM_TRACE")) options.room_trace = file;
+  app.add_option("--test-room-trace", options.room_trace, "TESTS ONLY: append a line for each action in a room there, for satsuma_replay");
   app.add_option("--test-dump-media", options.dump_media, "TESTS ONLY: write each received RTP packet there, as 4 bytes of length and the packet with its SRTP undone");
 #endif
 

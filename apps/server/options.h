@@ -38,6 +38,7 @@ struct Options {
   std::size_t max_connections_per_address = 512;
 #ifdef SATSUMA_TEST_HOOKS
   std::string dump_media; ///< every received RTP packet goes there, its SRTP undone
+  std::string room_trace; ///< what happens in the rooms is appended there
 #endif
 };
 

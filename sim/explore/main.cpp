@@ -194,6 +194,11 @@ bool set_bug(std::string_view name) {
       {"genesis_forgotten", &bug_switches.genesis_forgotten},
       {"snapshot", &bug_switches.snapshot},
       {"socket_heartbeat", &bug_switches.socket_heartbeat},
+      {"gone_may_commit", &bug_switches.gone_may_commit},
+      {"unchecked_adds", &bug_switches.unchecked_adds},
+      {"one_at_a_time", &bug_switches.one_at_a_time},
+      {"deaf_while_waiting", &bug_switches.deaf_while_waiting},
+      {"stays_after_removal", &bug_switches.stays_after_removal},
   };
   for (const Switch& one : switches) {
     if (one.name == name) return *one.value = true;

@@ -73,6 +73,9 @@ bool only_what_was_asked(const History& history) {
   for (std::size_t k = 0; k < history.log.count; ++k) {
     const Entry& entry = history.log.items[k];
     if (entry.kind == EntryKind::join) joined.add(entry.who);
+    for (const Person added : entry.adds) {
+      if (history.gone_before[k].has(added)) return false;
+    }
     if (!set_of(entry.adds).within(joined) || !entry.removes.within(history.gone_before[k])) return false;
   }
   return true;

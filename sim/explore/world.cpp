@@ -58,7 +58,8 @@ class Gate final : public delivery::GroupGate {
   Result<delivery::CommitEffect> check_commit(std::uint64_t, ByteView bytes, ByteView welcome) override {
     const auto message = message_from(bytes);
     if (!message || message->is_genesis() || message->adds.empty() != welcome.empty()) return symbol_invalid;
-    delivery::CommitEffect effect{id_of(message->who), {}, {}};
+    delivery::CommitEffect effect;
+    effect.committer = id_of(message->who);
     for (const Person who : message->adds) effect.added.push_back({id_of(who), key_package_of(who)});
     for (Person who = 1; who <= most_people; ++who) {
       if (message->removes.has(who)) effect.removed.push_back(id_of(who));
@@ -389,7 +390,7 @@ void World::read_entry(Person who) {
   if (const auto* join = std::get_if<signaling::JoinEntry>(&entry.body)) {
     committer.handle_join(at_once, join->who, !bounds_.without_admission.has(person_of(join->who)));
   } else if (const auto* gone = std::get_if<signaling::GoneEntry>(&entry.body)) {
-    if (gone->who == id_of(who)) return stop(who, Phase::out);
+    if (gone->who == id_of(who) && !SATSUMA_BUG(stays_after_removal)) return stop(who, Phase::out);
     committer.handle_gone(at_once, gone->who);
   } else if (const auto* genesis = std::get_if<signaling::GenesisEntry>(&entry.body)) {
     if (member) return stop(who, Phase::broken);
@@ -432,7 +433,7 @@ void World::read_commit(Person who, std::uint64_t index, const signaling::Commit
   for (Person removed = 1; removed <= most_people; ++removed) {
     if (message->removes.has(removed)) fits = fits && committer.is_gone(id_of(removed));
   }
-  fits = fits && !message->removes.has(who);
+  fits = fits && (!message->removes.has(who) || SATSUMA_BUG(stays_after_removal));
   if (message->who == who) fits = fits && session.pending == *message;
   if (!fits) return stop(who, Phase::broken);
   adopt(who, result, entry.era, message->who);

@@ -15,6 +15,11 @@ struct BugSwitches {
   bool genesis_forgotten = false;
   bool snapshot = false;
   bool socket_heartbeat = false;
+  bool gone_may_commit = false;
+  bool unchecked_adds = false;
+  bool one_at_a_time = false;
+  bool deaf_while_waiting = false;
+  bool stays_after_removal = false;
 };
 inline BugSwitches bug_switches;
 #define SATSUMA_BUG(name) (::satsuma::bug_switches.name)

@@ -26,7 +26,7 @@ void Committer::handle_gone(TimePoint now, IncarnationId who) {
 #endif
   if (phase_ == Phase::member) {
     if (std::ranges::any_of(roster_, [&](const Member& member) { return member.who == who; })) gone_.insert(who);
-  } else if (live_.erase(who) != 0) {
+  } else if (live_.erase(who) != 0 && !SATSUMA_BUG(deaf_while_waiting)) {
     gone_.insert(who);
   }
   consider(now);
@@ -222,7 +222,7 @@ bool Committer::wants_change() const {
 
 MakeCommit Committer::everything_pending() const {
   MakeCommit request{era_, epoch_, {}, {}};
-  const std::size_t limit = adds_limit_ == 0 ? options_.max_adds : adds_limit_;
+  const std::size_t limit = SATSUMA_BUG(one_at_a_time) ? 1 : adds_limit_ == 0 ? options_.max_adds : adds_limit_;
   for (const Waiting& waiting : waiting_) {
     if (waiting.admissible && request.adds.size() < limit) request.adds.push_back(waiting.who);
   }

@@ -154,7 +154,7 @@ std::expected<Record, RoomSequencer::Refusal> RoomSequencer::propose_commit(cons
   if (!present && !SATSUMA_BUG(no_gate)) {
     return std::unexpected(Refusal::not_present_epoch);
   }
-  if (!head_.is_live_member(who)) return std::unexpected(Refusal::not_member);
+  if (!head_.is_live_member(who) && !SATSUMA_BUG(gone_may_commit)) return std::unexpected(Refusal::not_member);
   const auto effect = gate.check_commit(commit.epoch, commit.commit, commit.welcome);
   if (!effect) return std::unexpected(Refusal::invalid);
 
@@ -167,7 +167,8 @@ std::expected<Record, RoomSequencer::Refusal> RoomSequencer::propose_commit(cons
   Record record{{head(), CommitEntry{commit.era, commit.epoch, who, commit.commit, commit.welcome}}, {}, {}};
   for (const auto& added : effect->added) {
     const auto* waiting = head_.find_waiting(added.who);
-    if (waiting == nullptr || waiting->key_package != added.key_package || contains(record.added, added.who)) {
+    const bool asked = waiting != nullptr && waiting->key_package == added.key_package;
+    if ((!asked && !SATSUMA_BUG(unchecked_adds)) || contains(record.added, added.who)) {
       return refuse(Refusal::unasked_add);
     }
     record.added.push_back(added.who);

@@ -20,6 +20,7 @@ export class Server {
     this.options = options;
     this.origin = `https://${serverAddress}:${port}`;
     this.logFile = path.join(folder, 'server.log');
+    this.traceFile = path.join(folder, 'rooms.trace');
     fs.mkdirSync(folder, { recursive: true });
   }
 
@@ -27,7 +28,7 @@ export class Server {
     bridge();
     const log = fs.openSync(this.logFile, 'a');
     const args = ['--listen', `${serverAddress}:${this.port}`, '--web', this.web, '--data', path.join(this.folder, 'data'), ...this.options];
-    this.process = spawn(binary, args, { stdio: ['ignore', log, log], env: { ...process.env, ...this.environment } });
+    this.process = spawn(binary, args, { stdio: ['ignore', log, log], env: { ...process.env, SATSUMA_ROOM_TRACE: this.traceFile, ...this.environment } });
     fs.closeSync(log);
     this.exited = new Promise((resolve) => this.process.once('exit', (code, signal) => resolve({ code, signal })));
     let ended = null;

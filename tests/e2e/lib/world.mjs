@@ -1,4 +1,5 @@
 // A server and the people of one scenario; everything ends with it, and what they saw is kept if it failed.
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -8,6 +9,7 @@ import { Server } from './server.mjs';
 
 const root = path.resolve(path.dirname(new URL(import.meta.url).pathname), '../../..');
 const results = path.join(root, 'build/e2e');
+const replay = process.env.SATSUMA_REPLAY ?? path.join(root, 'build/release/sim/explore/satsuma_replay');
 
 class World {
   people = [];
