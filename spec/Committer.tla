@@ -149,11 +149,14 @@ Rank(i, c) ==
 
 WantsChange(c) == IF c.phase = "member" THEN c.gone # {} \/ c.waiting # <<>> ELSE c.live = {}
 MayAct(i, c) == IsRunning(c) /\ c.online /\ c.attempt = NoMessage /\ Rank(i, c) # NoRank
+(* Those who come in soon after an epoch began come in together; a removal does not wait, nor does a founder. That the time to *)
+(* gather has ended is a Timeout here, so it may end at any time.                                                         *)
+Gathers(c) == c.phase = "member" /\ c.gone = {} /\ (Epoch(c.held) > 0 \/ c.held.era = 0)
 (* What needs no timer: the designated committer, and the renewal of one's own leaf when nothing else is to be done. *)
 ActsAtOnce(i, c) ==
   /\ MayAct(i, c)
   /\ c.refusals < 2
-  /\ IF WantsChange(c) THEN Rank(i, c) = 0 ELSE c.refresh /\ c.phase = "member"
+  /\ IF WantsChange(c) THEN Rank(i, c) = 0 /\ ~Gathers(c) ELSE c.refresh /\ c.phase = "member"
 
 (* Everything that is pending, by value, in one commit. *)
 Make(i, c) ==
