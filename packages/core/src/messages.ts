@@ -47,6 +47,8 @@ export interface SenderCounts {
   readonly received: number;
   readonly protected: number;
   readonly dropped: number;
+  /** Time in this worker for all of them, in ms: copies, key, encryption. */
+  readonly spentMs: number;
 }
 
 export interface ReceiverCounts {
@@ -61,6 +63,8 @@ export interface ReceiverCounts {
   readonly refused: number;
   readonly duplicates: number;
   readonly keyFrameRequests: number;
+  /** Time in this worker for all that arrived, in ms. */
+  readonly spentMs: number;
   /** Longest time between two decrypted frames since it was last measured anew, in ms. */
   readonly longestGapMs: number;
 }

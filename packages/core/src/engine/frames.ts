@@ -130,6 +130,7 @@ export class FrameSender {
   #received = 0;
   #protected = 0;
   #dropped = 0;
+  #spentMs = 0;
 
   constructor(
     session: WasmSession,
@@ -153,11 +154,13 @@ export class FrameSender {
       received: this.#received,
       protected: this.#protected,
       dropped: this.#dropped,
+      spentMs: this.#spentMs,
     };
   }
 
   /** Gives `deliver` the frame encrypted, or nothing at all. */
   handleFrame(frame: Frame, deliver: FrameSink): void {
+    const begin = performance.now();
     this.#received += 1;
     const kind = kindOf(frame, mediaKind(this.source));
     if (kind === null || !this.#open) {
@@ -176,6 +179,7 @@ export class FrameSender {
     }
     frame.data = buffers.take(size);
     this.#protected += 1;
+    this.#spentMs += performance.now() - begin;
     deliver(frame);
   }
 
@@ -213,7 +217,7 @@ export class FrameReceiver {
   #gap = false;
   #lastKeyFrameRequest = -Infinity;
   #lastDecrypted: number | null = null;
-  #counts = { decrypted: 0, held: 0, dropped: 0, refused: 0, duplicates: 0, keyFrameRequests: 0, longestGapMs: 0 };
+  #counts = { decrypted: 0, held: 0, dropped: 0, refused: 0, duplicates: 0, keyFrameRequests: 0, spentMs: 0, longestGapMs: 0 };
 
   constructor(
     session: WasmSession,
@@ -289,6 +293,7 @@ export class FrameReceiver {
 
   #tryFrame(frame: Frame, now: number, deliver: FrameSink): "done" | "unknown-key" {
     if (!this.#open) return "done";
+    const begin = performance.now();
     const framing = this.#media === "audio" ? shell.none : shell.video;
     const { data } = frame;
     const { call } = this.#module;
@@ -311,6 +316,7 @@ export class FrameReceiver {
     this.#lastDecrypted = now;
     this.#counts.decrypted += 1;
     frame.data = buffers.take(size);
+    this.#counts.spentMs += performance.now() - begin;
     deliver(frame);
     if (this.#media === "video") this.#mendGap(frame, now);
     return "done";
