@@ -171,6 +171,13 @@ void satsuma_session_free(SatsumaHandle handle) {
   std::erase_if(all.receivers, [&](const auto& entry) { return entry.second.session == handle; });
 }
 
+std::int32_t satsuma_session_tree_in_welcomes(SatsumaHandle handle) {
+  return with_session(handle, [](Session& session) {
+    session.session.put_tree_in_welcomes();
+    return satsuma_ok;
+  });
+}
+
 std::int32_t satsuma_session_connected(SatsumaHandle handle, double now_us) {
   return with_session(handle, [&](Session& session) {
     session.session.handle_connected(session.time(now_us));

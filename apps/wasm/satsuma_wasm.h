@@ -79,6 +79,9 @@ SatsumaHandle satsuma_session_new(const std::uint8_t* room, std::uint32_t room_s
 /// Wipes every key. The senders and receivers of the session become bad handles.
 SATSUMA_EXPORT(satsuma_session_free) void satsuma_session_free(SatsumaHandle session);
 
+/// For a delivery service that only orders and does not follow the public tree: welcomes carry it. Before the first call of `connected`.
+SATSUMA_EXPORT(satsuma_session_tree_in_welcomes) std::int32_t satsuma_session_tree_in_welcomes(SatsumaHandle session);
+
 /// The WebSocket is open. The hello comes out of poll.
 SATSUMA_EXPORT(satsuma_session_connected) std::int32_t satsuma_session_connected(SatsumaHandle session, double now_us);
 /// The WebSocket is closed, by whomever.

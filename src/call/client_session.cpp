@@ -582,7 +582,7 @@ void ClientSession::run_committer(TimePoint now) {
 void ClientSession::prepare_commit(TimePoint now, const MakeCommit& request) {
   mls::CommitParams params;
   params.force_path = true; // each commit renews the committer's own leaf
-  params.ratchet_tree_in_welcome = false; // the delivery service follows the tree, and gives it to those who need it
+  params.ratchet_tree_in_welcome = tree_in_welcome_;
   params.authenticated_data = signaling::write_log_prefix({digests_from_ + digests_.size() - 1, digests_.back()});
   std::vector<IncarnationId> inadmissible;
   for (const IncarnationId& who : request.adds) {

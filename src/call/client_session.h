@@ -151,6 +151,9 @@ class ClientSession {
   /// `random` outlives the session. `unix_now` is the calendar time at `now`.
   static Result<ClientSession> create(SessionConfig config, TimePoint now, UnixSeconds unix_now, RandomSource& random,
                                       SessionOptions options = {});
+
+  /// For a delivery service that only orders and does not follow the tree: welcomes carry it, and are larger.
+  void put_tree_in_welcomes() { tree_in_welcome_ = true; }
   ClientSession(ClientSession&&) = default;
   ClientSession& operator=(ClientSession&&) = delete;
 
@@ -263,6 +266,7 @@ class ClientSession {
   std::optional<WaitingReason> told_waiting_;
   std::map<IncarnationId, Join> joins_; ///< those that wait
   std::vector<signaling::Waiting> early_waiting_; ///< what came before `ready`
+  bool tree_in_welcome_ = false; // the delivery service follows the tree, and gives it to those who need it
   signaling::TreePart tree_; ///< as far as it came
   /// The digests of the log since the present epoch began, the first of them at `digests_from_`.
   std::vector<signaling::LogDigest> digests_;

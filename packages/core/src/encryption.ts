@@ -34,7 +34,8 @@ export interface EncryptionOptions {
   readonly deviceIdentity?: "persistent" | "temporary";
   /**
    * Uint8Arrays in both directions: the binary messages of docs/protocol.md s.2, in order and without loss. Its other end is a delivery service: ours,
-   * `OrderingRoom` below, or another that appends to one log for all and lets one commit win in each epoch.
+   * `OrderingRoom` below, or another that appends to one log for all and lets one commit win in each
+   * epoch. It need not follow the group's tree: welcomes carry it.
    */
   readonly signaling: MessagePort;
 }

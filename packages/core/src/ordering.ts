@@ -140,6 +140,10 @@ const graceMs = 10_000;
 export class OrderingRoom {
   /** Each as written in `entry`. */
   readonly #log: Uint8Array<ArrayBuffer>[] = [];
+  /** Of the log until now: members compare it, so that all were shown the same. */
+  #digest = new Uint8Array(32);
+  /** Who made the commit at an index. */
+  readonly #committers = new Map<number, Id>();
   readonly #members = new Map<Id, Member>();
   readonly #gone = new Set<Id>();
   readonly #waiting = new Map<Id, Uint8Array<ArrayBuffer>>();
@@ -159,8 +163,8 @@ export class OrderingRoom {
           else if (who !== null) await this.#handleMessage(who, bytes);
         }),
       close: () =>
-        next(() => {
-          if (who !== null) this.#leave(who, 2);
+        next(async () => {
+          if (who !== null) await this.#leave(who, 2);
         }),
     };
   }
@@ -185,14 +189,13 @@ export class OrderingRoom {
     this.#members.set(who, member);
     if (isNew) {
       this.#waiting.set(who, keyPackage);
-      this.#log.push(this.#entry(1).bytes(fromHex(who)).vector(keyPackage).done());
+      await this.#append(this.#entry(1).bytes(fromHex(who)).vector(keyPackage), who);
     }
     const resumed = !isNew && cursor > member.joinedAt;
-    const empty = new Writer().number(0, 17).number(0, 3).done();
+    const empty = new Writer().number(0, 17).number(0, 2).number(0, 32).number(0, 1).done();
     const ready = new Writer().number(65, 1).number(resumed ? 1 : 0, 1).number(this.#log.length, 8).number(graceMs, 4);
     send(ready.bytes(resumed ? empty : member.snapshot).done());
     for (const entry of this.#log.slice(resumed ? cursor : member.joinedAt)) send(new Writer().number(66, 1).bytes(entry).done());
-    if (isNew) this.#tell(this.#log.length - 1, who);
     return who;
   }
 
@@ -200,7 +203,7 @@ export class OrderingRoom {
     const reader = new Reader(bytes.slice(1));
     switch (bytes[0]) {
       case 3:
-        this.#handleGenesis(who, reader.vector());
+        await this.#handleGenesis(who, reader.vector());
         return;
       case 4:
         await this.#handleCommit(who, reader.number(8), reader.number(8), reader.vector(), reader.vector());
@@ -211,13 +214,18 @@ export class OrderingRoom {
         return;
       }
       case 6:
-        this.#leave(who, 1);
+        await this.#leave(who, 1);
         return;
+      case 7: {
+        const committer = this.#committers.get(reader.number(8));
+        if (committer !== undefined) await this.#leave(who, 4, committer);
+        return;
+      }
       default: // acknowledgements: nothing is ever forgotten here
     }
   }
 
-  #handleGenesis(who: Id, groupInfo: Uint8Array): void {
+  async #handleGenesis(who: Id, groupInfo: Uint8Array): Promise<void> {
     const isTaken = this.#group?.members.some((member) => !this.#gone.has(member)) === true;
     if (isTaken || !this.#waiting.has(who)) {
       this.#reject(who, 0, 0, isTaken ? reasons.notPresentEpoch : reasons.notMember);
@@ -225,7 +233,7 @@ export class OrderingRoom {
     }
     this.#group = { era: this.#log.length, epoch: 0, leaves: [who], members: [who] };
     this.#waiting.delete(who);
-    this.#append(this.#entry(3).bytes(fromHex(who)).vector(groupInfo));
+    await this.#append(this.#entry(3).bytes(fromHex(who)).vector(groupInfo));
   }
 
   async #handleCommit(who: Id, era: number, epoch: number, commit: Uint8Array<ArrayBuffer>, welcome: Uint8Array): Promise<void> {
@@ -249,15 +257,16 @@ export class OrderingRoom {
     group.epoch += 1;
     group.leaves = leaves;
     group.members = [...group.members.filter((member) => leaves.includes(member)), ...added];
-    this.#append(this.#entry(4).number(era, 8).number(epoch, 8).bytes(fromHex(who)).vector(commit).vector(welcome));
+    this.#committers.set(this.#log.length, who);
+    await this.#append(this.#entry(4).number(era, 8).number(epoch, 8).bytes(fromHex(who)).vector(commit).vector(welcome));
   }
 
-  #leave(who: Id, cause: number): void {
+  async #leave(who: Id, cause: number, committer: Id | null = null): Promise<void> {
     if (this.#gone.has(who) || !this.#members.has(who)) return;
     this.#gone.add(who);
     this.#waiting.delete(who);
     this.#members.delete(who);
-    this.#append(this.#entry(2).bytes(fromHex(who)).number(cause, 1));
+    await this.#append(this.#entry(2).bytes(fromHex(who)).number(cause, 1).bytes(committer === null ? new Uint8Array() : fromHex(committer)));
   }
 
   #reject(who: Id, era: number, epoch: number, reason: number): void {
@@ -268,13 +277,12 @@ export class OrderingRoom {
     return new Writer().number(this.#log.length, 8).number(type, 1);
   }
 
-  #append(entry: Writer): void {
-    this.#log.push(entry.done());
-    this.#tell(this.#log.length - 1, null);
-  }
-
-  #tell(index: number, except: Id | null): void {
-    const entry = new Writer().number(66, 1).bytes(this.#log[index] ?? new Uint8Array()).done();
+  async #append(writer: Writer, except: Id | null = null): Promise<void> {
+    const bytes = writer.done();
+    this.#log.push(bytes);
+    const text = new TextEncoder().encode("satsuma log 1");
+    this.#digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new Writer().bytes(text).bytes(this.#digest).bytes(bytes).done()));
+    const entry = new Writer().number(66, 1).bytes(bytes).done();
     for (const [who, member] of this.#members) if (who !== except) member.send?.(entry.slice()); // theirs, to transfer
   }
 
@@ -283,6 +291,6 @@ export class OrderingRoom {
     const members = group?.members ?? [];
     const waiting = [...this.#waiting].reduce((out, [who, keyPackage]) => out.bytes(fromHex(who)).vector(keyPackage), new Writer());
     const out = new Writer().number(group === null ? 0 : 1, 1).number(group?.era ?? 0, 8).number(group?.epoch ?? 0, 8);
-    return out.vector(ids(members)).vector(ids(members.filter((member) => this.#gone.has(member)))).vector(waiting.done()).done();
+    return out.vector(ids(members)).vector(ids(members.filter((member) => this.#gone.has(member)))).bytes(this.#digest).vector(waiting.done()).done();
   }
 }

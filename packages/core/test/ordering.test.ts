@@ -22,6 +22,7 @@ class Peer {
       session.frame(bytes);
       this.pump();
     });
+    session.putTreeInWelcomes();
     session.connected();
     this.pump();
   }

@@ -140,6 +140,8 @@ export class Engine {
       name: options.displayName,
       suite: suiteNumber(options.suite),
     });
+    // Whoever is at the other end of a port need not follow the group's tree as our server does.
+    if (typeof options.signaling !== "string") session.putTreeInWelcomes();
     deviceSeed.fill(0);
     options.secret.fill(0);
     const socket: SignalingSocket = signalingSocket(options.signaling, {

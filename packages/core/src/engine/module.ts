@@ -48,6 +48,7 @@ const functionNames = [
   "satsuma_alloc",
   "satsuma_free",
   "satsuma_session_new",
+  "satsuma_session_tree_in_welcomes",
   "satsuma_session_connected",
   "satsuma_session_disconnected",
   "satsuma_session_frame",
@@ -181,6 +182,11 @@ export class WasmSession {
       ),
     );
     if (this.handle === 0) throw new Error("the module refused the session's arguments");
+  }
+
+  /** For a delivery service that only orders: before `connected`. */
+  putTreeInWelcomes(): void {
+    this.module.call.satsuma_session_tree_in_welcomes(this.handle);
   }
 
   connected(): void {
