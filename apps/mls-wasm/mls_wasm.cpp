@@ -135,7 +135,7 @@ void write_member(ByteWriter& out, const Member& member) {
 
 void write_members(ByteWriter& out, const std::vector<Member>& members) { codec::write_vector_with(out, members, write_member); }
 
-Member member_of(LeafIndex leaf, const LeafNode& node) { return {leaf, node.signature_key, node.credential}; }
+Member member_of(LeafIndex leaf, const LeafNode& node) { return {leaf, node.signature_key, node.credential, node.encryption_key}; }
 
 /// { u64 next_epoch; bool removes_self; optional<u32> committer; optional<u32> external_joiner; members added<V>, removed<V>;
 ///   { member before, after }updated<V>; bool extensions_changed; bool reinit }

@@ -508,7 +508,7 @@ ClientSession::Outcome ClientSession::entered_epoch(TimePoint now, std::uint64_t
   roster_ = std::move(*roster);
   if (!entering) {
     past_rosters_.emplace_back(group_->epoch() - 1, before);
-    if (past_rosters_.size() > mls::Group::max_past_epochs) past_rosters_.pop_front();
+    if (past_rosters_.size() > mls::GroupLimits().max_past_epochs) past_rosters_.pop_front();
   }
   era_ = era;
   std::vector<std::string> left = before.names_not_in(roster_);

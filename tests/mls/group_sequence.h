@@ -290,6 +290,10 @@ class GroupSequence {
 
   void talk() {
     Live& sender = pick();
+    if (sender.group.cached_proposals() > 0) {
+      SATSUMA_CHECK(!sender.group.protect_application(as_bytes("too early"), {}, random_).has_value());
+      return;
+    }
     const std::string text = "message " + std::to_string(messages_++);
     const Bytes message = value(sender.group.protect_application(as_bytes(text), {}, random_));
     for (Live& other : live_) {
@@ -312,7 +316,7 @@ class GroupSequence {
       const Bytes message = member.late[chosen];
       member.late.erase(member.late.begin() + static_cast<std::ptrdiff_t>(chosen));
       const Epoch epoch = value(MLSMessage::decode_as<PrivateMessage>(message)).epoch;
-      const bool readable = epoch + Group::max_past_epochs >= member.group.epoch();
+      const bool readable = epoch + GroupLimits().max_past_epochs >= member.group.epoch();
       SATSUMA_CHECK(member.group.unprotect_application(message).has_value() == readable);
     }
   }
@@ -329,6 +333,7 @@ class GroupSequence {
       case 0: bytes = choices_.junk(); break;
       case 1: bytes = std::move(make_commit(sender).pending.commit); break;
       case 2:
+        if (sender.group.cached_proposals() > 0) return;
         bytes = value(sender.group.protect_application(as_bytes("x"), as_bytes("seen by all"), random_));
         application = true;
         break;

@@ -199,7 +199,7 @@ TEST_F(Rejection, NobodyRemovesThemselves) {
   CommitParams params;
   params.remove.push_back(world.at("a").own_leaf());
   EXPECT_ERROR(mls_cannot_remove_self, world.at("a").commit(params, world.random()));
-  EXPECT_EQ("mls_proposal_list_invalid", follower_error(forge("a", Commit{{{Proposal{Remove{world.at("a").own_leaf()}}}}, std::nullopt})));
+  EXPECT_EQ("mls_commit_removes_committer", follower_error(forge("a", Commit{{{Proposal{Remove{world.at("a").own_leaf()}}}}, std::nullopt})));
 }
 
 TEST_F(Rejection, ARemovalOrAnEmptyCommitWithoutAPathIsRefused) {
@@ -215,18 +215,18 @@ TEST_F(Rejection, ProposalListsThatTheRfcForbidsAreRefused) {
     return commit;
   };
   const Proposal remove_b{Remove{LeafIndex{1}}};
-  EXPECT_EQ("mls_proposal_list_invalid", follower_error(forge("a", list({remove_b, remove_b}))));
+  EXPECT_EQ("mls_leaf_changed_twice", follower_error(forge("a", list({remove_b, remove_b}))));
   EXPECT_EQ("mls_leaf_unknown", follower_error(forge("a", list({Proposal{Remove{LeafIndex{3}}}}))));
   EXPECT_EQ("mls_leaf_unknown", follower_error(forge("a", list({Proposal{Remove{LeafIndex{70000}}}}))));
-  EXPECT_EQ("mls_proposal_list_invalid", follower_error(forge("a", list({Proposal{GroupContextExtensions{}}, Proposal{GroupContextExtensions{}}}))));
-  EXPECT_EQ("mls_proposal_list_invalid", follower_error(forge("a", list({Proposal{ExternalInit{}}}))));
-  EXPECT_EQ("mls_proposal_list_invalid", follower_error(forge("a", list({Proposal{ReInit{{}, 1, CipherSuite{3}, {}}}, remove_b}))));
-  EXPECT_EQ("mls_proposal_list_invalid", follower_error(forge("a", list({Proposal{Update{*world.at("a").tree().leaf({0})}}}))));
+  EXPECT_EQ("mls_group_context_extensions_duplicate", follower_error(forge("a", list({Proposal{GroupContextExtensions{}}, Proposal{GroupContextExtensions{}}}))));
+  EXPECT_EQ("mls_external_init_in_member_commit", follower_error(forge("a", list({Proposal{ExternalInit{}}}))));
+  EXPECT_EQ("mls_reinit_not_alone", follower_error(forge("a", list({Proposal{ReInit{{}, 1, CipherSuite{3}, {}}}, remove_b}))));
+  EXPECT_EQ("mls_update_by_committer", follower_error(forge("a", list({Proposal{Update{*world.at("a").tree().leaf({0})}}}))));
   PreSharedKeyId psk;
   psk.nonce = Bytes(31);
-  EXPECT_EQ("mls_proposal_list_invalid", follower_error(forge("a", list({Proposal{PreSharedKey{psk}}}))));
+  EXPECT_EQ("mls_psk_nonce_invalid", follower_error(forge("a", list({Proposal{PreSharedKey{psk}}}))));
   psk.nonce = Bytes(32);
-  EXPECT_EQ("mls_proposal_list_invalid", follower_error(forge("a", list({Proposal{PreSharedKey{psk}}, Proposal{PreSharedKey{psk}}}))));
+  EXPECT_EQ("mls_psk_duplicate", follower_error(forge("a", list({Proposal{PreSharedKey{psk}}, Proposal{PreSharedKey{psk}}}))));
   Commit unknown;
   unknown.proposals.push_back({ProposalOrRef::Reference{Bytes(32, 9)}});
   EXPECT_EQ("mls_proposal_reference_unknown", follower_error(forge("a", unknown)));

@@ -83,10 +83,10 @@ TEST_F(KeyPackages, WhatBreaksARuleIsRefusedHoweverWellSigned) {
   KeyPackage package = bundle.key_package;
   EXPECT_TRUE(resigned(package));
   package.init_key = package.leaf_node.encryption_key;
-  EXPECT_ERROR(mls_key_package_invalid, resigned(package));
+  EXPECT_ERROR(mls_init_key_reused, resigned(package));
   package = bundle.key_package;
   package.init_key.pop_back();
-  EXPECT_ERROR(mls_key_package_invalid, resigned(package));
+  EXPECT_ERROR(mls_init_key_invalid, resigned(package));
   package = bundle.key_package;
   package.leaf_node.encryption_key.push_back(0);
   EXPECT_ERROR(mls_leaf_key_invalid, resigned(package));
@@ -122,9 +122,9 @@ TEST(Group, ExtensionsThatAMemberDoesNotSupportAreNotCommitted) {
 TEST(SecretTree, AKeyIsGivenOnceAndAJumpIsBounded) {
   const SuiteParameters& suite = *find_suite(CipherSuite{3});
   SecretTree tree(suite, {4}, SecretBytes(32));
-  EXPECT_ERROR(mls_generation_too_far, tree.find({1}, RatchetType::application, SecretTree::max_skip + 1));
+  EXPECT_ERROR(mls_generation_too_far, tree.find({1}, RatchetType::application, SecretTreeLimits().max_skip + 1));
   EXPECT_ERROR(mls_generation_too_far, tree.find({1}, RatchetType::application, ~0u));
-  EXPECT_TRUE(tree.find({1}, RatchetType::application, SecretTree::max_skip));
+  EXPECT_TRUE(tree.find({1}, RatchetType::application, SecretTreeLimits().max_skip));
   EXPECT_TRUE(tree.find({1}, RatchetType::application, 7));
   tree.consume({1}, RatchetType::application, 7);
   EXPECT_ERROR(mls_generation_consumed, tree.find({1}, RatchetType::application, 7));

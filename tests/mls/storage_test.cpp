@@ -229,7 +229,7 @@ TEST_F(Storing, AnyDamageIsAnError) {
   EXPECT_ERROR(mls_stored_kind_wrong, KeyPackageBundle::load(state));
   EXPECT_ERROR(mls_stored_kind_wrong, PublicGroup::deserialise(state));
   Bytes newer = state;
-  newer[6] = 2;
+  newer[6] = stored_version + 1;
   EXPECT_ERROR(mls_stored_version_unknown, Group::load(with_right_digest(newer)));
 }
 

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <functional>
 #include <map>
 #include <string>
 
@@ -88,6 +90,20 @@ class World {
       EXPECT_TRUE(group.merge(std::move(staged)));
       EXPECT_EQ(!removed, group.active());
       it = removed ? members_.erase(it) : std::next(it);
+    }
+  }
+
+  /// A group that came to be elsewhere is one of us from now on.
+  void adopt(const std::string& name, Group group, const KeyPackageBundle& bundle) {
+    members_.insert_or_assign(name, std::move(group));
+    signature_keys_[name] = bundle.signature_private_key.clone();
+  }
+
+  /// A commit that ends the group: nobody is active afterwards.
+  void deliver_ending(const std::string& committer, PendingCommit& pending) {
+    for (auto& [name, group] : members_) {
+      StagedCommit staged = name == committer ? std::move(pending.staged) : VALUE(group.stage(pending.commit));
+      EXPECT_TRUE(group.merge(std::move(staged)));
     }
   }
 

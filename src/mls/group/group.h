@@ -9,9 +9,11 @@
 #include "base/secret.h"
 #include "mls/group/key_package_bundle.h"
 #include "mls/group/key_schedule.h"
+#include "mls/group/limits.h"
 #include "mls/group/message_protection.h"
 #include "mls/group/treekem.h"
 #include "mls/group/welcome.h"
+#include "mls/tree/leaf_policy.h"
 #include "mls/tree/public_group.h"
 #include "mls/wire/message.h"
 
@@ -19,14 +21,23 @@ namespace satsuma::mls {
 
 inline constexpr ErrorCode mls_confirmation_tag_mismatch{"mls_confirmation_tag_mismatch", ErrorKind::peer};
 inline constexpr ErrorCode mls_welcome_not_for_us{"mls_welcome_not_for_us", ErrorKind::peer};
+inline constexpr ErrorCode mls_welcome_suite_mismatch{"mls_welcome_suite_mismatch", ErrorKind::peer};
+inline constexpr ErrorCode mls_welcome_signer_invalid{"mls_welcome_signer_invalid", ErrorKind::peer};
+inline constexpr ErrorCode mls_welcome_leaf_missing{"mls_welcome_leaf_missing", ErrorKind::peer};
+inline constexpr ErrorCode mls_group_id_taken{"mls_group_id_taken", ErrorKind::peer};
+inline constexpr ErrorCode mls_succession_invalid{"mls_succession_invalid", ErrorKind::peer};
+inline constexpr ErrorCode mls_predecessor_missing{"mls_predecessor_missing", ErrorKind::caller};
+inline constexpr ErrorCode mls_external_pub_missing{"mls_external_pub_missing", ErrorKind::peer};
 inline constexpr ErrorCode mls_psk_unknown{"mls_psk_unknown", ErrorKind::caller};
 inline constexpr ErrorCode mls_own_message{"mls_own_message", ErrorKind::caller};
-inline constexpr ErrorCode mls_removed_from_group{"mls_removed_from_group", ErrorKind::peer};
+inline constexpr ErrorCode mls_update_unknown{"mls_update_unknown", ErrorKind::peer};
 inline constexpr ErrorCode mls_cannot_remove_self{"mls_cannot_remove_self", ErrorKind::caller};
 inline constexpr ErrorCode mls_group_inactive{"mls_group_inactive", ErrorKind::caller};
 inline constexpr ErrorCode mls_store_first{"mls_store_first", ErrorKind::caller};
 inline constexpr ErrorCode mls_reserve_too_large{"mls_reserve_too_large", ErrorKind::caller};
-inline constexpr ErrorCode mls_too_many_proposals{"mls_too_many_proposals", ErrorKind::peer};
+inline constexpr ErrorCode mls_proposals_pending{"mls_proposals_pending", ErrorKind::caller};
+inline constexpr ErrorCode mls_not_reinitialised{"mls_not_reinitialised", ErrorKind::caller};
+inline constexpr ErrorCode mls_too_many_members{"mls_too_many_members", ErrorKind::peer};
 
 /// The values of pre-shared keys that the application knows (RFC 9420 s.8.4).
 class PskStore {
@@ -45,29 +56,92 @@ struct GroupParams {
   GroupId group_id;
   Extensions extensions;      ///< of the GroupContext
   std::size_t padding = 0;    ///< private messages' plaintexts are padded to a multiple of this, at most Group::max_padding
+  GroupLimits limits;
 };
+
+class Group;
 
 struct JoinParams {
   std::optional<Bytes> ratchet_tree; ///< the extension's data, where the Welcome has none
   const PskStore* psks = nullptr;
   std::size_t padding = 0;
+  GroupLimits limits;
+  LeafPolicy policy;                 ///< for everybody in the tree, and the external senders
+  /// The group that this one branches off or reinitialises. Without it such a Welcome is mls_predecessor_missing.
+  const Group* predecessor = nullptr;
+  /// Groups that we are in: another of the same name is mls_group_id_taken (s.12.4.3.1).
+  std::span<const GroupId> own_groups;
 };
 
-/// What a member wants to commit, all of it by value.
+/// What a member changes in its own leaf besides the encryption key, which is always new.
+struct LeafChanges {
+  const crypto::SignatureKeyPair* signature_keys = nullptr; ///< copied
+  std::optional<Credential> credential;
+  std::optional<Capabilities> capabilities;
+  std::optional<Extensions> extensions;
+
+  bool any() const { return signature_keys != nullptr || credential || capabilities || extensions; }
+};
+
+/// What a member wants to commit, all of it by value but for the cached proposals.
 struct CommitParams {
-  std::vector<KeyPackage> add;       ///< verified here (verify_key_package, lifetime not); an invalid one fails the whole commit
+  std::vector<KeyPackage> add;       ///< verified here (verify_key_package, and `policy`); an invalid one fails the whole commit
   std::vector<LeafIndex> remove;
   std::vector<PreSharedKeyId> psks;  ///< values from psk_store; the nonces are made here
   std::optional<Extensions> group_context_extensions;
-  bool include_cached_proposals = false; ///< refers to every proposal that was received in this epoch
+  std::optional<ReInit> reinit;      ///< ends the group; nothing else may stand beside it. See Group::reinitialise
+  /// Refers to the proposals that were received in this epoch, as far as they go together (s.12.2): a Remove before an Update of the
+  /// same leaf, the last of several Updates, a ReInit only alone, none that removes us, and no Update of our own.
+  bool include_cached_proposals = false;
+  LeafChanges leaf;                  ///< any makes a path
   bool force_path = true;            ///< without it a path comes only where the RFC demands one
   Bytes authenticated_data;
   bool private_message = false;      ///< the commit as a PrivateMessage
   bool ratchet_tree_in_welcome = true;
+  Extensions group_info_extensions;  ///< more of them for the GroupInfo in the Welcome
+  bool grease = true;                ///< the GroupInfo in the Welcome carries an extension that means nothing (s.13.5)
   const PskStore* psk_store = nullptr;
+  LeafPolicy policy;                 ///< for whom this adds or changes
 };
 
-class Group;
+struct StageParams {
+  StageParams() = default;
+  StageParams(const PskStore* store) : psk_store(store) {} // NOLINT: implicit on purpose
+  const PskStore* psk_store = nullptr;
+  LeafPolicy policy;                 ///< for whom the commit adds, changes or lets in
+};
+
+struct ExternalJoinParams {
+  std::optional<Bytes> ratchet_tree; ///< where the GroupInfo has none
+  std::optional<LeafIndex> resync;   ///< our old leaf, to be removed in the same commit
+  std::vector<PreSharedKeyId> psks;  ///< values from psk_store; the nonces are made here
+  const PskStore* psk_store = nullptr;
+  Bytes authenticated_data;
+  std::size_t padding = 0;
+  GroupLimits limits;
+  LeafPolicy policy;
+  std::span<const GroupId> own_groups;
+};
+
+struct GroupInfoParams {
+  bool with_tree = true;
+  bool with_external_pub = false;    ///< allows external commits
+  Extensions extensions;             ///< more of them
+};
+
+/// Who starts a group's successor, and for whom (s.11.2, s.11.3).
+struct SuccessorParams {
+  std::vector<KeyPackage> members;   ///< the others
+  std::size_t padding = 0;
+  GroupLimits limits;
+  bool ratchet_tree_in_welcome = true;
+  LeafPolicy policy;
+};
+struct BranchParams : SuccessorParams {
+  GroupId group_id;
+  Extensions extensions;
+};
+
 struct PendingCommit;
 namespace internal {
 struct GroupState;
@@ -111,7 +185,7 @@ struct PendingCommit {
   /// To be stored before the commit is sent: whoever restarts in between would else not recognise the epoch that the others are in.
   SecretBytes store() const;
   /// The errors of mls/tree/stored.h. Merges into the group it was made by, as long as that is still in that epoch.
-  static Result<PendingCommit> load(ByteView stored);
+  static Result<PendingCommit> load(ByteView stored, const GroupLimits& limits = {});
 };
 
 struct ReceivedApplication {
@@ -120,17 +194,22 @@ struct ReceivedApplication {
   Bytes authenticated_data;
 };
 
-/// A message of the present epoch whose protection was taken off and whose signature was checked.
+/// A message of the present epoch whose protection was taken off and whose signature was checked, by one group in one epoch:
+/// elsewhere it is mls_stale_stage.
 class VerifiedMessage {
  public:
-  const FramedContent& content() const { return content_.content; }
-  WireFormat wire_format() const { return content_.wire_format; }
+  const FramedContent& content() const { return content_->content; }
+  WireFormat wire_format() const { return content_->wire_format; }
 
  private:
   friend class Group;
-  explicit VerifiedMessage(AuthenticatedContent content) : content_(std::move(content)) {}
-  AuthenticatedContent content_;
+  VerifiedMessage(VerifiedContent content, ByteView base) : content_(std::move(content)), base_(to_bytes(base)) {}
+  VerifiedContent content_;
+  Bytes base_; ///< confirmation tag of the epoch that it was verified in
 };
+
+class ExternalJoin;
+struct Successor;
 
 /// A member's view of an MLS group (RFC 9420). Not for two threads at once.
 ///
@@ -141,6 +220,14 @@ class Group {
   /// A group of one, in epoch 0. Takes suite, leaf and keys from `creator`; its init key is not used.
   static Result<Group> create(const GroupParams& params, const KeyPackageBundle& creator, RandomSource& random);
   static Result<Group> join(const Welcome& welcome, const KeyPackageBundle& key_package, const JoinParams& params = {});
+  /// Enters without being asked in (s.12.4.3.2), where `info` allows it (mls_external_pub_missing). Leaf, credential and signature key
+  /// are `self`'s; its init key is not used.
+  static Result<ExternalJoin> join_external(const GroupInfo& info, const KeyPackageBundle& self, const ExternalJoinParams& params, RandomSource& random);
+  /// A new group of some of the members, bound to this one by its resumption PSK (s.11.3). `self` is ours there.
+  Result<Successor> branch(const BranchParams& params, const KeyPackageBundle& self, RandomSource& random) const;
+  /// The group that a committed ReInit announced, once that commit is merged (s.11.2): mls_not_reinitialised otherwise. All members
+  /// of this one must be there, or it is mls_succession_invalid.
+  Result<Successor> reinitialise(const SuccessorParams& params, const KeyPackageBundle& self, RandomSource& random) const;
 
   Group(Group&&) noexcept;
   Group& operator=(Group&&) noexcept;
@@ -152,6 +239,9 @@ class Group {
   Epoch epoch() const;
   LeafIndex own_leaf() const;
   bool active() const; ///< false once removed or reinitialised
+  /// What the group is to become, when a ReInit ended it.
+  const std::optional<ReInit>& reinit() const;
+  const GroupLimits& limits() const;
   const GroupContext& context() const;
   const RatchetTree& tree() const;
   std::vector<Member> members() const;
@@ -165,15 +255,16 @@ class Group {
   void erase_exporter_secret();
   /// The present epoch's resumption PSK, s.8.6
   ByteView resumption_psk() const;
-  /// The MLSMessage with a signed GroupInfo (s.12.4.3). `with_external_pub` allows external commits.
-  Result<Bytes> group_info(bool with_tree = true, bool with_external_pub = false) const;
+  /// The MLSMessage with a signed GroupInfo (s.12.4.3).
+  Result<Bytes> group_info(const GroupInfoParams& params = {}) const;
+  Result<Bytes> group_info(bool with_tree, bool with_external_pub = false) const { return group_info(GroupInfoParams{with_tree, with_external_pub, {}}); }
 
   // Commits
   /// Changes nothing but, for a private message, our own handshake ratchet.
   Result<PendingCommit> commit(const CommitParams& params, RandomSource& random) const;
   /// Verifies and stages a commit that came as a PublicMessage's MLSMessage. mls_own_message for one of our own: merge the pending one instead.
-  Result<StagedCommit> stage(ByteView message, const PskStore* psks = nullptr) const;
-  Result<StagedCommit> stage(const VerifiedMessage& message, const PskStore* psks = nullptr) const;
+  Result<StagedCommit> stage(ByteView message, const StageParams& params = {}) const;
+  Result<StagedCommit> stage(const VerifiedMessage& message, const StageParams& params = {}) const;
   /// mls_stale_stage when the group has moved on since.
   Result<void> merge(StagedCommit&& staged);
 
@@ -183,11 +274,17 @@ class Group {
   Result<VerifiedMessage> unprotect(const PrivateMessage& message);
   /// Remembers a proposal, so that a commit may refer to it.
   Result<void> cache_proposal(const VerifiedMessage& message);
-  /// A proposal of our own as an MLSMessage; it is cached at once. Updates are not made here (commit with a path instead).
+  /// How many wait in this epoch.
+  std::size_t cached_proposals() const;
+  /// A proposal of our own as an MLSMessage; it is cached at once. For an Update see propose_update.
   Result<Bytes> propose(const Proposal& proposal, bool private_message, ByteView authenticated_data, RandomSource& random);
+  /// An Update of our leaf (s.12.1.2). Its private key waits until somebody commits it; with our own commit, or with one that leaves it out,
+  /// it is gone.
+  Result<Bytes> propose_update(const LeafChanges& changes, bool private_message, ByteView authenticated_data, RandomSource& random);
 
+  /// mls_proposals_pending while proposals wait for a commit (s.12.4): commit first.
   Result<Bytes> protect_application(ByteView plaintext, ByteView authenticated_data, RandomSource& random);
-  /// From an MLSMessage with a PrivateMessage of the present epoch or of one of the max_past_epochs before it, looked up in
+  /// From an MLSMessage with a PrivateMessage of the present epoch or of one of the limits().max_past_epochs before it, looked up in
   /// that epoch's own tree. mls_own_message for our own.
   Result<ReceivedApplication> unprotect_application(ByteView message);
 
@@ -201,23 +298,44 @@ class Group {
   Result<SecretBytes> store(std::uint32_t reserve = 0);
   /// mls_stored_damaged, mls_stored_kind_wrong, mls_stored_version_unknown, mls_stored_invalid or the error of a part. Does not verify the
   /// signatures in the tree again.
-  static Result<Group> load(ByteView stored);
-  /// What receivers can skip (SecretTree::max_skip) is shared by the restarts without a message or a commit between them.
+  static Result<Group> load(ByteView stored, const GroupLimits& limits = {});
+  /// What receivers can skip (SecretTreeLimits::max_skip) is shared by the restarts without a message or a commit between them.
   static constexpr std::uint32_t max_reserve = 128;
   static constexpr std::size_t max_padding = 1 << 16;
 
-  static constexpr std::size_t max_cached_proposals = 1024;
-  /// Epochs whose application keys are kept for messages that were overtaken by a commit.
-  static constexpr std::size_t max_past_epochs = 2;
-  /// Past resumption PSKs that are kept.
-  static constexpr std::size_t max_past_resumption_psks = 64;
-
  private:
   friend struct internal::HostileMember;
+  friend class ExternalJoin;
   explicit Group(internal::GroupStatePointer state);
   static StagedCommit make_staged(const internal::GroupState& base, CommitEffects effects, internal::GroupStatePointer next);
-  Result<std::vector<PskValue>> psk_values(const std::vector<PreSharedKeyId>& ids, const PskStore* store) const;
+  Result<PendingCommit> make_commit(const CommitParams& params, ResumptionUsage psk_usage, const Group* predecessor, RandomSource& random) const;
+  Result<Successor> succeed(const GroupParams& group, ResumptionUsage usage, const SuccessorParams& params, const KeyPackageBundle& self,
+                            RandomSource& random) const;
+  Result<void> check_send_limit(RatchetType type) const;
+  Result<SecretBytes> psk_value(const PreSharedKeyId& id, const PskStore* store) const;
+  Result<std::vector<PskValue>> psk_values(const std::vector<PreSharedKeyId>& ids, const PskStore* store, const Group* predecessor = nullptr) const;
+  Result<Bytes> send_proposal(const Proposal& proposal, bool private_message, ByteView authenticated_data, RandomSource& random);
   internal::GroupStatePointer state_;
+};
+
+/// An external commit of ours, and the group as it is once that was accepted. Drop it when another commit came first.
+class ExternalJoin {
+ public:
+  const Bytes& commit() const { return commit_; } ///< MLSMessage
+  /// When the commit came back ordered.
+  Group merge() && { return std::move(group_); }
+
+ private:
+  friend class Group;
+  ExternalJoin(Bytes commit, Group group) : commit_(std::move(commit)), group_(std::move(group)) {}
+  Bytes commit_;
+  Group group_;
+};
+
+/// A new group in epoch 1, and the Welcome for its other members: empty when there is none.
+struct Successor {
+  Group group;
+  std::optional<Bytes> welcome; ///< MLSMessage
 };
 
 } // namespace satsuma::mls

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "mls/group/key_schedule.h"
+#include "mls/group/limits.h"
 #include "mls/group/message_protection.h"
 #include "mls/group/treekem.h"
 #include "mls/tree/commit_rules.h"
@@ -25,6 +26,13 @@ struct SendLimit {
   std::uint32_t application = 0;
 };
 
+/// The private half of an Update that we proposed.
+struct PendingUpdate {
+  crypto::KemKeyPair leaf_keys;
+  SecretBytes signature_private_key;
+  std::uint32_t arrival = 0; ///< of the proposal
+};
+
 struct GroupState {
   GroupContext context;
   RatchetTree tree;
@@ -35,7 +43,10 @@ struct GroupState {
   EpochSecrets secrets;
   SecretTree secret_tree;
   std::size_t padding = 0;
+  GroupLimits limits{}; ///< the caller's; not stored
   bool active = true;
+  std::optional<ReInit> reinit{}; ///< committed: the group has ended
+  std::map<Bytes, PendingUpdate> pending_updates{}; ///< by the leaf's encryption key
   ProposalCache proposals{};
   std::deque<PastEpoch> past_epochs{};
   std::deque<std::pair<Epoch, SecretBytes>> past_resumption_psks{};

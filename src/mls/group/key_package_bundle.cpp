@@ -1,5 +1,6 @@
 #include "mls/group/key_package_bundle.h"
 
+#include "mls/wire/grease.h"
 #include "mls/wire/message.h"
 
 namespace satsuma::mls {
@@ -10,6 +11,8 @@ Result<crypto::SignatureKeyPair> generate_signature_keys(CipherSuite id, RandomS
   SATSUMA_TRY(const SuiteParameters* const suite, require_suite(id));
   return crypto::generate_signature_key_pair(suite->signature, random);
 }
+
+bool is_last_resort(const KeyPackage& key_package) { return find_extension(key_package.extensions, extension_type::last_resort) != nullptr; }
 
 Result<KeyPackageBundle> generate_key_package(const KeyPackageParams& params, const crypto::SignatureKeyPair& signature_keys, RandomSource& random) {
   SATSUMA_TRY(const SuiteParameters* const suite, require_suite(params.suite));
@@ -29,6 +32,16 @@ Result<KeyPackageBundle> generate_key_package(const KeyPackageParams& params, co
   node.source = LeafNodeSource::key_package;
   node.lifetime = params.lifetime;
   node.extensions = params.leaf_extensions;
+  if (params.last_resort && !is_last_resort(package)) package.extensions.push_back({extension_type::last_resort, {}});
+  if (params.grease) {
+    add_grease(node.capabilities, random);
+    for (Extensions* extensions : {&node.extensions, &package.extensions}) {
+      Extension meaningless = grease_extension(random);
+      if (find_extension(*extensions, meaningless.type) == nullptr) extensions->push_back(std::move(meaningless));
+    }
+  }
+  list_what_is_used(node);
+  list_extensions(node.capabilities, package.extensions);
   SATSUMA_TRY_VOID(node.sign(*suite, signature_keys.private_key.view(), {}, {}));
   SATSUMA_TRY_VOID(package.sign(*suite, signature_keys.private_key.view()));
   bundle.init_private_key = std::move(init.private_key);

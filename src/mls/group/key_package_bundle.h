@@ -31,9 +31,17 @@ struct KeyPackageParams {
   std::optional<Capabilities> capabilities; ///< Capabilities::ours() when empty
   Extensions leaf_extensions;
   Extensions extensions;
+  /// May be used more than once, when no other is left (RFC 9420 s.16.8).
+  bool last_resort = false;
+  /// Values that mean nothing go into the capabilities and the extensions (s.13.5).
+  bool grease = true;
 };
 
-/// Signs with `signature_keys`, of which the bundle gets a copy; fresh init and leaf keys come from `random`.
+/// Whether a key package says that it may be used again.
+bool is_last_resort(const KeyPackage& key_package);
+
+/// Signs with `signature_keys`, of which the bundle gets a copy; fresh init and leaf keys come from `random`. Every
+/// extension type that it uses is listed in the capabilities.
 Result<KeyPackageBundle> generate_key_package(const KeyPackageParams& params, const crypto::SignatureKeyPair& signature_keys, RandomSource& random);
 
 /// A signature key pair for the suite; mls_suite_unsupported.

@@ -44,10 +44,19 @@ crypto::KemKeyPair derive_external_key_pair(const SuiteParameters& suite, ByteVi
   return crypto::kem_derive_key_pair(suite.kem, external_secret);
 }
 
+namespace {
+constexpr std::string_view external_init_label = "MLS 1.0 external init secret";
+}
+
+Result<ExternalInitSecret> send_external_init(const SuiteParameters& suite, ByteView external_pub, RandomSource& random) {
+  SATSUMA_TRY(const crypto::HpkeSender sender, crypto::hpke_setup_sender(suite.hpke(), external_pub, {}, random));
+  return ExternalInitSecret{sender.encapsulated, sender.context.export_secret(as_bytes(external_init_label), suite.hash_size())};
+}
+
 Result<SecretBytes> receive_external_init(const SuiteParameters& suite, ByteView external_secret, ByteView kem_output) {
   const crypto::KemKeyPair keys = derive_external_key_pair(suite, external_secret);
   SATSUMA_TRY(const crypto::HpkeContext context, crypto::hpke_setup_receiver(suite.hpke(), kem_output, keys.private_key.view(), keys.public_key, {}));
-  return context.export_secret(as_bytes("MLS 1.0 external init secret"), suite.hash_size());
+  return context.export_secret(as_bytes(external_init_label), suite.hash_size());
 }
 
 SecretBytes mls_exporter(const SuiteParameters& suite, ByteView exporter_secret, std::string_view label, ByteView context, std::size_t size) {

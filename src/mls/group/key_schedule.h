@@ -40,6 +40,12 @@ struct PskValue {
 SecretBytes derive_psk_secret(const SuiteParameters& suite, const std::vector<PskValue>& psks);
 
 /// s.8.3
+struct ExternalInitSecret {
+  Bytes kem_output;
+  SecretBytes init_secret;
+};
+/// For who joins by an external commit; kem_key_invalid.
+Result<ExternalInitSecret> send_external_init(const SuiteParameters& suite, ByteView external_pub, RandomSource& random);
 crypto::KemKeyPair derive_external_key_pair(const SuiteParameters& suite, ByteView external_secret);
 Result<SecretBytes> receive_external_init(const SuiteParameters& suite, ByteView external_secret, ByteView kem_output);
 

@@ -4,7 +4,8 @@ namespace satsuma::mls {
 
 using namespace tree_math;
 
-SecretTree::SecretTree(const SuiteParameters& suite, LeafCount leaves, SecretBytes encryption_secret) : suite_(&suite), leaf_count_(leaves) {
+SecretTree::SecretTree(const SuiteParameters& suite, LeafCount leaves, SecretBytes encryption_secret, const SecretTreeLimits& limits)
+    : suite_(&suite), leaf_count_(leaves), limits_(limits) {
   nodes_.emplace(root(leaves), std::move(encryption_secret));
 }
 
@@ -48,19 +49,24 @@ Result<const MessageKey*> SecretTree::find(LeafIndex leaf, RatchetType type, std
   if (leaf.value >= leaf_count_.value) return mls_generation_consumed;
   Ratchet& r = ratchet(leaf, type);
   if (generation >= r.next_generation) {
-    if (generation - r.next_generation > max_skip || generation == ~std::uint32_t{0}) return mls_generation_too_far;
+    if (generation - r.next_generation > limits_.max_skip || generation == ~std::uint32_t{0}) return mls_generation_too_far;
     while (r.next_generation <= generation) {
       const std::uint32_t here = r.next_generation;
       r.kept.emplace(here, step(r));
+      ++kept_;
     }
-    while (r.kept.size() > max_kept) r.kept.erase(r.kept.begin());
+    // The one that is asked for stays, whatever the bounds.
+    while (r.kept.size() > 1 && (r.kept.size() > limits_.max_kept || kept_ > limits_.max_kept_in_epoch)) {
+      r.kept.erase(r.kept.begin());
+      --kept_;
+    }
   }
   const auto found = r.kept.find(generation);
   if (found == r.kept.end()) return mls_generation_consumed;
   return &found->second;
 }
 
-void SecretTree::consume(LeafIndex leaf, RatchetType type, std::uint32_t generation) { ratchet(leaf, type).kept.erase(generation); }
+void SecretTree::consume(LeafIndex leaf, RatchetType type, std::uint32_t generation) { kept_ -= ratchet(leaf, type).kept.erase(generation); }
 
 Result<SecretTree::Next> SecretTree::take_next(LeafIndex leaf, RatchetType type) {
   Ratchet& r = ratchet(leaf, type);

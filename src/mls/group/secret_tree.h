@@ -3,6 +3,7 @@
 #include <map>
 
 #include "mls/group/labels.h"
+#include "mls/group/limits.h"
 #include "mls/tree/tree_math.h"
 
 namespace satsuma::mls {
@@ -26,13 +27,8 @@ enum class RatchetType : std::uint8_t { handshake, application };
 /// both children have theirs, a ratchet step once the next is there, a message key with `consume`.
 class SecretTree {
  public:
-  /// How far one message may jump ahead in its sender's ratchet, which is also how much work it can cost us.
-  static constexpr std::uint32_t max_skip = 1024;
-  /// Keys of messages not seen that are kept for a ratchet; the oldest go first.
-  static constexpr std::size_t max_kept = 1024;
-
   SecretTree() = default;
-  SecretTree(const SuiteParameters& suite, LeafCount leaves, SecretBytes encryption_secret);
+  SecretTree(const SuiteParameters& suite, LeafCount leaves, SecretBytes encryption_secret, const SecretTreeLimits& limits = {});
 
   /// The key of a generation, for receiving. It stays until `consume`, so that a message that does not open costs nothing.
   Result<const MessageKey*> find(LeafIndex leaf, RatchetType type, std::uint32_t generation);
@@ -64,6 +60,8 @@ class SecretTree {
 
   const SuiteParameters* suite_ = nullptr;
   LeafCount leaf_count_;
+  SecretTreeLimits limits_;
+  std::size_t kept_ = 0; ///< in all ratchets
   std::map<NodeIndex, SecretBytes> nodes_;
   std::map<LeafIndex, Leaf> leaves_;
 };

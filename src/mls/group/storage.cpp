@@ -89,6 +89,15 @@ Result<bool> read_bool(ByteReader& reader) {
   return value == 1;
 }
 
+// A ReInit or an ExternalInit as the proposal that it was.
+template <class T>
+Result<T> parse_proposal_of(ByteReader& reader) {
+  SATSUMA_TRY(Proposal proposal, Proposal::parse(reader));
+  T* found = std::get_if<T>(&proposal.value);
+  if (found == nullptr) return mls_stored_invalid;
+  return std::move(*found);
+}
+
 } // namespace
 
 // --- The secret tree
@@ -123,8 +132,9 @@ struct internal::Storage {
     }
   }
 
-  static Result<SecretTree> parse_secret_tree(ByteReader& reader, const SuiteParameters& suite, LeafCount leaves) {
+  static Result<SecretTree> parse_secret_tree(ByteReader& reader, const SuiteParameters& suite, LeafCount leaves, const SecretTreeLimits& limits) {
     SecretTree tree;
+    tree.limits_ = limits;
     tree.suite_ = &suite;
     tree.leaf_count_ = leaves;
     // Each leaf gets its keys from exactly one place: its own ratchets, or the one secret that is left on its way to the root.
@@ -149,18 +159,19 @@ struct internal::Storage {
       SATSUMA_TRY(const std::uint32_t value, reader.u32());
       if (value >= leaves.value || !reach({value}, {value})) return mls_stored_invalid;
       SecretTree::Leaf& leaf = tree.leaves_[{value}];
-      SATSUMA_TRY_VOID(parse_ratchet(reader, suite, leaf.handshake));
-      SATSUMA_TRY_VOID(parse_ratchet(reader, suite, leaf.application));
+      SATSUMA_TRY_VOID(parse_ratchet(reader, suite, limits, leaf.handshake));
+      SATSUMA_TRY_VOID(parse_ratchet(reader, suite, limits, leaf.application));
+      tree.kept_ += leaf.handshake.kept.size() + leaf.application.kept.size();
     }
     if (std::ranges::find(reached, false) != reached.end()) return mls_stored_invalid;
     return tree;
   }
 
-  static Result<void> parse_ratchet(ByteReader& reader, const SuiteParameters& suite, SecretTree::Ratchet& ratchet) {
+  static Result<void> parse_ratchet(ByteReader& reader, const SuiteParameters& suite, const SecretTreeLimits& limits, SecretTree::Ratchet& ratchet) {
     SATSUMA_TRY(ratchet.secret, read_secret(reader, suite.hash_size()));
     SATSUMA_TRY(ratchet.next_generation, reader.u32());
     SATSUMA_TRY(const std::uint32_t count, reader.u32());
-    if (count > SecretTree::max_kept) return mls_stored_invalid;
+    if (count > limits.max_kept) return mls_stored_invalid;
     for (std::uint32_t i = 0; i < count; ++i) {
       SATSUMA_TRY(const std::uint32_t generation, reader.u32());
       if (generation >= ratchet.next_generation) return mls_stored_invalid;
@@ -199,7 +210,7 @@ struct internal::Storage {
   }
 
   static void write(SecretWriter& writer, const GroupState& state, std::uint32_t reserve);
-  static Result<GroupStatePointer> parse_state(ByteReader& reader);
+  static Result<GroupStatePointer> parse_state(ByteReader& reader, const GroupLimits& limits);
 };
 
 using internal::Storage;
@@ -228,8 +239,8 @@ Result<EpochSecrets> parse_epoch_secrets(ByteReader& reader, const SuiteParamete
 // --- The group
 
 void Storage::write(SecretWriter& writer, const GroupState& state, std::uint32_t reserve) {
-  const auto& [context, tree, interim, confirmation_tag, private_tree, signature_key, secrets, secret_tree, padding, active, proposals, past_epochs,
-               past_resumption_psks, send_limit] = state;
+  const auto& [context, tree, interim, confirmation_tag, private_tree, signature_key, secrets, secret_tree, padding, limits, active, reinit, pending_updates,
+               proposals, past_epochs, past_resumption_psks, send_limit] = state;
   writer.plain(context);
   StoredTrees trees;
   trees.add(tree);
@@ -243,6 +254,17 @@ void Storage::write(SecretWriter& writer, const GroupState& state, std::uint32_t
   write(writer, secret_tree, state.own_leaf(), reserve);
   writer.u64(padding);
   writer.u8(active ? 1 : 0);
+  ByteWriter ended;
+  codec::write_optional_with(ended, reinit, [](ByteWriter& w, const ReInit& value) { Proposal{value}.write(w); });
+  writer.bytes(ended.view());
+  writer.u32(static_cast<std::uint32_t>(pending_updates.size()));
+  for (const auto& [public_key, update] : pending_updates) {
+    const auto& [leaf_keys, signature_private_key, arrival] = update;
+    writer.secret(leaf_keys.private_key);
+    writer.secret(signature_private_key);
+    writer.u32(arrival);
+  }
+  (void)limits; // the caller's
   ByteWriter cached;
   write_stored_proposals(cached, proposals);
   writer.bytes(cached.view());
@@ -260,10 +282,10 @@ void Storage::write(SecretWriter& writer, const GroupState& state, std::uint32_t
   writer.u8(reserve > 0 || send_limit ? 1 : 0);
 }
 
-Result<GroupStatePointer> Storage::parse_state(ByteReader& reader) {
+Result<GroupStatePointer> Storage::parse_state(ByteReader& reader, const GroupLimits& limits) {
   SATSUMA_TRY(GroupContext context, GroupContext::parse(reader));
   SATSUMA_TRY(std::vector<RatchetTree> trees, StoredTrees::parse(reader, context.cipher_suite));
-  if (trees.empty() || trees.size() > 1 + Group::max_past_epochs) return mls_stored_invalid;
+  if (trees.empty() || trees.size() > 1 + limits.max_past_epochs) return mls_stored_invalid;
   RatchetTree& tree = trees[0];
   const SuiteParameters& suite = tree.suite();
   if (!equal(tree.tree_hash().view(), context.tree_hash)) return mls_stored_invalid;
@@ -274,22 +296,34 @@ Result<GroupStatePointer> Storage::parse_state(ByteReader& reader) {
   SATSUMA_TRY(const crypto::SignatureKeyPair signing, crypto::signature_key_pair_from_private(suite.signature, signature_key.view()));
   if (signing.public_key != tree.leaf(private_tree.own_leaf())->signature_key) return mls_stored_invalid;
   SATSUMA_TRY(EpochSecrets secrets, parse_epoch_secrets(reader, suite));
-  SATSUMA_TRY(SecretTree secret_tree, parse_secret_tree(reader, suite, tree.leaf_count()));
+  SATSUMA_TRY(SecretTree secret_tree, parse_secret_tree(reader, suite, tree.leaf_count(), limits.secret_tree));
   SATSUMA_TRY(const std::uint64_t padding, reader.u64());
   if (padding > Group::max_padding) return mls_stored_invalid;
   SATSUMA_TRY(const bool active, read_bool(reader));
-  SATSUMA_TRY(ProposalCache proposals, parse_stored_proposals(reader, tree, context, Group::max_cached_proposals));
+  SATSUMA_TRY(std::optional<ReInit> reinit, codec::read_optional_with<ReInit>(reader, parse_proposal_of<ReInit>));
+  SATSUMA_TRY(const std::uint32_t update_count, reader.u32());
+  if (update_count > limits.max_pending_updates) return mls_stored_invalid;
+  std::map<Bytes, internal::PendingUpdate> pending_updates;
+  for (std::uint32_t i = 0; i < update_count; ++i) {
+    SATSUMA_TRY(const ByteView private_key, codec::read_opaque(reader));
+    SATSUMA_TRY(crypto::KemKeyPair keys, crypto::kem_key_pair_from_private(suite.kem, private_key));
+    SATSUMA_TRY(SecretBytes new_signature_key, read_secret(reader));
+    SATSUMA_TRY(const std::uint32_t arrival, reader.u32());
+    Bytes public_key = keys.public_key;
+    pending_updates.emplace(std::move(public_key), internal::PendingUpdate{std::move(keys), std::move(new_signature_key), arrival});
+  }
+  SATSUMA_TRY(ProposalCache proposals, parse_stored_proposals(reader, tree, context, limits.max_proposals));
   std::deque<PastEpoch> past_epochs;
   for (std::size_t i = 1; i < trees.size(); ++i) {
     SATSUMA_TRY(GroupContext past, GroupContext::parse(reader));
     if (past.cipher_suite != suite.id || past.group_id != context.group_id || past.epoch >= context.epoch) return mls_stored_invalid;
     if (!equal(trees[i].tree_hash().view(), past.tree_hash)) return mls_stored_invalid;
     SATSUMA_TRY(SecretBytes sender_data_secret, read_secret(reader, suite.hash_size()));
-    SATSUMA_TRY(SecretTree past_secret_tree, parse_secret_tree(reader, suite, trees[i].leaf_count()));
+    SATSUMA_TRY(SecretTree past_secret_tree, parse_secret_tree(reader, suite, trees[i].leaf_count(), limits.secret_tree));
     past_epochs.push_back({std::move(past), std::move(trees[i]), std::move(sender_data_secret), std::move(past_secret_tree)});
   }
   SATSUMA_TRY(const std::uint32_t psk_count, reader.u32());
-  if (psk_count > Group::max_past_resumption_psks) return mls_stored_invalid;
+  if (psk_count > limits.max_past_resumption_psks) return mls_stored_invalid;
   std::deque<std::pair<Epoch, SecretBytes>> past_resumption_psks;
   for (std::uint32_t i = 0; i < psk_count; ++i) {
     SATSUMA_TRY(const Epoch epoch, reader.u64());
@@ -303,8 +337,9 @@ Result<GroupStatePointer> Storage::parse_state(ByteReader& reader) {
     send_limit = internal::SendLimit{secret_tree.next_generation(own, RatchetType::handshake), secret_tree.next_generation(own, RatchetType::application)};
   }
   return GroupStatePointer(new GroupState{std::move(context), std::move(tree), std::move(interim), std::move(confirmation_tag), std::move(private_tree),
-                                          std::move(signature_key), std::move(secrets), std::move(secret_tree), static_cast<std::size_t>(padding), active,
-                                          std::move(proposals), std::move(past_epochs), std::move(past_resumption_psks), send_limit});
+                                          std::move(signature_key), std::move(secrets), std::move(secret_tree), static_cast<std::size_t>(padding), limits,
+                                          active, std::move(reinit), std::move(pending_updates), std::move(proposals), std::move(past_epochs),
+                                          std::move(past_resumption_psks), send_limit});
 }
 
 Result<SecretBytes> Group::store(std::uint32_t reserve) {
@@ -320,9 +355,9 @@ Result<SecretBytes> Group::store(std::uint32_t reserve) {
   return writer.finish();
 }
 
-Result<Group> Group::load(ByteView bytes) {
+Result<Group> Group::load(ByteView bytes, const GroupLimits& limits) {
   SATSUMA_TRY(ByteReader reader, open_stored(bytes, StoredKind::group));
-  SATSUMA_TRY(GroupStatePointer state, Storage::parse_state(reader));
+  SATSUMA_TRY(GroupStatePointer state, Storage::parse_state(reader, limits));
   SATSUMA_TRY_VOID(reader.expect_end());
   return Group(std::move(state));
 }
@@ -332,10 +367,11 @@ Result<Group> Group::load(ByteView bytes) {
 namespace {
 
 void write_member(ByteWriter& writer, const Member& member) {
-  const auto& [leaf, signature_key, credential] = member;
+  const auto& [leaf, signature_key, credential, encryption_key] = member;
   writer.u32(leaf.value);
   codec::write_opaque(writer, signature_key);
   credential.write(writer);
+  codec::write_opaque(writer, encryption_key);
 }
 
 Result<Member> parse_member(ByteReader& reader) {
@@ -343,6 +379,7 @@ Result<Member> parse_member(ByteReader& reader) {
   SATSUMA_TRY(out.leaf, read_leaf_index(reader));
   SATSUMA_TRY(out.signature_key, codec::read_bytes(reader));
   SATSUMA_TRY(out.credential, Credential::parse(reader));
+  SATSUMA_TRY(out.encryption_key, codec::read_bytes(reader));
   return out;
 }
 
@@ -375,15 +412,6 @@ Result<ChangedMember> parse_changed(ByteReader& reader) {
 }
 
 void write_leaf(ByteWriter& writer, LeafIndex leaf) { writer.u32(leaf.value); }
-
-// A ReInit or an ExternalInit as the proposal that it was.
-template <class T>
-Result<T> parse_proposal_of(ByteReader& reader) {
-  SATSUMA_TRY(Proposal proposal, Proposal::parse(reader));
-  T* found = std::get_if<T>(&proposal.value);
-  if (found == nullptr) return mls_stored_invalid;
-  return std::move(*found);
-}
 
 void write_effects(ByteWriter& writer, const CommitEffects& effects) {
   const auto& [committer, external_joiner, added, removed, updated, by_value, extensions_changed, psks, reinit, external_init] = effects;
@@ -431,7 +459,7 @@ SecretBytes PendingCommit::store() const {
   return writer.finish();
 }
 
-Result<PendingCommit> PendingCommit::load(ByteView bytes) {
+Result<PendingCommit> PendingCommit::load(ByteView bytes, const GroupLimits& limits) {
   SATSUMA_TRY(ByteReader reader, open_stored(bytes, StoredKind::pending_commit));
   SATSUMA_TRY(Bytes commit, codec::read_bytes(reader));
   SATSUMA_TRY(std::optional<Bytes> welcome, codec::read_optional_with<Bytes>(reader, [](ByteReader& r) { return codec::read_bytes(r); }));
@@ -441,7 +469,7 @@ Result<PendingCommit> PendingCommit::load(ByteView bytes) {
   SATSUMA_TRY(out.staged.base_, codec::read_bytes(reader));
   SATSUMA_TRY(const bool has_next, read_bool(reader));
   if (has_next) {
-    SATSUMA_TRY(out.staged.next_, Storage::parse_state(reader));
+    SATSUMA_TRY(out.staged.next_, Storage::parse_state(reader, limits));
     if (out.staged.next_->context.epoch != out.staged.next_epoch_) return mls_stored_invalid;
   }
   SATSUMA_TRY_VOID(reader.expect_end());

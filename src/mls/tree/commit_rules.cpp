@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 namespace satsuma::mls {
 
@@ -11,13 +12,13 @@ namespace {
 
 Member member_at(const RatchetTree& tree, LeafIndex leaf) {
   const LeafNode& node = *tree.leaf(leaf);
-  return {leaf, node.signature_key, node.credential};
+  return {leaf, node.signature_key, node.credential, node.encryption_key};
 }
 
-Result<void> verify_psk_id(const RatchetTree& tree, const PreSharedKeyId& id) {
-  // s.12.1.4. The usages reinit and branch belong to a Welcome alone.
-  if (id.type == PreSharedKeyId::Type::resumption && id.usage != ResumptionUsage::application) return mls_proposal_list_invalid;
-  if (id.nonce.size() != tree.suite().hash_size()) return mls_proposal_list_invalid;
+Result<void> verify_psk_id(const RatchetTree& tree, const PreSharedKeyId& id, ResumptionUsage usage) {
+  // s.12.1.4
+  if (id.type == PreSharedKeyId::Type::resumption && id.usage != ResumptionUsage::application && id.usage != usage) return mls_psk_usage_invalid;
+  if (id.nonce.size() != tree.suite().hash_size()) return mls_psk_nonce_invalid;
   return {};
 }
 
@@ -27,73 +28,91 @@ Result<void> verify_group_extensions(const Extensions& extensions) {
     SATSUMA_TRY_VOID(codec::decode<RequiredCapabilities>(required->data));
   }
   if (const Extension* senders = find_extension(extensions, extension_type::external_senders)) {
-    ByteReader reader(senders->data);
-    SATSUMA_TRY_VOID(codec::read_vector<ExternalSender>(reader));
-    SATSUMA_TRY_VOID(reader.expect_end());
+    SATSUMA_TRY_VOID(parse_external_senders(senders->data));
   }
   return {};
 }
 
-// s.12.2, the list as a whole.
-Result<void> verify_list(const std::vector<ResolvedProposal>& proposals, std::optional<LeafIndex> committer) {
+// s.12.2, what may stand beside what in a member's commit.
+Result<void> verify_member_list(const std::vector<ResolvedProposal>& proposals, LeafIndex committer) {
   std::set<LeafIndex> touched;
-  std::vector<const PreSharedKeyId*> psks;
-  std::size_t context_extensions = 0;
+  bool context_extensions = false;
+  for (const ResolvedProposal& resolved : proposals) {
+    const Proposal& proposal = *resolved.proposal;
+    if (proposal.as<Update>() != nullptr) {
+      // By value it would be the committer's own, whose leaf the path replaces.
+      if (!resolved.by_reference || resolved.sender.type != SenderType::member || resolved.sender.leaf() == committer) return mls_update_by_committer;
+      if (!touched.insert(resolved.sender.leaf()).second) return mls_leaf_changed_twice;
+    } else if (const auto* remove = proposal.as<Remove>()) {
+      if (remove->removed == committer) return mls_commit_removes_committer;
+      if (!touched.insert(remove->removed).second) return mls_leaf_changed_twice;
+    } else if (proposal.as<GroupContextExtensions>() != nullptr) {
+      if (std::exchange(context_extensions, true)) return mls_group_context_extensions_duplicate;
+    } else if (proposal.as<ReInit>() != nullptr) {
+      if (proposals.size() != 1) return mls_reinit_not_alone;
+    } else if (proposal.as<ExternalInit>() != nullptr) {
+      return mls_external_init_in_member_commit;
+    }
+  }
+  return {};
+}
+
+// s.12.2, s.12.4.3.2: an external commit has ExternalInit, Remove and PreSharedKey, all by value.
+Result<void> verify_external_list(const std::vector<ResolvedProposal>& proposals) {
   std::size_t external_inits = 0;
   std::size_t removes = 0;
   for (const ResolvedProposal& resolved : proposals) {
-    const Proposal& proposal = *resolved.proposal;
-    if (!committer) {
-      // An external commit: by value; ExternalInit, Remove and PreSharedKey only.
-      if (resolved.by_reference) return mls_proposal_list_invalid;
-      const std::uint16_t type = proposal.type();
-      if (type != proposal_type::external_init && type != proposal_type::remove && type != proposal_type::psk) return mls_proposal_list_invalid;
-    }
-    if (proposal.as<Update>() != nullptr) {
-      // Only somebody else's, and so by reference.
-      if (!resolved.by_reference || resolved.sender.type != SenderType::member || resolved.sender.leaf() == committer) return mls_proposal_list_invalid;
-      if (!touched.insert(resolved.sender.leaf()).second) return mls_proposal_list_invalid;
-    } else if (const auto* remove = proposal.as<Remove>()) {
-      if (remove->removed == committer || !touched.insert(remove->removed).second) return mls_proposal_list_invalid;
-      ++removes;
-    } else if (const auto* psk = proposal.as<PreSharedKey>()) {
-      for (const PreSharedKeyId* other : psks) {
-        if (*other == psk->id) return mls_proposal_list_invalid;
-      }
-      psks.push_back(&psk->id);
-    } else if (proposal.as<GroupContextExtensions>() != nullptr) {
-      ++context_extensions;
-    } else if (proposal.as<ReInit>() != nullptr) {
-      if (proposals.size() != 1) return mls_proposal_list_invalid;
-    } else if (proposal.as<ExternalInit>() != nullptr) {
+    if (resolved.by_reference) return mls_external_commit_by_reference;
+    if (resolved.proposal->as<ExternalInit>() != nullptr) {
       ++external_inits;
+    } else if (resolved.proposal->as<Remove>() != nullptr) {
+      ++removes;
+    } else if (resolved.proposal->as<PreSharedKey>() == nullptr) {
+      return mls_external_commit_proposal_forbidden;
     }
   }
-  if (context_extensions > 1) return mls_proposal_list_invalid;
-  if (external_inits != (committer ? 0u : 1u)) return mls_proposal_list_invalid;
-  if (!committer && removes > 1) return mls_proposal_list_invalid;
+  if (external_inits != 1) return mls_external_init_count;
+  if (removes > 1) return mls_external_commit_removes_many;
   return {};
+}
+
+Result<void> verify_list(const std::vector<ResolvedProposal>& proposals, std::optional<LeafIndex> committer) {
+  std::set<Bytes> psks;
+  for (const ResolvedProposal& resolved : proposals) {
+    const auto* psk = resolved.proposal->as<PreSharedKey>();
+    if (psk != nullptr && !psks.insert(codec::encode(psk->id)).second) return mls_psk_duplicate;
+  }
+  return committer ? verify_member_list(proposals, *committer) : verify_external_list(proposals);
 }
 
 } // namespace
 
-Result<void> verify_proposal(const RatchetTree& tree, const GroupContext& context, const Proposal& proposal, const Sender& sender) {
+namespace {
+
+// Who may propose what, s.12.1.8 and the table of s.17.4.
+Result<void> verify_proposer(const RatchetTree& tree, const Proposal& proposal, const Sender& sender) {
   const std::uint16_t type = proposal.type();
   switch (sender.type) {
     case SenderType::member:
       if (tree.leaf(sender.leaf()) == nullptr) return mls_sender_invalid;
-      if (type == proposal_type::external_init) return mls_proposal_list_invalid; // stands in external commits alone
-      break;
+      if (type == proposal_type::external_init) return mls_external_init_in_member_commit;
+      return {};
     case SenderType::external:
-      if (type == proposal_type::update || type == proposal_type::external_init) return mls_sender_invalid;
-      break;
+      if (type == proposal_type::update || type == proposal_type::external_init) return mls_proposal_not_for_sender;
+      return {};
     case SenderType::new_member_proposal:
-      if (type != proposal_type::add) return mls_sender_invalid;
-      break;
-    case SenderType::new_member_commit: return mls_sender_invalid;
+      if (type != proposal_type::add) return mls_proposal_not_for_sender;
+      return {};
+    case SenderType::new_member_commit: break;
   }
+  return mls_proposal_not_for_sender;
+}
+
+Result<void> verify_proposal_for(const RatchetTree& tree, const GroupContext& context, const Proposal& proposal, const Sender& sender,
+                                 ResumptionUsage psk_usage) {
+  SATSUMA_TRY_VOID(verify_proposer(tree, proposal, sender));
   if (const auto* add = proposal.as<Add>()) {
-    if (add->key_package.cipher_suite != context.cipher_suite) return mls_key_package_invalid;
+    if (add->key_package.cipher_suite != context.cipher_suite) return mls_key_package_suite_mismatch;
     return verify_key_package(add->key_package);
   }
   if (const auto* update = proposal.as<Update>()) {
@@ -105,26 +124,32 @@ Result<void> verify_proposal(const RatchetTree& tree, const GroupContext& contex
     if (tree.leaf(remove->removed) == nullptr) return mls_leaf_unknown;
     return {};
   }
-  if (const auto* psk = proposal.as<PreSharedKey>()) return verify_psk_id(tree, psk->id);
+  if (const auto* psk = proposal.as<PreSharedKey>()) return verify_psk_id(tree, psk->id, psk_usage);
   if (const auto* reinit = proposal.as<ReInit>()) {
-    if (reinit->version < context.version) return mls_proposal_list_invalid;
+    if (reinit->version < context.version) return mls_reinit_version_lower;
     return {};
   }
   if (const auto* extensions = proposal.as<GroupContextExtensions>()) return verify_group_extensions(extensions->extensions);
   return {};
 }
 
+} // namespace
+
+Result<void> verify_proposal(const RatchetTree& tree, const GroupContext& context, const Proposal& proposal, const Sender& sender) {
+  return verify_proposal_for(tree, context, proposal, sender, ResumptionUsage::application);
+}
+
 Result<AppliedProposals> apply_proposals(const RatchetTree& tree, const GroupContext& context, const std::vector<ResolvedProposal>& proposals,
-                                         std::optional<LeafIndex> committer) {
+                                         std::optional<LeafIndex> committer, ResumptionUsage psk_usage) {
   SATSUMA_TRY_VOID(verify_list(proposals, committer));
   AppliedProposals out{tree, context.extensions, {}, proposals.empty()};
   out.effects.committer = committer;
   for (const ResolvedProposal& resolved : proposals) {
     if (!committer) {
       // verify_proposal is about what may be sent alone; of an external commit's list this is what remains.
-      if (const auto* psk = resolved.proposal->as<PreSharedKey>()) SATSUMA_TRY_VOID(verify_psk_id(tree, psk->id));
+      if (const auto* psk = resolved.proposal->as<PreSharedKey>()) SATSUMA_TRY_VOID(verify_psk_id(tree, psk->id, psk_usage));
     } else {
-      SATSUMA_TRY_VOID(verify_proposal(tree, context, *resolved.proposal, resolved.sender));
+      SATSUMA_TRY_VOID(verify_proposal_for(tree, context, *resolved.proposal, resolved.sender, psk_usage));
     }
     out.effects.all_proposals_by_value = out.effects.all_proposals_by_value && !resolved.by_reference;
     const std::uint16_t type = resolved.proposal->type();
@@ -174,6 +199,16 @@ Result<AppliedProposals> apply_proposals(const RatchetTree& tree, const GroupCon
   return out;
 }
 
+Result<std::vector<ExternalSender>> parse_external_senders(ByteView extension_data) {
+  ByteReader reader(extension_data);
+  SATSUMA_TRY(std::vector<ExternalSender> senders, codec::read_vector<ExternalSender>(reader));
+  SATSUMA_TRY_VOID(reader.expect_end());
+  return senders;
+}
+
+namespace {
+
+// s.6.1, s.12.1.8: whose key a content's signature must verify under.
 Result<Bytes> sender_signature_key(const RatchetTree& tree, const GroupContext& context, const FramedContent& content) {
   switch (content.sender.type) {
     case SenderType::member: {
@@ -184,9 +219,7 @@ Result<Bytes> sender_signature_key(const RatchetTree& tree, const GroupContext& 
     case SenderType::external: {
       const Extension* extension = find_extension(context.extensions, extension_type::external_senders);
       if (extension == nullptr) return mls_sender_invalid;
-      ByteReader reader(extension->data);
-      SATSUMA_TRY(std::vector<ExternalSender> senders, codec::read_vector<ExternalSender>(reader));
-      SATSUMA_TRY_VOID(reader.expect_end());
+      SATSUMA_TRY(std::vector<ExternalSender> senders, parse_external_senders(extension->data));
       if (content.sender.index >= senders.size() || content.type() != ContentType::proposal) return mls_sender_invalid;
       return std::move(senders[content.sender.index].signature_key);
     }
@@ -198,11 +231,33 @@ Result<Bytes> sender_signature_key(const RatchetTree& tree, const GroupContext& 
     }
     case SenderType::new_member_commit: {
       const auto* commit = std::get_if<Commit>(&content.content);
-      if (commit == nullptr || !commit->path) return mls_sender_invalid;
+      if (commit == nullptr) return mls_sender_invalid;
+      if (!commit->path) return mls_path_required;
       return commit->path->leaf_node.signature_key;
     }
   }
   return mls_sender_invalid;
+}
+
+} // namespace
+
+SecretBytes VerifiedContent::take_application_data() && {
+  auto* application = std::get_if<ApplicationData>(&content_.content.content);
+  if (application == nullptr) return {};
+  SecretBytes data = SecretBytes::copy_of(application->data);
+  wipe(application->data);
+  return data;
+}
+
+Result<VerifiedContent> verify_content(const RatchetTree& tree, const GroupContext& context, AuthenticatedContent content) {
+  // The cheap refusals first: a message for another epoch costs no signature.
+  if (content.content.group_id != context.group_id) return mls_group_mismatch;
+  if (content.content.epoch != context.epoch) return mls_epoch_mismatch;
+  // s.6.2, s.12.1.8: who is no member has no keys for a PrivateMessage.
+  if (content.content.sender.type != SenderType::member && content.wire_format != WireFormat::public_message) return mls_sender_invalid;
+  SATSUMA_TRY(const Bytes key, sender_signature_key(tree, context, content.content));
+  SATSUMA_TRY_VOID(content.verify_signature(tree.suite(), key, context));
+  return VerifiedContent(std::move(content));
 }
 
 namespace {
@@ -228,6 +283,10 @@ Result<void> apply_update_path(CommitTransition& next, const SuiteParameters& su
     next.path_leaf = *committer;
     next.effects.updated.push_back({*committer, *tree.leaf(*committer), path.leaf_node});
   } else {
+    // s.12.2: a leaf that takes the place of an old self obeys what an Update of that one would.
+    for (const Member& removed : next.effects.removed) {
+      if (removed.encryption_key == path.leaf_node.encryption_key) return mls_leaf_key_duplicate;
+    }
     SATSUMA_TRY(next.path_leaf, tree.add_leaf(path.leaf_node));
     next.effects.joined_by_external_commit = next.path_leaf;
   }
@@ -255,8 +314,8 @@ Result<void> apply_update_path(CommitTransition& next, const SuiteParameters& su
 } // namespace
 
 Result<CommitTransition> evaluate_commit(const RatchetTree& tree, const GroupContext& context, ByteView interim_before,
-                                         const AuthenticatedContent& content, const ProposalCache& cache) {
-  const FramedContent& framed = content.content;
+                                         const VerifiedContent& content, const ProposalCache& cache) {
+  const FramedContent& framed = content->content;
   const auto* commit = std::get_if<Commit>(&framed.content);
   if (commit == nullptr) return mls_not_a_commit;
   if (framed.group_id != context.group_id) return mls_group_mismatch;
@@ -290,8 +349,8 @@ Result<CommitTransition> evaluate_commit(const RatchetTree& tree, const GroupCon
   next.context.epoch = context.epoch + 1;
   if (commit->path) SATSUMA_TRY_VOID(apply_update_path(next, suite, *commit->path, committer));
   next.context.tree_hash = to_bytes(next.tree.tree_hash().view());
-  next.context.confirmed_transcript_hash = confirmed_transcript_hash(suite, interim_before, content);
-  next.interim_transcript_hash = interim_transcript_hash(suite, next.context.confirmed_transcript_hash, content.auth.confirmation_tag);
+  next.context.confirmed_transcript_hash = confirmed_transcript_hash(suite, interim_before, *content);
+  next.interim_transcript_hash = interim_transcript_hash(suite, next.context.confirmed_transcript_hash, content->auth.confirmation_tag);
   return next;
 }
 

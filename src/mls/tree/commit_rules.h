@@ -3,6 +3,7 @@
 #include <map>
 #include <optional>
 
+#include "base/secret.h"
 #include "mls/tree/ratchet_tree.h"
 #include "mls/tree/validation.h"
 #include "mls/wire/message.h"
@@ -14,15 +15,36 @@ inline constexpr ErrorCode mls_group_mismatch{"mls_group_mismatch", ErrorKind::p
 inline constexpr ErrorCode mls_epoch_mismatch{"mls_epoch_mismatch", ErrorKind::peer};
 inline constexpr ErrorCode mls_sender_invalid{"mls_sender_invalid", ErrorKind::peer};
 inline constexpr ErrorCode mls_not_a_commit{"mls_not_a_commit", ErrorKind::peer};
+inline constexpr ErrorCode mls_not_a_proposal{"mls_not_a_proposal", ErrorKind::peer};
 inline constexpr ErrorCode mls_proposal_reference_unknown{"mls_proposal_reference_unknown", ErrorKind::peer};
-inline constexpr ErrorCode mls_proposal_list_invalid{"mls_proposal_list_invalid", ErrorKind::peer};
 inline constexpr ErrorCode mls_path_required{"mls_path_required", ErrorKind::peer};
+inline constexpr ErrorCode mls_too_many_proposals{"mls_too_many_proposals", ErrorKind::peer};
+// One proposal, s.12.1:
+inline constexpr ErrorCode mls_key_package_suite_mismatch{"mls_key_package_suite_mismatch", ErrorKind::peer};
+inline constexpr ErrorCode mls_psk_usage_invalid{"mls_psk_usage_invalid", ErrorKind::peer};
+inline constexpr ErrorCode mls_psk_nonce_invalid{"mls_psk_nonce_invalid", ErrorKind::peer};
+inline constexpr ErrorCode mls_reinit_version_lower{"mls_reinit_version_lower", ErrorKind::peer};
+inline constexpr ErrorCode mls_proposal_not_for_sender{"mls_proposal_not_for_sender", ErrorKind::peer};
+// The list in a member's commit, s.12.2:
+inline constexpr ErrorCode mls_update_by_committer{"mls_update_by_committer", ErrorKind::peer};
+inline constexpr ErrorCode mls_commit_removes_committer{"mls_commit_removes_committer", ErrorKind::peer};
+inline constexpr ErrorCode mls_leaf_changed_twice{"mls_leaf_changed_twice", ErrorKind::peer};
+inline constexpr ErrorCode mls_psk_duplicate{"mls_psk_duplicate", ErrorKind::peer};
+inline constexpr ErrorCode mls_group_context_extensions_duplicate{"mls_group_context_extensions_duplicate", ErrorKind::peer};
+inline constexpr ErrorCode mls_reinit_not_alone{"mls_reinit_not_alone", ErrorKind::peer};
+inline constexpr ErrorCode mls_external_init_in_member_commit{"mls_external_init_in_member_commit", ErrorKind::peer};
+// The list in an external commit, s.12.2 and s.12.4.3.2:
+inline constexpr ErrorCode mls_external_init_count{"mls_external_init_count", ErrorKind::peer};
+inline constexpr ErrorCode mls_external_commit_by_reference{"mls_external_commit_by_reference", ErrorKind::peer};
+inline constexpr ErrorCode mls_external_commit_proposal_forbidden{"mls_external_commit_proposal_forbidden", ErrorKind::peer};
+inline constexpr ErrorCode mls_external_commit_removes_many{"mls_external_commit_removes_many", ErrorKind::peer};
 
 /// One occupied leaf.
 struct Member {
   LeafIndex leaf;
   Bytes signature_key;
   Credential credential;
+  Bytes encryption_key;
 };
 
 /// What a commit does to the membership, for whoever checks policy before it is applied.
@@ -53,8 +75,27 @@ struct CommitEffects {
 struct KnownProposal {
   Proposal proposal;
   Sender sender;
+  std::uint32_t arrival = 0; ///< rises with each one; among Updates of one member the last counts
 };
 using ProposalCache = std::map<Bytes, KnownProposal>; ///< by ProposalRef
+
+/// Content whose signature was found to be its sender's (s.6.1), in the epoch whose tree and context were asked.
+/// `verify_content` is the only way to one, and what evaluates a commit or remembers a proposal takes nothing else.
+class VerifiedContent {
+ public:
+  const AuthenticatedContent& operator*() const { return content_; }
+  const AuthenticatedContent* operator->() const { return &content_; }
+  /// Leaves none behind; empty for other content.
+  SecretBytes take_application_data() &&;
+
+ private:
+  friend Result<VerifiedContent> verify_content(const RatchetTree& tree, const GroupContext& context, AuthenticatedContent content);
+  explicit VerifiedContent(AuthenticatedContent content) : content_(std::move(content)) {}
+  AuthenticatedContent content_;
+};
+/// Group and epoch are the context's, and the signature is good under the sender's key: mls_group_mismatch,
+/// mls_epoch_mismatch, mls_sender_invalid, signature_invalid.
+Result<VerifiedContent> verify_content(const RatchetTree& tree, const GroupContext& context, AuthenticatedContent content);
 
 /// The public outcome of a commit: shared by PublicGroup and Group.
 struct CommitTransition {
@@ -81,25 +122,24 @@ struct AppliedProposals {
 };
 
 /// Checks the list (s.12.2) and applies it in the order of s.12.3. `committer` is empty for an external commit.
+/// `psk_usage`: what resumption PSKs may be for: reinit and branch only in the first commit of a group's successor.
 Result<AppliedProposals> apply_proposals(const RatchetTree& tree, const GroupContext& context, const std::vector<ResolvedProposal>& proposals,
-                                         std::optional<LeafIndex> committer);
+                                         std::optional<LeafIndex> committer, ResumptionUsage psk_usage = ResumptionUsage::application);
 
 /// Whether a sender of this kind may propose this on its own (s.12.1.8), and the proposal makes sense as such.
 Result<void> verify_proposal(const RatchetTree& tree, const GroupContext& context, const Proposal& proposal, const Sender& sender);
 
 /// RFC 9420 s.12.4.2 without what needs secrets (membership tag, confirmation tag, path secrets, PSK values).
-/// The content's signature is checked by the caller (sender_signature_key).
 Result<CommitTransition> evaluate_commit(const RatchetTree& tree, const GroupContext& context, ByteView interim_transcript_hash,
-                                         const AuthenticatedContent& content, const ProposalCache& proposals);
+                                         const VerifiedContent& content, const ProposalCache& proposals);
 
-/// The signature key of a sender (s.6.1), or mls_sender_invalid.
-Result<Bytes> sender_signature_key(const RatchetTree& tree, const GroupContext& context, const FramedContent& content);
+/// The data of an external_senders extension, s.12.1.8.1.
+Result<std::vector<ExternalSender>> parse_external_senders(ByteView extension_data);
 
 /// s.8.2.
 Bytes confirmed_transcript_hash(const SuiteParameters& suite, ByteView interim_before, const AuthenticatedContent& commit);
 Bytes interim_transcript_hash(const SuiteParameters& suite, ByteView confirmed, ByteView confirmation_tag);
 
 std::vector<Member> list_members(const RatchetTree& tree);
-
 
 } // namespace satsuma::mls

@@ -54,29 +54,20 @@ std::optional<LeafIndex> PublicGroup::find(ByteView signature_key) const {
 }
 
 Result<void> PublicGroup::handle_proposal(const PublicMessage& message) {
-  const FramedContent& content = message.content;
-  const auto* proposal = std::get_if<Proposal>(&content.content);
-  if (proposal == nullptr) return mls_not_a_commit;
-  if (content.group_id != context_.group_id) return mls_group_mismatch;
-  if (content.epoch != context_.epoch) return mls_epoch_mismatch;
-  const AuthenticatedContent authenticated = message.authenticated_content();
-  SATSUMA_TRY(const Bytes key, sender_signature_key(tree_, context_, content));
-  SATSUMA_TRY_VOID(authenticated.verify_signature(tree_.suite(), key, context_));
-  SATSUMA_TRY_VOID(verify_proposal(tree_, context_, *proposal, content.sender));
-  if (proposals_.size() >= max_proposals) return mls_proposal_list_invalid;
-  proposals_.emplace(proposal_ref(tree_.suite(), codec::encode(authenticated)), KnownProposal{*proposal, content.sender});
+  if (message.content.type() != ContentType::proposal) return mls_not_a_proposal;
+  SATSUMA_TRY(const VerifiedContent content, verify_content(tree_, context_, message.authenticated_content()));
+  const auto& proposal = *std::get_if<Proposal>(&content->content.content);
+  SATSUMA_TRY_VOID(verify_proposal(tree_, context_, proposal, content->content.sender));
+  if (proposals_.size() >= max_proposals) return mls_too_many_proposals;
+  const auto arrival = static_cast<std::uint32_t>(proposals_.size());
+  proposals_.emplace(proposal_ref(tree_.suite(), codec::encode(*content)), KnownProposal{proposal, content->content.sender, arrival});
   return {};
 }
 
 Result<StagedPublicCommit> PublicGroup::verify(const PublicMessage& message) const {
-  // The cheap refusals first: a message for another epoch costs no signature.
   if (message.content.type() != ContentType::commit) return mls_not_a_commit;
-  if (message.content.group_id != context_.group_id) return mls_group_mismatch;
-  if (message.content.epoch != context_.epoch) return mls_epoch_mismatch;
-  const AuthenticatedContent authenticated = message.authenticated_content();
-  SATSUMA_TRY(const Bytes key, sender_signature_key(tree_, context_, message.content));
-  SATSUMA_TRY_VOID(authenticated.verify_signature(tree_.suite(), key, context_));
-  SATSUMA_TRY(CommitTransition transition, evaluate_commit(tree_, context_, interim_transcript_hash_, authenticated, proposals_));
+  SATSUMA_TRY(const VerifiedContent content, verify_content(tree_, context_, message.authenticated_content()));
+  SATSUMA_TRY(CommitTransition transition, evaluate_commit(tree_, context_, interim_transcript_hash_, content, proposals_));
   return StagedPublicCommit(std::move(transition), interim_transcript_hash_);
 }
 

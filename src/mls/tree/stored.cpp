@@ -39,6 +39,7 @@ void write_stored_proposals(ByteWriter& writer, const ProposalCache& proposals) 
     codec::write_opaque(writer, reference);
     known.proposal.write(writer);
     known.sender.write(writer);
+    writer.u32(known.arrival);
   }
 }
 
@@ -50,8 +51,9 @@ Result<ProposalCache> parse_stored_proposals(ByteReader& reader, const RatchetTr
     SATSUMA_TRY(Bytes reference, codec::read_bytes(reader));
     SATSUMA_TRY(Proposal proposal, Proposal::parse(reader));
     SATSUMA_TRY(const Sender sender, Sender::parse(reader));
+    SATSUMA_TRY(const std::uint32_t arrival, reader.u32());
     SATSUMA_TRY_VOID(verify_proposal(tree, context, proposal, sender));
-    if (!proposals.emplace(std::move(reference), KnownProposal{std::move(proposal), sender}).second) return mls_stored_invalid;
+    if (!proposals.emplace(std::move(reference), KnownProposal{std::move(proposal), sender, arrival}).second) return mls_stored_invalid;
   }
   return proposals;
 }

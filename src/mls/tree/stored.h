@@ -19,7 +19,7 @@ inline constexpr ErrorCode mls_stored_invalid{"mls_stored_invalid", ErrorKind::e
 
 enum class StoredKind : std::uint8_t { public_group = 1, group = 2, key_package_bundle = 3, pending_commit = 4 };
 /// Goes up with every change of a body; older ones stay readable where a later version says so.
-inline constexpr std::uint16_t stored_version = 1;
+inline constexpr std::uint16_t stored_version = 2;
 inline constexpr std::size_t stored_header_size = 7;
 inline constexpr std::size_t stored_digest_size = 32;
 

@@ -74,8 +74,8 @@ Result<void> verify_key_package(const KeyPackage& package, std::optional<UnixSec
   if (package.version != protocol_version_mls10) return mls_version_unsupported;
   SATSUMA_TRY(const SuiteParameters* const suite, require_suite(package.cipher_suite));
   if (package.leaf_node.source != LeafNodeSource::key_package) return mls_leaf_source_wrong;
-  if (package.init_key == package.leaf_node.encryption_key) return mls_key_package_invalid;
-  if (!crypto::kem_check_public_key(suite->kem, package.init_key)) return mls_key_package_invalid;
+  if (package.init_key == package.leaf_node.encryption_key) return mls_init_key_reused;
+  if (!crypto::kem_check_public_key(suite->kem, package.init_key)) return mls_init_key_invalid;
   if (now && !package.leaf_node.lifetime.contains(*now)) return mls_lifetime_over;
   SATSUMA_TRY_VOID(verify_leaf(*suite, package.leaf_node, {}, {}, {}));
   return verify_with_label(*suite, package.leaf_node.signature_key, "KeyPackageTBS", package.to_be_signed(), package.signature);

@@ -11,7 +11,8 @@ inline constexpr ErrorCode mls_leaf_capabilities_missing{"mls_leaf_capabilities_
 inline constexpr ErrorCode mls_leaf_key_duplicate{"mls_leaf_key_duplicate", ErrorKind::peer};
 inline constexpr ErrorCode mls_leaf_key_invalid{"mls_leaf_key_invalid", ErrorKind::peer};
 inline constexpr ErrorCode mls_lifetime_over{"mls_lifetime_over", ErrorKind::peer};
-inline constexpr ErrorCode mls_key_package_invalid{"mls_key_package_invalid", ErrorKind::peer};
+inline constexpr ErrorCode mls_init_key_invalid{"mls_init_key_invalid", ErrorKind::peer};
+inline constexpr ErrorCode mls_init_key_reused{"mls_init_key_reused", ErrorKind::peer};
 inline constexpr ErrorCode mls_tree_hash_mismatch{"mls_tree_hash_mismatch", ErrorKind::peer};
 inline constexpr ErrorCode mls_unmerged_leaves_invalid{"mls_unmerged_leaves_invalid", ErrorKind::peer};
 
@@ -23,7 +24,7 @@ Result<void> verify_key_package(const KeyPackage& key_package, std::optional<Uni
 /// requires stands in its capabilities. `index` and `group_id` matter for sources update and commit.
 Result<void> verify_leaf(const SuiteParameters& suite, const LeafNode& leaf, ByteView group_id, LeafIndex index,
                          const Extensions& group_extensions);
-/// The signature aside.
+/// The signature and the keys aside.
 Result<void> verify_leaf_capabilities(const LeafNode& leaf, const Extensions& group_extensions);
 
 /// RFC 9420 s.7.3 between leaves: no encryption key or signature key twice, and each leaf's credential type is supported by all.

@@ -1,5 +1,7 @@
 #include "mls/wire/leaf_node.h"
 
+#include <algorithm>
+
 namespace satsuma::mls {
 
 Result<LeafIndex> read_leaf_index(ByteReader& reader) {
@@ -130,6 +132,21 @@ Result<void> LeafNode::sign(const SuiteParameters& suite, ByteView private_key, 
 
 Result<void> LeafNode::verify_signature(const SuiteParameters& suite, ByteView group_id, LeafIndex index) const {
   return verify_with_label(suite, signature_key, "LeafNodeTBS", to_be_signed(group_id, index), signature);
+}
+
+void list_extensions(Capabilities& capabilities, const Extensions& extensions) {
+  for (const Extension& extension : extensions) {
+    const bool by_default = extension.type >= extension_type::application_id && extension.type <= extension_type::external_senders;
+    if (!by_default && std::ranges::find(capabilities.extensions, extension.type) == capabilities.extensions.end()) {
+      capabilities.extensions.push_back(extension.type);
+    }
+  }
+}
+
+void list_what_is_used(LeafNode& leaf) {
+  list_extensions(leaf.capabilities, leaf.extensions);
+  std::vector<std::uint16_t>& credentials = leaf.capabilities.credentials;
+  if (std::ranges::find(credentials, leaf.credential.type) == credentials.end()) credentials.push_back(leaf.credential.type);
 }
 
 Result<ParentNode> ParentNode::parse(ByteReader& reader) {

@@ -65,6 +65,11 @@ struct LeafNode {
   friend bool operator==(const LeafNode&, const LeafNode&) = default;
 };
 
+/// Adds the types of extensions beyond the RFC's own to the capabilities, where they are missing (s.7.2).
+void list_extensions(Capabilities& capabilities, const Extensions& extensions);
+/// The same for all that a leaf itself uses: extensions and credential.
+void list_what_is_used(LeafNode& leaf);
+
 /// RFC 9420 s.7.1.
 struct ParentNode {
   Bytes encryption_key;

@@ -42,6 +42,7 @@ inline constexpr std::uint16_t ratchet_tree = 2;
 inline constexpr std::uint16_t required_capabilities = 3;
 inline constexpr std::uint16_t external_pub = 4;
 inline constexpr std::uint16_t external_senders = 5;
+inline constexpr std::uint16_t last_resort = 10; ///< of a KeyPackage, without data; the registry's, from the working group's extensions
 } // namespace extension_type
 
 /// RFC 9420 s.17.4.
