@@ -40,7 +40,9 @@ ClientSession::ClientSession(SessionConfig config, RoomKeys keys, DeviceKey devi
       device_(std::move(device)),
       random_(&random),
       options_(options),
-      keys_(parameters(config_.suite).frames, options.keys) {}
+      keys_(parameters(config_.suite).frames, options.keys),
+      digest_sender_(options.digests),
+      digest_receiver_(options.digests) {}
 
 Result<ClientSession> ClientSession::create(SessionConfig config, TimePoint now, UnixSeconds unix_now, RandomSource& random,
                                             SessionOptions options) {
@@ -103,6 +105,9 @@ void ClientSession::wipe_incarnation() {
   past_rosters_.clear();
   ack_at_.reset();
   keys_.clear();
+  digest_sender_.clear();
+  digest_receiver_.clear();
+  seated_since_.clear();
   committer_.emplace(self_, options_.committer);
 }
 
@@ -520,6 +525,15 @@ ClientSession::Outcome ClientSession::entered_epoch(TimePoint now, std::uint64_t
   group_->erase_exporter_secret();
   for (const RosterEntry& member : roster_.entries()) epoch.leaves.insert(member.leaf);
   keys_.enter(now, std::move(epoch), !left.empty());
+  // Whoever sat there before, what was received of him is no matter of the new one.
+  for (const RosterEntry& member : before.entries()) {
+    const RosterEntry* now_there = roster_.at_leaf(member.leaf);
+    if (now_there != nullptr && now_there->who == member.who) continue;
+    digest_receiver_.forget(member.leaf);
+    seated_since_.erase(member.leaf);
+  }
+  for (const RosterEntry& member : roster_.entries()) seated_since_.try_emplace(member.leaf, group_->epoch());
+  digest_sender_.set_members(roster_.entries().size());
   // A commit that left somebody out who is gone was made before it was known, and starts the time anew.
   const bool someone_is_gone = std::ranges::any_of(roster_.entries(), [&](const RosterEntry& member) { return committer_->is_gone(member.who); });
   removal_due_ = someone_is_gone ? std::optional(now + options_.removal_deadline) : std::nullopt;
@@ -638,7 +652,7 @@ Result<void> ClientSession::send_application(TimePoint now, std::string_view tex
   return {};
 }
 
-void ClientSession::handle_relayed(TimePoint, Bytes message) {
+void ClientSession::handle_relayed(TimePoint now, Bytes message) {
   const auto parsed = mls::MLSMessage::decode_as<mls::PrivateMessage>(message);
   if (!parsed || (group_ && !equal(parsed->group_id, group_->group_id()))) return;
   // The entry that leads to its epoch is still on the way: entries wait for acknowledgements, messages do not.
@@ -649,6 +663,7 @@ void ClientSession::handle_relayed(TimePoint, Bytes message) {
   // Anyone on the way can send garbage; a message that does not open is no reason to leave.
   const auto received = group_->unprotect_application(message);
   if (!received) return;
+  const bool digest = is_digest(received->plaintext.view());
   const std::string_view text = as_text(received->plaintext.view());
   // A message that a commit overtook names a leaf of its own epoch, where someone else may sit by now.
   const Roster* roster = &roster_;
@@ -656,6 +671,13 @@ void ClientSession::handle_relayed(TimePoint, Bytes message) {
     if (epoch == parsed->epoch) roster = &past;
   }
   const RosterEntry* sender = roster->at_leaf(received->sender.value);
+  if (digest) {
+    // Only of who still sits there: its frames are the ones that are shown.
+    const RosterEntry* present = sender == nullptr ? nullptr : roster_.at_leaf(sender->leaf);
+    if (present == nullptr || present->who != sender->who) return;
+    (void)digest_receiver_.handle_digest(now, {era_, parsed->epoch}, seated_since_.at(present->leaf), present->leaf, received->plaintext.view());
+    return;
+  }
   if (sender == nullptr || text.size() > max_application_text || !is_utf8(text)) return;
   outputs_.emplace_back(ApplicationEvent{sender->who, sender->leaf, std::string(text)});
 }
@@ -672,6 +694,8 @@ void ClientSession::handle_timeout(TimePoint now) {
     committer_->request_refresh(now);
   }
   keys_.handle_timeout(now);
+  digest_receiver_.handle_timeout(now);
+  send_digest(now);
   if (removal_due_ && now >= *removal_due_) {
     removal_due_.reset();
     keys_.stop_sending();
@@ -698,6 +722,7 @@ void ClientSession::settle(TimePoint now) {
   check_waiting(now);
   check_overdue(now);
   announce_keys();
+  announce_judgements();
 }
 
 // From the moment at which a commit is needed and the connection is there: who is cut off knows that already.
@@ -732,6 +757,39 @@ void ClientSession::announce_keys() {
   outputs_.emplace_back(KeysEvent{told_sending_});
 }
 
+void ClientSession::send_digest(TimePoint now) {
+  if (!group_ || connection_ != Connection::up) return;
+  const auto digest = digest_sender_.take(now, {era_, group_->epoch()}, *random_);
+  if (!digest) return;
+  if (auto message = group_->protect_application(*digest, {}, *random_)) send(signaling::Application{std::move(*message)});
+}
+
+void ClientSession::announce_judgements() {
+  while (const auto judgement = digest_receiver_.poll_output()) {
+    if (const RosterEntry* member = roster_.at_leaf(judgement->leaf)) outputs_.emplace_back(StreamEvent{member->who, *judgement});
+  }
+}
+
+// --- media frames --------------------------------------------------------------------------------------------
+
+Result<MutableByteView> ClientSession::protect(TimePoint now, StreamContext context, sframe::Shell shell, ByteView frame, MutableByteView out) {
+  SATSUMA_TRY(const MutableByteView written, keys_.protect(now, context, shell, frame, out));
+  const EpochKeys::Sent& sent = keys_.last_sent();
+  digest_sender_.handle_sent(now, sent.epoch, sent.context, sent.counter, sent.hash, written.size());
+  return written;
+}
+
+Result<EpochKeys::Received> ClientSession::unprotect(TimePoint now, sframe::ShellKind shell, ByteView frame, MutableByteView out) {
+  SATSUMA_TRY(EpochKeys::Received received, keys_.unprotect(now, shell, frame, out));
+  // A frame of who is gone already has nobody to confirm it.
+  const auto since = seated_since_.find(received.leaf);
+  if (since != seated_since_.end() && received.epoch.era == era_ && received.epoch.epoch >= since->second) {
+    digest_receiver_.handle_received(now, received.epoch, received.leaf, received.context, received.counter, received.hash);
+    announce_judgements();
+  }
+  return received;
+}
+
 void ClientSession::send(const signaling::ClientMessage& message) {
   outputs_.emplace_back(SendBinary{signaling::write_client_message(message)});
 }
@@ -758,6 +816,8 @@ std::optional<TimePoint> ClientSession::next_deadline() const {
   consider(ack_at_);
   consider(committer_->next_deadline());
   consider(keys_.next_deadline());
+  consider(digest_receiver_.next_deadline());
+  if (group_ && connection_ == Connection::up) consider(digest_sender_.next_deadline());
   consider(removal_due_);
   consider(overdue_at());
   if (group_) consider(refresh_at_);

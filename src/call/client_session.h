@@ -17,6 +17,7 @@
 #include "call/room_suite.h"
 #include "call/roster.h"
 #include "call/safety_number.h"
+#include "call/sender_digest.h"
 #include "mls/group/group.h"
 #include "signaling/delivery_messages.h"
 
@@ -36,6 +37,7 @@ struct SessionConfig {
 struct SessionOptions {
   CommitterOptions committer;
   EpochKeysOptions keys;
+  DigestOptions digests;
   /// docs/protocol.md: at least every 5 s; sooner, so that one lost timer of a throttled page does no harm.
   Duration ack_interval = std::chrono::seconds(4);
   Duration waiting_notice = std::chrono::seconds(3);
@@ -124,6 +126,11 @@ struct ApplicationEvent {
 struct KeysEvent {
   std::optional<EpochKeys::EpochName> sending;
 };
+/// Whether what is received of a stream is what the member sent who stands on its tile (call/sender_digest.h).
+struct StreamEvent {
+  IncarnationId who;
+  StreamJudgement judgement;
+};
 struct RejoiningEvent {
   RejoinReason reason{};
   Duration delay{};
@@ -136,7 +143,7 @@ struct ErrorEvent {
 struct LeftEvent {};
 
 using SessionOutput = std::variant<SendBinary, Reconnect, Close, ReadyEvent, WaitingEvent, EpochEvent, DepartedEvent, OverdueEvent, PresentEvent,
-                                   ApplicationEvent, KeysEvent, RejoiningEvent, ErrorEvent, LeftEvent>;
+                                   ApplicationEvent, KeysEvent, StreamEvent, RejoiningEvent, ErrorEvent, LeftEvent>;
 
 /// A participant's side of the delivery protocol (docs/protocol.md, sections 1 to 5) with everything behind it: identity,
 /// MLS group, designated committer, media keys. Feed it the connection, poll its outputs.
@@ -170,12 +177,9 @@ class ClientSession {
   std::optional<TimePoint> next_deadline() const;
 
   // Media frames; see EpochKeys.
-  Result<MutableByteView> protect(TimePoint now, StreamContext context, sframe::Shell shell, ByteView frame, MutableByteView out) {
-    return keys_.protect(now, context, shell, frame, out);
-  }
-  Result<EpochKeys::Received> unprotect(TimePoint now, sframe::ShellKind shell, ByteView frame, MutableByteView out) {
-    return keys_.unprotect(now, shell, frame, out);
-  }
+  Result<MutableByteView> protect(TimePoint now, StreamContext context, sframe::Shell shell, ByteView frame, MutableByteView out);
+  Result<EpochKeys::Received> unprotect(TimePoint now, sframe::ShellKind shell, ByteView frame, MutableByteView out);
+  const EpochKeys::Counts& frame_counts() const { return keys_.counts(); }
 
   bool in_group() const { return group_.has_value(); }
   IncarnationId incarnation() const { return self_; }
@@ -233,6 +237,8 @@ class ClientSession {
   void update_online(TimePoint now);
   void check_waiting(TimePoint now);
   void announce_keys();
+  void send_digest(TimePoint now);
+  void announce_judgements();
   void send(const signaling::ClientMessage& message);
   void send_ack(TimePoint now);
   void settle(TimePoint now);
@@ -287,6 +293,9 @@ class ClientSession {
 
   EpochKeys keys_;
   std::optional<EpochKeys::EpochName> told_sending_;
+  DigestSender digest_sender_;
+  DigestReceiver digest_receiver_;
+  std::map<std::uint32_t, std::uint64_t> seated_since_; ///< for each leaf, the epoch since which we know who sits there
 
   // What outlives the incarnation
   std::optional<std::string> last_digits_;

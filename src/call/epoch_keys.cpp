@@ -16,14 +16,14 @@ std::optional<KeyId> KeyId::from(std::uint64_t value) {
 EpochKeys::EpochKeys(sframe::CipherSuite suite, EpochKeysOptions options)
     : suite_(suite),
       options_(options),
-      streams_{Stream{{}, sframe::Sender(suite)}, Stream{{}, sframe::Sender(suite)}, Stream{{}, sframe::Sender(suite)},
-               Stream{{}, sframe::Sender(suite)}} {}
+      streams_{Stream{{}, sframe::Sender(suite, true)}, Stream{{}, sframe::Sender(suite, true)}, Stream{{}, sframe::Sender(suite, true)},
+               Stream{{}, sframe::Sender(suite, true)}} {}
 
 void EpochKeys::enter(TimePoint now, Epoch epoch, bool at_once) {
   handle_timeout(now);
   if (!held_.empty()) held_.front().expires = now + options_.overlap;
   held_.push_front({{epoch.era, epoch.epoch}, epoch.own_leaf, StreamSecrets(suite_, std::move(epoch.secret), epoch.era, epoch.epoch, epoch.leaves),
-                    sframe::Receiver(suite_), std::nullopt});
+                    sframe::Receiver(suite_, true), std::nullopt});
   // The epoch in which we still send may fall out here: then the sender moves with it.
   while (held_.size() > 1 + max_previous_epochs) held_.pop_back();
   if (at_once || sending_epoch() == nullptr) {
@@ -86,7 +86,7 @@ Result<MutableByteView> EpochKeys::protect(TimePoint now, StreamContext context,
   if (held == nullptr || held->own_leaf > max_leaf_in_key_id) return frame_no_key;
   Stream& stream = streams_[static_cast<std::size_t>(context)];
   if (stream.keyed != sending_) {
-    // (era, epoch) only ever goes forward, so no key comes twice and the counter may start anew.
+    // The base key is there once, so no counter starts anew under it, whatever happens to us.
     const auto number = static_cast<std::uint32_t>(context);
     const KeyId id{number, held->own_leaf, static_cast<std::uint8_t>(held->name.epoch)};
     const auto key = held->secrets.base_key(held->own_leaf, context);
@@ -95,7 +95,9 @@ Result<MutableByteView> EpochKeys::protect(TimePoint now, StreamContext context,
     stream.sender.set_key(id.value(), key->view());
     stream.keyed = sending_;
   }
-  return sframe::protect_frame(stream.sender, shell, frame, out);
+  SATSUMA_TRY(const MutableByteView written, sframe::protect_frame(stream.sender, shell, frame, out));
+  last_sent_ = {held->name, context, stream.sender.next_counter() - 1, stream.sender.last_hash()};
+  return written;
 }
 
 Error EpochKeys::missing_key(KeyId id) const {
@@ -141,7 +143,7 @@ Result<EpochKeys::Received> EpochKeys::open(sframe::ShellKind shell, ByteView fr
     auto unprotected = sframe::unprotect_frame(held.receiver, opened, out);
     if (unprotected) {
       if (begins) held.secrets.destroy(id->leaf, context);
-      return Received{unprotected->plaintext, id->leaf, context, epoch, opened.key_frame(), unprotected->header.counter};
+      return Received{unprotected->plaintext, id->leaf, context, epoch, opened.key_frame(), unprotected->header.counter, unprotected->hash};
     }
     failure = unprotected.error();
   }

@@ -75,6 +75,14 @@ class EpochKeys {
     EpochName epoch;
     std::optional<bool> key_frame; ///< of shells that tell
     std::uint64_t counter = 0;
+    sframe::FrameHash hash{};
+  };
+  /// The frame that was protected last.
+  struct Sent {
+    EpochName epoch;
+    StreamContext context{};
+    std::uint64_t counter = 0;
+    sframe::FrameHash hash{};
   };
   /// What became of the frames that arrived. A frame that is held and tried again counts each time.
   struct Counts {
@@ -98,6 +106,7 @@ class EpochKeys {
   bool handle_timeout(TimePoint now);
   std::optional<TimePoint> next_deadline() const;
   const Counts& counts() const { return counts_; }
+  const Sent& last_sent() const { return last_sent_; }
   /// The epoch in which frames are sent.
   std::optional<EpochName> sending() const;
 
@@ -131,6 +140,7 @@ class EpochKeys {
   std::optional<TimePoint> move_at_;
   std::array<Stream, stream_contexts> streams_;
   Counts counts_;
+  Sent last_sent_;
 };
 
 } // namespace satsuma::call

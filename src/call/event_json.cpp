@@ -203,6 +203,21 @@ std::string write(const KeysEvent& keys) {
   return std::move(json).take();
 }
 
+std::string write(const StreamEvent& stream) {
+  const auto type = [&]() -> std::string_view {
+    switch (stream.judgement.verdict) {
+      case StreamVerdict::confirmed: return "stream_confirmed";
+      case StreamVerdict::unconfirmed: return "stream_unconfirmed";
+      case StreamVerdict::forged: return "stream_forged";
+    }
+    return "";
+  }();
+  JsonWriter json = event(type);
+  json.key("leaf").number(stream.judgement.leaf).key("incarnation").string(stream.who.hex());
+  json.key("context").number(static_cast<std::uint64_t>(stream.judgement.context)).close('}');
+  return std::move(json).take();
+}
+
 std::string write(const RejoiningEvent& rejoining) {
   const auto delay = std::chrono::duration_cast<std::chrono::milliseconds>(rejoining.delay).count();
   JsonWriter json = event("rejoining");

@@ -49,6 +49,14 @@ std::array<std::uint8_t, nonce_size> make_nonce(const SecretBytes& salt, std::ui
   return nonce;
 }
 
+FrameHash hash_of(ByteView frame) {
+  std::array<std::uint8_t, 32> whole;
+  crypto::hash_into(crypto::HashAlgorithm::sha256, {frame}, whole);
+  FrameHash hash;
+  std::copy_n(whole.begin(), hash.size(), hash.begin());
+  return hash;
+}
+
 bool has_room(ByteView metadata, ByteView plaintext, MutableByteView out) {
   return metadata.size() <= max_metadata_size && out.size() >= plaintext.size() + max_overhead;
 }
@@ -102,6 +110,7 @@ Result<MutableByteView> Sender::protect(ByteView metadata, ByteView plaintext, M
   SATSUMA_CHECK(keys_->keys.derive(counter_, frame_key));
   const MutableByteView frame = seal(cipher_, frame_key, keys_->salt, {key_id_, counter_}, metadata, plaintext, out);
   keys_->keys.destroy(counter_, counter_ + 1);
+  if (hash_frames_) last_hash_ = hash_of(frame);
   ++counter_;
   return frame;
 }
@@ -127,6 +136,7 @@ Result<Unprotected> Receiver::unprotect(ByteView metadata, ByteView frame, Mutab
   SecretArray<max_key_size> key;
   const MutableByteView frame_key = key.mutable_view().first(parameters(suite_).key_size);
   if (!stream.keys.keys.derive(counter, frame_key)) return sframe_replayed;
+  const FrameHash hash = hash_frames_ ? hash_of(frame) : FrameHash{}; // before: it may be overwritten
   SATSUMA_TRY(const MutableByteView plaintext, open(cipher_, frame_key, stream.keys.salt, header, metadata, frame, out));
 
   stream.next = std::max(stream.next, counter + 1);
@@ -135,7 +145,7 @@ Result<Unprotected> Receiver::unprotect(ByteView metadata, ByteView frame, Mutab
     streams_.emplace(key_id, std::move(stream));
     tried_.reset();
   }
-  return Unprotected{header.header, plaintext};
+  return Unprotected{header.header, hash, plaintext};
 }
 
 } // namespace satsuma::sframe

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -57,10 +58,15 @@ struct StreamKeys {
   FrameKeyTree keys;
 };
 
+/// Of a frame as it is under way: header, ciphertext and tag, without its shell. SHA-256, cut. Not the tag alone, which whoever has the key can
+/// bring about with another ciphertext.
+using FrameHash = std::array<std::uint8_t, 16>;
+
 /// One stream of one sender. Counters start at 0 with each key id and never repeat under it.
 class Sender {
  public:
-  explicit Sender(CipherSuite suite) : suite_(suite), cipher_(suite) {}
+  /// `hash_frames`: for last_hash().
+  explicit Sender(CipherSuite suite, bool hash_frames = false) : suite_(suite), cipher_(suite), hash_frames_(hash_frames) {}
 
   /// From the next frame on. A key must be new: the same (key_id, base_key) again would repeat keys and nonces, so the owner derives each
   /// from its own epoch and stream.
@@ -73,10 +79,14 @@ class Sender {
   Result<MutableByteView> protect(ByteView metadata, ByteView plaintext, MutableByteView out);
 
   std::uint64_t next_counter() const { return counter_; }
+  /// Of the frame that was protected last.
+  const FrameHash& last_hash() const { return last_hash_; }
 
  private:
   CipherSuite suite_;
   FrameCipher cipher_;
+  bool hash_frames_;
+  FrameHash last_hash_{};
   std::uint64_t key_id_ = 0;
   std::uint64_t counter_ = 0;
   std::optional<StreamKeys> keys_;
@@ -84,6 +94,7 @@ class Sender {
 
 struct Unprotected {
   Header header;
+  FrameHash hash{};          ///< zero if it was not asked for
   MutableByteView plaintext; ///< in the caller's span
 };
 
@@ -93,7 +104,7 @@ struct Unprotected {
 /// and the attempt to open it, which is never more than what a genuine frame with the same counter costs.
 class Receiver {
  public:
-  explicit Receiver(CipherSuite suite) : suite_(suite), cipher_(suite) {}
+  explicit Receiver(CipherSuite suite, bool hash_frames = false) : suite_(suite), cipher_(suite), hash_frames_(hash_frames) {}
 
   /// Replaces a key of the same id, and then its window starts empty. sframe_too_many_keys leaves the receiver as it was.
   Result<void> add_key(std::uint64_t key_id, ByteView base_key);
@@ -115,6 +126,7 @@ class Receiver {
 
   CipherSuite suite_;
   FrameCipher cipher_;
+  bool hash_frames_;
   std::unordered_map<std::uint64_t, Stream> streams_;
   std::optional<std::pair<std::uint64_t, Stream>> tried_;
 };

@@ -118,6 +118,98 @@ TEST_F(Conspiracy, HonestBehaviourIsAccepted) {
   EXPECT_EQ(rejoining(), std::nullopt);
 }
 
+/// Bo, whose voice the rogue would like to have. An honest member: what it sends, it signs digests of.
+struct Voice {
+  EpochKeys keys;
+  DigestSender digests;
+
+  void enter(TimePoint now, const mls::Group& group) {
+    EpochKeys::Epoch epoch{0, group.epoch(), 2, {0, 1, 2}, group.export_secret("SFrame 1.0 Base Key", {}, 32)};
+    keys.enter(now, std::move(epoch), true);
+  }
+  Bytes say(TimePoint now, std::uint8_t what) {
+    const Bytes plain(100, what);
+    Bytes out(300);
+    const auto frame = keys.protect(now, StreamContext::microphone, sframe::Shell::none, plain, out);
+    EXPECT_TRUE(frame);
+    const auto& sent = keys.last_sent();
+    digests.handle_sent(now, sent.epoch, sent.context, sent.counter, sent.hash, 10'000);
+    return to_bytes(*frame);
+  }
+};
+
+struct StolenVoice : Conspiracy {
+  Stranger bo{1, "Bo", random};
+  std::optional<mls::Group> bo_group;
+  Voice genuine, stolen;
+
+  void all_enter() {
+    join(bo);
+    mls::CommitParams params;
+    params.add = {ada_key_package, bo.bundle.key_package};
+    auto pending = prepare(params);
+    ASSERT_TRUE(group.merge(std::move(pending.staged)));
+    entry(signaling::CommitEntry{0, 0, rogue.who, pending.commit, *pending.welcome});
+    ASSERT_TRUE(ada->in_group());
+    bo_group.emplace(mls::Group::join(mls::MLSMessage::decode_as<mls::Welcome>(*pending.welcome).value(), bo.bundle).value());
+    ASSERT_EQ(bo_group->own_leaf().value, 2u);
+    genuine.enter(now, *bo_group);
+    stolen.enter(now, group); // a member can derive everybody's keys
+  }
+  void hear(const Bytes& frame) {
+    Bytes out(frame.size());
+    const auto heard = ada->unprotect(now, sframe::ShellKind::none, frame, out);
+    ASSERT_TRUE(heard);
+    EXPECT_EQ(heard->leaf, 2u) << "to SFrame it is Bo's";
+    collect();
+  }
+  void relay_digest(mls::Group& signer, IncarnationId claimed) {
+    const auto made = genuine.digests.take(now += 2s, {0, 1}, random);
+    ASSERT_TRUE(made);
+    give(signaling::Relayed{claimed, signer.protect_application(*made, {}, random).value()});
+  }
+  std::vector<StreamEvent> judged() const {
+    std::vector<StreamEvent> found;
+    for (const SessionOutput& event : events) {
+      if (const auto* stream = std::get_if<StreamEvent>(&event)) found.push_back(*stream);
+    }
+    return found;
+  }
+};
+
+TEST_F(StolenVoice, IsNotNeededToBeBelieved) {
+  all_enter();
+  for (int i = 0; i < 50; ++i) hear(genuine.say(now, 1));
+  relay_digest(*bo_group, bo.who);
+  ASSERT_EQ(judged().size(), 1u);
+  EXPECT_EQ(judged()[0].judgement, (StreamJudgement{2, StreamContext::microphone, StreamVerdict::confirmed}));
+  EXPECT_EQ(judged()[0].who, bo.who);
+}
+
+TEST_F(StolenVoice, IsToldApartByWhatItsOwnerSigned) {
+  all_enter();
+  for (int i = 0; i < 50; ++i) {
+    genuine.say(now, 1);        // which the server swallows
+    hear(stolen.say(now, 2));   // and the rogue's comes in its place
+  }
+  relay_digest(*bo_group, bo.who);
+  ASSERT_EQ(judged().size(), 1u);
+  EXPECT_EQ(judged()[0].judgement.verdict, StreamVerdict::forged);
+}
+
+TEST_F(StolenVoice, IsNotConfirmedByADigestThatTheThiefSigns) {
+  all_enter();
+  for (int i = 0; i < 50; ++i) hear(stolen.say(now, 2));
+  std::swap(genuine.digests, stolen.digests);
+  relay_digest(group, bo.who); // the server says that it is Bo's; the signature says whose it is
+  EXPECT_TRUE(judged().empty());
+  now += 20s;
+  ada->handle_timeout(now);
+  collect();
+  ASSERT_EQ(judged().size(), 1u);
+  EXPECT_EQ(judged()[0].judgement.verdict, StreamVerdict::unconfirmed);
+}
+
 TEST_F(Conspiracy, TreeWithAMemberWithoutAdmissionIsRefusedByTheOneWhoIsWelcomed) {
   const Stranger spy(9, "Spy", random);
   mls::CommitParams params;

@@ -1,0 +1,97 @@
+// Digests as anybody may sign them, and frames in any order, into a receiver; and what a sender of ours says must be confirmed, never called forged.
+#include <cstddef>
+#include <cstdint>
+
+#include "call/sender_digest.h"
+
+using namespace satsuma;
+using namespace satsuma::call;
+
+namespace {
+
+class Fixed final : public RandomSource {
+ public:
+  void fill(MutableByteView out) override {
+    for (std::uint8_t& byte : out) byte = ++last_;
+  }
+
+ private:
+  std::uint8_t last_ = 0;
+};
+
+sframe::FrameHash hash_of(std::uint8_t stream, std::uint64_t counter) {
+  sframe::FrameHash hash{};
+  hash[0] = stream;
+  for (std::size_t i = 0; i < 8; ++i) hash[1 + i] = static_cast<std::uint8_t>(counter >> (8 * i));
+  return hash;
+}
+
+} // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  Fixed random;
+  DigestSender sender;
+  DigestReceiver honest; // sees what our sender sent, with losses, reordering and delays, and its digests
+  DigestReceiver hostile; // sees anything
+  std::uint64_t counters[2][stream_contexts] = {};
+  TimePoint now(std::chrono::seconds(100));
+  std::uint64_t epoch = 0;
+  struct Late {
+    EpochKeys::EpochName epoch;
+    StreamContext context;
+    std::uint64_t counter;
+    sframe::FrameHash hash;
+  };
+  std::vector<Late> late;
+  ByteReader input({data, size});
+  while (!input.empty()) {
+    const std::uint8_t op = input.u8().value();
+    const std::uint8_t value = input.u8().value_or(0);
+    const auto context = static_cast<StreamContext>(value % stream_contexts);
+    switch (op % 8) {
+      case 0:
+      case 1: { // frames, some of which arrive, some later
+        for (int i = 0; i <= value / 16; ++i) {
+          std::uint64_t& counter = counters[epoch % 2][static_cast<std::size_t>(context)];
+          const Late frame{{0, epoch}, context, counter, hash_of(static_cast<std::uint8_t>(context), counter + (epoch << 32))};
+          sender.handle_sent(now, frame.epoch, context, counter++, frame.hash, 100 + value);
+          if (op % 3 == 0 && late.size() < 64) late.push_back(frame);
+          else if (op % 5 != 0) honest.handle_received(now, frame.epoch, 1, context, frame.counter, frame.hash);
+        }
+        break;
+      }
+      case 2:
+        for (const Late& frame : late) honest.handle_received(now, frame.epoch, 1, frame.context, frame.counter, frame.hash);
+        late.clear();
+        break;
+      case 3:
+        if (const auto digest = sender.take(now, {0, epoch}, random)) {
+          SATSUMA_CHECK(digest->size() <= 20'000);
+          if (value % 4 != 0) SATSUMA_CHECK(honest.handle_digest(now, {0, epoch}, 0, 1, *digest).has_value());
+          (void)hostile.handle_digest(now, {0, epoch}, value % 3, value % 4, *digest);
+        }
+        break;
+      case 4: now += std::chrono::milliseconds(value * 4); break;
+      case 5:
+        ++epoch;
+        for (std::uint64_t& counter : counters[epoch % 2]) counter = 0;
+        break;
+      case 6: {
+        const ByteView bytes = input.bytes(std::min<std::size_t>(value, input.remaining())).value();
+        (void)hostile.handle_digest(now, {0, epoch}, 0, value % 4, bytes);
+        break;
+      }
+      case 7: hostile.handle_received(now, {0, epoch - std::min<std::uint64_t>(epoch, value % 3)}, value % 4, context, op * 37u, hash_of(value, op)); break;
+    }
+    for (DigestReceiver* receiver : {&honest, &hostile}) {
+      receiver->handle_timeout(now);
+      SATSUMA_CHECK(receiver->waiting() <= DigestReceiver::max_waiting_in_all);
+      while (const auto judgement = receiver->poll_output()) {
+        SATSUMA_CHECK(receiver != &honest || judgement->verdict != StreamVerdict::forged);
+      }
+      const auto next = receiver->next_deadline();
+      SATSUMA_CHECK(!next || *next > now);
+    }
+  }
+  return 0;
+}

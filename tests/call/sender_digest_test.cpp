@@ -1,0 +1,249 @@
+#include "call/sender_digest.h"
+
+#include <gtest/gtest.h>
+
+#include "helpers.h"
+
+namespace satsuma::call {
+namespace {
+
+using namespace std::chrono_literals;
+using test::at;
+using Name = EpochKeys::EpochName;
+constexpr auto camera = StreamContext::camera;
+constexpr std::uint32_t leaf = 3;
+
+sframe::FrameHash hash(std::uint64_t n) {
+  sframe::FrameHash h{};
+  for (std::size_t i = 0; i < 8; ++i) h[i] = static_cast<std::uint8_t>(n * 0x9e3779b97f4a7c15ULL >> (8 * i));
+  return h;
+}
+sframe::FrameHash other(std::uint64_t n) { return hash(n + 1'000'000); }
+
+struct Digests : testing::Test {
+  test::SeededRandom random{4};
+  DigestSender sender;
+  DigestReceiver receiver;
+  Name epoch{0, 5};
+  std::uint64_t next = 0;
+  Duration time = 0s;
+
+  /// Sends frames of 2000 bytes, 30 a second; each is received if `deliver` gives its hash.
+  template <class Deliver>
+  void play(int frames, Deliver deliver) {
+    for (int i = 0; i < frames; ++i) {
+      sender.handle_sent(at(time), epoch, camera, next, hash(next), 2000);
+      if (const std::optional<sframe::FrameHash> received = deliver(next)) {
+        receiver.handle_received(at(time), epoch, leaf, camera, next, *received);
+      }
+      ++next;
+      time += 33ms;
+    }
+  }
+  Bytes digest() {
+    for (int i = 0; i < 100; ++i, time += 100ms) {
+      if (auto made = sender.take(at(time), epoch, random)) return *made;
+    }
+    ADD_FAILURE() << "none came";
+    return {};
+  }
+  void tell(const Bytes& digest, std::uint64_t since = 0) { ASSERT_TRUE(receiver.handle_digest(at(time), epoch, since, leaf, digest)); }
+  void settle() {
+    time += 600ms;
+    receiver.handle_timeout(at(time));
+  }
+  std::vector<StreamVerdict> verdicts() {
+    std::vector<StreamVerdict> all;
+    while (const auto judgement = receiver.poll_output()) {
+      EXPECT_EQ(judgement->leaf, leaf);
+      EXPECT_EQ(judgement->context, camera);
+      all.push_back(judgement->verdict);
+    }
+    return all;
+  }
+  using Verdicts = std::vector<StreamVerdict>;
+};
+
+auto all = [](std::uint64_t n) { return std::optional(hash(n)); };
+
+TEST_F(Digests, ConfirmWhatIsReceivedWhole) {
+  play(35, all);
+  tell(digest());
+  EXPECT_EQ(verdicts(), Verdicts{StreamVerdict::confirmed});
+  EXPECT_EQ(receiver.waiting(), 0u);
+  play(35, all);
+  tell(digest());
+  EXPECT_EQ(verdicts(), Verdicts{}) << "told once";
+}
+
+TEST_F(Digests, ConfirmWhatIsReceivedWithLosses) {
+  play(35, [](std::uint64_t n) { return n % 5 == 0 ? std::nullopt : std::optional(hash(n)); });
+  tell(digest());
+  EXPECT_EQ(verdicts(), Verdicts{}) << "the rest may be on its way";
+  settle();
+  EXPECT_EQ(verdicts(), Verdicts{StreamVerdict::confirmed});
+}
+
+TEST_F(Digests, WaitForFramesThatTheyOvertook) {
+  play(35, [](std::uint64_t n) { return n >= 30 ? std::nullopt : std::optional(hash(n)); });
+  tell(digest());
+  for (std::uint64_t n = 30; n < 35; ++n) receiver.handle_received(at(time), epoch, leaf, camera, n, hash(n));
+  EXPECT_EQ(verdicts(), Verdicts{StreamVerdict::confirmed});
+}
+
+TEST_F(Digests, ShowOneForgedFrameWhereNoneIsLost) {
+  play(35, [](std::uint64_t n) { return std::optional(n == 17 ? other(n) : hash(n)); });
+  tell(digest());
+  EXPECT_EQ(verdicts(), Verdicts{StreamVerdict::forged});
+}
+
+TEST_F(Digests, ShowForgedSpeechThatHidesBehindLosses) {
+  play(35, [](std::uint64_t n) { return n % 5 == 0 ? std::nullopt : std::optional(other(n)); });
+  tell(digest());
+  settle();
+  EXPECT_EQ(verdicts(), Verdicts{StreamVerdict::forged});
+}
+
+TEST_F(Digests, DoNotMakeUpForAForgery) {
+  play(35, [](std::uint64_t n) { return std::optional(other(n)); });
+  tell(digest());
+  EXPECT_EQ(verdicts(), Verdicts{StreamVerdict::forged});
+  play(35, all);
+  tell(digest());
+  EXPECT_EQ(verdicts(), Verdicts{});
+  receiver.forget(leaf); // somebody else sits there now
+  play(35, all);
+  tell(digest());
+  EXPECT_EQ(verdicts(), Verdicts{StreamVerdict::confirmed});
+}
+
+TEST_F(Digests, AreMissedAfterAWhile) {
+  play(35, all);
+  tell(digest());
+  EXPECT_EQ(verdicts(), Verdicts{StreamVerdict::confirmed});
+  for (int i = 0; i < 600; ++i) { // the server withholds them, or the member never sent these
+    play(1, all);
+    receiver.handle_timeout(at(time));
+  }
+  EXPECT_EQ(verdicts(), Verdicts{StreamVerdict::unconfirmed});
+  while (sender.take(at(time), epoch, random)) {
+  }
+  play(35, all);
+  tell(digest());
+  settle();
+  play(35, all);
+  tell(digest());
+  EXPECT_EQ(verdicts(), Verdicts{StreamVerdict::confirmed}) << "they come again";
+}
+
+TEST_F(Digests, ThatAreWithheldNowAndThenAreNotMadeGoodByTheNext) {
+  play(35, [](std::uint64_t n) { return std::optional(other(n)); }); // forged
+  (void)digest();                                                     // withheld
+  play(35, all);
+  tell(digest());
+  EXPECT_EQ(verdicts(), Verdicts{StreamVerdict::unconfirmed});
+  play(35, all);
+  tell(digest());
+  EXPECT_EQ(verdicts(), Verdicts{StreamVerdict::confirmed});
+}
+
+TEST_F(Digests, ProveNothingOfFramesThatComeAfterwards) {
+  play(35, [](std::uint64_t n) { return n < 9 ? std::optional(hash(n)) : std::nullopt; });
+  tell(digest());
+  settle();
+  EXPECT_EQ(verdicts(), Verdicts{StreamVerdict::confirmed});
+  for (std::uint64_t n = 9; n < 35; ++n) receiver.handle_received(at(time), epoch, leaf, camera, n, other(n)); // chosen when the salt was known
+  play(35, all);
+  tell(digest());
+  EXPECT_EQ(verdicts(), Verdicts{StreamVerdict::unconfirmed});
+}
+
+TEST_F(Digests, OfAnotherMemberSayNothing) {
+  play(35, [](std::uint64_t n) { return std::optional(other(n)); });
+  const Bytes made = digest();
+  ASSERT_TRUE(receiver.handle_digest(at(time), epoch, 0, leaf + 1, made));
+  settle();
+  EXPECT_EQ(verdicts(), Verdicts{});
+}
+
+TEST_F(Digests, OfALeafsNewOwnerSayNothingAboutTheFormerOnes) {
+  play(35, [](std::uint64_t n) { return std::optional(other(n)); });
+  tell(digest(), epoch.epoch + 1);
+  settle();
+  EXPECT_EQ(verdicts(), Verdicts{});
+}
+
+TEST_F(Digests, CoverTwoEpochsWhereAChangeFallsBetween) {
+  play(20, all);
+  const Name before = epoch;
+  epoch.epoch += 2;
+  next = 0;
+  play(20, all);
+  const Bytes made = digest();
+  tell(made);
+  EXPECT_EQ(verdicts(), Verdicts{StreamVerdict::confirmed});
+  EXPECT_EQ(receiver.waiting(), 0u) << "those of epoch " << before.epoch << " too";
+}
+
+TEST_F(Digests, AreWholeOrMalformed) {
+  play(35, all);
+  const Bytes made = digest();
+  for (std::size_t size = 0; size < made.size(); ++size) {
+    if (size == 18) continue; // without a run
+    EXPECT_EQ(receiver.handle_digest(at(time), epoch, 0, leaf, ByteView(made).first(size)).error(), Error(digest_malformed)) << size;
+  }
+  for (const std::size_t place : {0, 1, 19}) { // the byte, the version, the context
+    Bytes changed = made;
+    changed[place] ^= 0x40;
+    EXPECT_FALSE(receiver.handle_digest(at(time), epoch, 0, leaf, changed)) << place;
+  }
+  Bytes too_far_back = made;
+  too_far_back[18] = 6; // epochs
+  EXPECT_FALSE(receiver.handle_digest(at(time), epoch, 0, leaf, too_far_back));
+  settle();
+  EXPECT_EQ(verdicts(), Verdicts{});
+}
+
+TEST_F(Digests, AreBoundedWhateverComes) {
+  for (std::uint64_t n = 0; n < 200'000; ++n) receiver.handle_received(at(0s), {0, n / 50'000}, leaf + n % 16, camera, n, hash(n));
+  EXPECT_LE(receiver.waiting(), DigestReceiver::max_waiting_in_all);
+  epoch.epoch = 499;
+  for (std::uint64_t n = 0; n < 50'000; ++n) sender.handle_sent(at(0s), {0, n / 100}, camera, n % 100, hash(n), 10);
+  EXPECT_LE(digest().size(), 20'000u) << "what an application message holds";
+}
+
+/// Share of what the digests take, MLS included, of what is sent in two minutes.
+double share(int video_size, int audio_size) {
+  test::SeededRandom random(1);
+  DigestSender sender;
+  double media = 0, digests = 0, count = 0;
+  std::uint64_t picture = 0, sound = 0;
+  for (int ms = 0; ms < 120'000; ++ms) {
+    if (video_size != 0 && ms % 33 == 0) {
+      sender.handle_sent(at(1ms * ms), {0, 1}, StreamContext::camera, picture, hash(picture), video_size);
+      ++picture;
+      media += video_size;
+    }
+    if (ms % 20 == 0) {
+      sender.handle_sent(at(1ms * ms), {0, 1}, StreamContext::microphone, sound, hash(sound), audio_size);
+      ++sound;
+      media += audio_size;
+    }
+    if (const auto made = sender.take(at(1ms * ms), {0, 1}, random)) {
+      digests += static_cast<double>(made->size() + DigestOptions{}.message_overhead);
+      ++count;
+    }
+  }
+  std::printf("pictures of %d and sound of %d bytes: %.2f %%, one in %.1f s\n", video_size, audio_size, 100.0 * digests / media, 120.0 / count);
+  return digests / media;
+}
+
+TEST(DigestShare, IsAtMostOnePercent) {
+  EXPECT_LE(share(6000, 100), 0.01);  // 1.5 Mbit/s
+  EXPECT_LE(share(2000, 100), 0.01);  // 500 kbit/s
+  EXPECT_LE(share(600, 100), 0.01);   // 150 kbit/s
+  EXPECT_LE(share(0, 103), 0.0101);   // sound alone, 32 kbit/s
+}
+
+} // namespace
+} // namespace satsuma::call
