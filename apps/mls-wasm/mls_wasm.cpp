@@ -9,6 +9,7 @@
 #include <memory>
 #include <variant>
 
+#include "mls/group/external_proposal.h"
 #include "mls/group/group.h"
 
 using namespace satsuma;
@@ -41,7 +42,7 @@ struct SuiteKeys {
   CipherSuite suite;
   crypto::SignatureKeyPair keys;
 };
-using Object = std::variant<SuiteKeys, KeyPackageBundle, Group, PendingCommit, StagedCommit, PublicGroup, StagedPublicCommit>;
+using Object = std::variant<SuiteKeys, KeyPackageBundle, Group, PendingCommit, StagedCommit, PublicGroup, StagedPublicCommit, ExternalJoin>;
 
 struct Module {
   SystemRandom random;
@@ -136,6 +137,15 @@ void write_member(ByteWriter& out, const Member& member) {
 void write_members(ByteWriter& out, const std::vector<Member>& members) { codec::write_vector_with(out, members, write_member); }
 
 Member member_of(LeafIndex leaf, const LeafNode& node) { return {leaf, node.signature_key, node.credential, node.encryption_key}; }
+
+/// { optional u32 keys; optional Credential }
+Result<LeafChanges> read_leaf_changes(ByteReader& in) {
+  LeafChanges changes;
+  SATSUMA_TRY(const auto keys, codec::read_optional_with<SuiteKeys*>(in, read_handle<SuiteKeys>));
+  if (keys) changes.signature_keys = &(*keys)->keys;
+  SATSUMA_TRY(changes.credential, codec::read_optional<Credential>(in));
+  return changes;
+}
 
 /// { u64 next_epoch; bool removes_self; optional<u32> committer; optional<u32> external_joiner; members added<V>, removed<V>;
 ///   { member before, after }updated<V>; bool extensions_changed; bool reinit }
@@ -235,7 +245,7 @@ Result<void> write_bundle(ByteWriter& out, KeyPackageBundle bundle) {
   return {};
 }
 
-// { u32 keys; Credential; u64 not_before; u64 not_after; Extension leaf_extensions<V>; Extension extensions<V> } -> { u32 handle; message<V> }
+// { u32 keys; Credential; u64 not_before; u64 not_after; Extension leaf_extensions<V>; Extension extensions<V>; bool last_resort } -> { u32 handle; message<V> }
 Result<void> key_package_generate(ByteReader& in, ByteWriter& out) {
   SATSUMA_TRY(const SuiteKeys* const keys, read_handle<SuiteKeys>(in));
   KeyPackageParams params;
@@ -245,6 +255,7 @@ Result<void> key_package_generate(ByteReader& in, ByteWriter& out) {
   SATSUMA_TRY(params.lifetime.not_after, in.u64());
   SATSUMA_TRY(params.leaf_extensions, read_extensions(in));
   SATSUMA_TRY(params.extensions, read_extensions(in));
+  SATSUMA_TRY(params.last_resort, read_bool(in));
   SATSUMA_TRY(KeyPackageBundle bundle, generate_key_package(params, keys->keys, module().random));
   return write_bundle(out, std::move(bundle));
 }
@@ -290,7 +301,7 @@ Result<void> group_create(ByteReader& in, ByteWriter& out) {
   return write_kept(out, std::move(group));
 }
 
-// { welcome<V>; u32 bundle; optional ratchet_tree<V>; psk values; u32 padding } -> { u32 handle }
+// { welcome<V>; u32 bundle; optional ratchet_tree<V>; psk values; u32 padding; optional u32 predecessor } -> { u32 handle }
 Result<void> group_join(ByteReader& in, ByteWriter& out) {
   SATSUMA_TRY(const Welcome welcome, read_message<Welcome>(in));
   SATSUMA_TRY(const KeyPackageBundle* const bundle, read_handle<KeyPackageBundle>(in));
@@ -299,6 +310,8 @@ Result<void> group_join(ByteReader& in, ByteWriter& out) {
   SATSUMA_TRY(const PskStore psks, read_psk_values(in));
   params.psks = &psks;
   SATSUMA_TRY(params.padding, in.u32());
+  SATSUMA_TRY(const auto predecessor, codec::read_optional_with<Group*>(in, read_handle<Group>));
+  params.predecessor = predecessor.value_or(nullptr);
   SATSUMA_TRY(Group group, Group::join(welcome, *bundle, params));
   return write_kept(out, std::move(group));
 }
@@ -370,7 +383,7 @@ Result<void> group_info(ByteReader& in, ByteWriter& out) {
 }
 
 // { u32 group; { key_package<V> }add<V>; u32 remove<V>; psk ids<V>; psk values; optional { Extension<V> } group_context_extensions;
-//   bool include_cached_proposals, force_path, private_message, ratchet_tree_in_welcome; authenticated_data<V> } -> pending
+//   bool include_cached_proposals, force_path, private_message, ratchet_tree_in_welcome; authenticated_data<V>; leaf changes } -> pending
 Result<void> group_commit(ByteReader& in, ByteWriter& out) {
   SATSUMA_TRY(const Group* const group, read_handle<Group>(in));
   CommitParams params;
@@ -385,6 +398,7 @@ Result<void> group_commit(ByteReader& in, ByteWriter& out) {
   SATSUMA_TRY(params.private_message, read_bool(in));
   SATSUMA_TRY(params.ratchet_tree_in_welcome, read_bool(in));
   SATSUMA_TRY(params.authenticated_data, codec::read_bytes(in));
+  SATSUMA_TRY(params.leaf, read_leaf_changes(in));
   SATSUMA_TRY(PendingCommit pending, group->commit(params, module().random));
   return write_pending(out, std::move(pending));
 }
@@ -465,7 +479,7 @@ Result<void> group_protect(ByteReader& in, ByteWriter& out) {
 
 // { u8 kind: 1 add { key_package<V> } | 3 remove { u32 leaf } | 4 psk { id } | 5 reinit { group_id<V>; u16 suite; Extension<V> }
 //   | 7 group context extensions { Extension<V> } }
-Result<Proposal> read_proposal(ByteReader& in, const Group& group) {
+Result<Proposal> read_proposal(ByteReader& in, const SuiteParameters& suite) {
   SATSUMA_TRY(const std::uint8_t kind, in.u8());
   switch (kind) {
     case proposal_type::add: {
@@ -478,7 +492,7 @@ Result<Proposal> read_proposal(ByteReader& in, const Group& group) {
     }
     case proposal_type::psk: {
       SATSUMA_TRY(PreSharedKeyId id, read_psk_id(in));
-      id.nonce.resize(group.tree().suite().hash_size());
+      id.nonce.resize(suite.hash_size());
       module().random.fill(id.nonce);
       return Proposal{PreSharedKey{std::move(id)}};
     }
@@ -501,12 +515,118 @@ Result<Proposal> read_proposal(ByteReader& in, const Group& group) {
 // { u32 group; proposal; bool private_message; authenticated_data<V> } -> { message<V> }
 Result<void> group_propose(ByteReader& in, ByteWriter& out) {
   SATSUMA_TRY(Group* const group, read_handle<Group>(in));
-  SATSUMA_TRY(const Proposal proposal, read_proposal(in, *group));
+  SATSUMA_TRY(const Proposal proposal, read_proposal(in, group->tree().suite()));
   SATSUMA_TRY(const bool private_message, read_bool(in));
   SATSUMA_TRY(const ByteView authenticated_data, codec::read_opaque(in));
   SATSUMA_TRY(const Bytes message, group->propose(proposal, private_message, authenticated_data, module().random));
   codec::write_opaque(out, message);
   return {};
+}
+
+// { u32 group; leaf changes; bool private_message; authenticated_data<V> } -> { message<V> }
+Result<void> group_propose_update(ByteReader& in, ByteWriter& out) {
+  SATSUMA_TRY(Group* const group, read_handle<Group>(in));
+  SATSUMA_TRY(const LeafChanges changes, read_leaf_changes(in));
+  SATSUMA_TRY(const bool private_message, read_bool(in));
+  SATSUMA_TRY(const ByteView authenticated_data, codec::read_opaque(in));
+  SATSUMA_TRY(const Bytes message, group->propose_update(changes, private_message, authenticated_data, module().random));
+  codec::write_opaque(out, message);
+  return {};
+}
+
+// --- Entering without being asked in, and proposals from outside
+
+// { group_info<V>; u32 bundle; optional ratchet_tree<V>; optional u32 resync; psk ids<V>; psk values; authenticated_data<V>; u32 padding }
+//   -> { u32 handle; commit<V> }
+Result<void> group_join_external(ByteReader& in, ByteWriter& out) {
+  SATSUMA_TRY(const GroupInfo info, read_message<GroupInfo>(in));
+  SATSUMA_TRY(const KeyPackageBundle* const bundle, read_handle<KeyPackageBundle>(in));
+  ExternalJoinParams params;
+  SATSUMA_TRY(params.ratchet_tree, codec::read_optional_with<Bytes>(in, [](ByteReader& r) { return codec::read_bytes(r); }));
+  SATSUMA_TRY(params.resync, codec::read_optional_with<LeafIndex>(in, read_leaf_index));
+  SATSUMA_TRY(params.psks, codec::read_vector_with<PreSharedKeyId>(in, read_psk_id));
+  SATSUMA_TRY(const PskStore psks, read_psk_values(in));
+  params.psk_store = &psks;
+  SATSUMA_TRY(params.authenticated_data, codec::read_bytes(in));
+  SATSUMA_TRY(params.padding, in.u32());
+  SATSUMA_TRY(ExternalJoin join, Group::join_external(info, *bundle, params, module().random));
+  const Bytes commit = join.commit();
+  SATSUMA_TRY_VOID(write_kept(out, std::move(join)));
+  codec::write_opaque(out, commit);
+  return {};
+}
+
+// { u32 external_join } -> { u32 group }. The external join is used up.
+Result<void> external_join_merge(ByteReader& in, ByteWriter& out) {
+  SATSUMA_TRY(const std::uint32_t handle, in.u32());
+  SATSUMA_TRY(ExternalJoin* const join, find<ExternalJoin>(handle));
+  SATSUMA_TRY_VOID(write_kept(out, std::move(*join).merge()));
+  module().objects.erase(handle);
+  return {};
+}
+
+// { u16 suite; group_id<V>; u64 epoch; authenticated_data<V> }
+Result<ExternalProposalParams> read_external_params(ByteReader& in) {
+  ExternalProposalParams params;
+  SATSUMA_TRY(const std::uint16_t suite, in.u16());
+  params.suite = static_cast<CipherSuite>(suite);
+  SATSUMA_TRY(params.group_id, codec::read_bytes(in));
+  SATSUMA_TRY(params.epoch, in.u64());
+  SATSUMA_TRY(params.authenticated_data, codec::read_bytes(in));
+  return params;
+}
+
+// { external params; u32 sender_index; u32 keys; proposal } -> { message<V> }
+Result<void> propose_from_outside(ByteReader& in, ByteWriter& out) {
+  SATSUMA_TRY(const ExternalProposalParams params, read_external_params(in));
+  SATSUMA_TRY(const SuiteParameters* const suite, require_suite(params.suite));
+  SATSUMA_TRY(const std::uint32_t sender_index, in.u32());
+  SATSUMA_TRY(const SuiteKeys* const keys, read_handle<SuiteKeys>(in));
+  SATSUMA_TRY(Proposal proposal, read_proposal(in, *suite));
+  SATSUMA_TRY(const Bytes message, external_proposal(params, sender_index, keys->keys.private_key.view(), std::move(proposal)));
+  codec::write_opaque(out, message);
+  return {};
+}
+
+// { external params; u32 bundle } -> { message<V> }
+Result<void> propose_oneself(ByteReader& in, ByteWriter& out) {
+  SATSUMA_TRY(const ExternalProposalParams params, read_external_params(in));
+  SATSUMA_TRY(const KeyPackageBundle* const bundle, read_handle<KeyPackageBundle>(in));
+  SATSUMA_TRY(const Bytes message, new_member_proposal(params, *bundle));
+  codec::write_opaque(out, message);
+  return {};
+}
+
+// --- Successors
+
+Result<void> write_successor(ByteWriter& out, Successor successor) {
+  SATSUMA_TRY_VOID(write_kept(out, std::move(successor.group)));
+  codec::write_optional_with(out, successor.welcome, [](ByteWriter& w, const Bytes& welcome) { codec::write_opaque(w, welcome); });
+  return {};
+}
+
+// { u32 group; group_id<V>; Extension extensions<V>; { key_package<V> }members<V>; u32 bundle; u32 padding } -> { u32 handle; optional welcome<V> }
+Result<void> group_branch(ByteReader& in, ByteWriter& out) {
+  SATSUMA_TRY(const Group* const group, read_handle<Group>(in));
+  BranchParams params;
+  SATSUMA_TRY(params.group_id, codec::read_bytes(in));
+  SATSUMA_TRY(params.extensions, read_extensions(in));
+  SATSUMA_TRY(params.members, codec::read_vector_with<KeyPackage>(in, read_message<KeyPackage>));
+  SATSUMA_TRY(const KeyPackageBundle* const bundle, read_handle<KeyPackageBundle>(in));
+  SATSUMA_TRY(params.padding, in.u32());
+  SATSUMA_TRY(Successor successor, group->branch(params, *bundle, module().random));
+  return write_successor(out, std::move(successor));
+}
+
+// { u32 group; { key_package<V> }members<V>; u32 bundle; u32 padding } -> { u32 handle; optional welcome<V> }
+Result<void> group_reinitialise(ByteReader& in, ByteWriter& out) {
+  SATSUMA_TRY(const Group* const group, read_handle<Group>(in));
+  SuccessorParams params;
+  SATSUMA_TRY(params.members, codec::read_vector_with<KeyPackage>(in, read_message<KeyPackage>));
+  SATSUMA_TRY(const KeyPackageBundle* const bundle, read_handle<KeyPackageBundle>(in));
+  SATSUMA_TRY(params.padding, in.u32());
+  SATSUMA_TRY(Successor successor, group->reinitialise(params, *bundle, module().random));
+  return write_successor(out, std::move(successor));
 }
 
 // --- The follower without secrets
@@ -576,7 +696,8 @@ constexpr Operation operations[] = {
     group_create,     group_join,        group_load,            group_store,          group_state,        group_members,        group_bytes,
     group_export,     group_info,        group_commit,          pending_store,        pending_load,       group_merge,          group_receive,
     group_protect,    group_propose,     public_group_new,      public_group_load,    public_group_store, public_group_state,   public_group_receive,
-    public_group_apply,
+    public_group_apply, group_propose_update, group_join_external, external_join_merge, propose_from_outside, propose_oneself,    group_branch,
+    group_reinitialise,
 };
 
 void put_u32(MutableByteView out, std::uint32_t value) { std::memcpy(out.data(), &value, 4); } // WASM is little endian

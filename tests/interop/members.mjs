@@ -20,7 +20,7 @@ const now = () => BigInt(Math.floor(Date.now() / 1000));
 /** External PSKs that everybody knows. */
 export const psks = { shared: bytes('a secret that all of them know'), other: bytes('another one') };
 
-/** A proposal is { add: key package message } | { remove: leaf } | { psk: name }. */
+/** A proposal is { add: key package message } | { remove: leaf } | { psk: name } | { update: true }, which ts-mls cannot make. */
 
 export class Ours {
   static async library(mls, suite) {
@@ -52,6 +52,7 @@ export class Ours {
     return { commit: pending.commit, welcome: pending.welcome, merge: () => this.group.merge(pending) };
   }
   async propose(proposal, privateMessage) {
+    if (proposal.update) return this.group.proposeUpdate({}, { privateMessage });
     const made = proposal.add !== undefined ? { type: 'add', keyPackage: proposal.add }
       : proposal.remove !== undefined ? { type: 'remove', leaf: proposal.remove }
       : { type: 'psk', id: { type: 'external', id: bytes(proposal.psk) } };

@@ -106,6 +106,8 @@ for (const suite of [1, 2, 3]) {
         const waiting = await room.invite(kinds[proposer]);
         await room.propose(room.members[proposer], { add: waiting.person.message }, proposer === 0);
         await room.propose(room.members[proposer], { psk: 'shared' }, false);
+        const updating = room.members.find((member) => member.kind === 'satsuma' && member !== room.members[committer]);
+        if (updating) await room.propose(updating, { update: true }, false);
         await room.commit(room.members[committer], { cached: true, waiting: [waiting] });
       }
       await room.commit(room.members[0], { proposals: [{ remove: room.members[2].leaf }] });
@@ -149,7 +151,9 @@ for (const suite of [1, 2, 3]) {
         waiting = [];
         proposed = false;
       } else if (choice === 4) {
-        const proposal = below(2) === 0 || room.members.length >= most ? { psk: 'shared' } : null;
+        const kind = below(3);
+        const proposal = kind === 0 && actor.kind === 'satsuma' ? { update: true } : kind === 1 || room.members.length >= most ? { psk: 'shared' } : null;
+        if (proposal?.update) did('update');
         if (proposal === null) {
           const invited = await room.invite(pick(kinds));
           waiting.push(invited);

@@ -35,6 +35,13 @@ const operations = [
   "publicGroupState",
   "publicGroupReceive",
   "publicGroupApply",
+  "groupProposeUpdate",
+  "groupJoinExternal",
+  "externalJoinMerge",
+  "proposeFromOutside",
+  "proposeOneself",
+  "groupBranch",
+  "groupReinitialise",
 ] as const;
 export type Operation = (typeof operations)[number];
 

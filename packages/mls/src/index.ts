@@ -12,11 +12,14 @@ import type {
   CommitOptions,
   Credential,
   Extension,
+  ExternalJoinOptions,
+  GroupReference,
   JoinOptions,
   KeyPackageOptions,
   Member,
   Proposal,
   Psk,
+  SuccessorOptions,
 } from "./types.ts";
 import type { Reader, Writer } from "./wire.ts";
 
@@ -127,6 +130,44 @@ export class PendingCommit extends StagedCommit {
   }
 }
 
+/** What a member changes in its own leaf; the encryption key is new in any case. */
+export interface LeafChanges {
+  readonly signatureKeys?: SignatureKeys;
+  /** Of the same identity: another is `mls_credential_rejected`, here and by those who receive it. */
+  readonly credential?: Credential;
+}
+
+function writeLeafChanges(out: Writer, changes: LeafChanges = {}): void {
+  out.optional(changes.signatureKeys, (w, keys) => w.u32(keys.handle));
+  out.optional(changes.credential, writeCredential);
+}
+
+/** An external commit of ours. Send `commit`; `merge` when it comes back ordered, free it when another's came first. */
+export class ExternalJoin extends Held {
+  /** MLSMessage, for the members. */
+  readonly commit: Uint8Array;
+  /** @internal */
+  constructor(calls: Calls, handle: number, commit: Uint8Array) {
+    super(calls, handle);
+    this.commit = commit;
+  }
+  merge(): Group {
+    const group = new Group(this.calls, this.ask("externalJoinMerge").u32());
+    this.forget();
+    return group;
+  }
+}
+
+/** A group that follows another, in epoch 1, and the Welcome for its other members. */
+export interface Successor {
+  readonly group: Group;
+  readonly welcome: Uint8Array | undefined;
+}
+
+function readSuccessor(calls: Calls, from: Reader): Successor {
+  return { group: new Group(calls, from.u32()), welcome: from.optional((r) => r.opaque()) };
+}
+
 export type Received =
   | { readonly kind: "application"; readonly sender: number; readonly data: Uint8Array; readonly authenticatedData: Uint8Array }
   | { readonly kind: "proposal"; readonly proposal: CachedProposal; readonly authenticatedData: Uint8Array }
@@ -235,7 +276,7 @@ export class Group extends Held {
   }
 
   /** Prepares a change. The group changes when it is merged, which is when the delivery service has accepted it. */
-  commit(options: CommitOptions = {}): PendingCommit {
+  commit(options: CommitOptions & { readonly leaf?: LeafChanges } = {}): PendingCommit {
     const answer = this.ask("groupCommit", (w) => {
       w.vector(options.add ?? [], (v, message) => v.opaque(message));
       w.vector(options.remove ?? [], (v, leaf) => v.u32(leaf));
@@ -247,6 +288,7 @@ export class Group extends Held {
       w.bool(options.privateMessage ?? false);
       w.bool(options.ratchetTreeInWelcome ?? true);
       w.opaque(orNone(options.authenticatedData));
+      writeLeafChanges(w, options.leaf);
     });
     return readPending(this.calls, answer);
   }
@@ -280,6 +322,29 @@ export class Group extends Held {
       writeProposal(w, proposal);
       w.bool(options.privateMessage ?? false).opaque(orNone(options.authenticatedData));
     }).opaque();
+  }
+  /** An Update of our own leaf, for somebody's next commit (RFC 9420 s.12.1.2). */
+  proposeUpdate(changes: LeafChanges = {}, options: { readonly privateMessage?: boolean; readonly authenticatedData?: Uint8Array } = {}): Uint8Array {
+    return this.ask("groupProposeUpdate", (w) => {
+      writeLeafChanges(w, changes);
+      w.bool(options.privateMessage ?? false).opaque(orNone(options.authenticatedData));
+    }).opaque();
+  }
+  /** A new group of some of the members, bound to this one by its resumption secret (s.11.3). `own` is our key package there. */
+  branch(own: KeyPackage, options: SuccessorOptions & { readonly groupId: Uint8Array; readonly extensions?: readonly Extension[] }): Successor {
+    const answer = this.ask("groupBranch", (w) => {
+      w.opaque(options.groupId);
+      writeExtensions(w, options.extensions);
+      w.vector(options.members, (v, message) => v.opaque(message)).u32(own.handle).u32(options.padding ?? 0);
+    });
+    return readSuccessor(this.calls, answer);
+  }
+  /** The group that a committed `reinit` proposal announced (s.11.2), with all members of this one. */
+  reinitialise(own: KeyPackage, options: SuccessorOptions): Successor {
+    const answer = this.ask("groupReinitialise", (w) =>
+      w.vector(options.members, (v, message) => v.opaque(message)).u32(own.handle).u32(options.padding ?? 0),
+    );
+    return readSuccessor(this.calls, answer);
   }
   /**
    * Everything, with the secrets: encrypt it where you keep it, and overwrite the state before. With `reserve` 0 store after each call that makes a
@@ -381,6 +446,7 @@ export class Mls {
       w.u64(options.notBefore ?? 0n).u64(options.notAfter ?? maxUint64);
       writeExtensions(w, options.leafExtensions);
       writeExtensions(w, options.extensions);
+      w.bool(options.lastResort ?? false);
     });
     return new KeyPackage(this.calls, answer.u32(), answer.opaque());
   }
@@ -411,14 +477,43 @@ export class Mls {
     return new Group(this.calls, answer.u32());
   }
   /** By a Welcome (an MLSMessage) for this key package. */
-  joinGroup(welcome: Uint8Array, keyPackage: KeyPackage, options: JoinOptions = {}): Group {
+  joinGroup(welcome: Uint8Array, keyPackage: KeyPackage, options: JoinOptions & { readonly predecessor?: Group } = {}): Group {
     const answer = this.calls.call("groupJoin", (w) => {
       w.opaque(welcome).u32(keyPackage.handle);
       w.optional(options.ratchetTree, (v, tree) => v.opaque(tree));
       writePsks(w, options.psks);
       w.u32(options.padding ?? 0);
+      w.optional(options.predecessor, (v, group) => v.u32(group.handle));
     });
     return new Group(this.calls, answer.u32());
+  }
+  /** Enters without being asked in (RFC 9420 s.12.4.3.2), by a GroupInfo that allows it: `groupInfo({ withExternalPub: true })`. */
+  joinExternally(groupInfo: Uint8Array, own: KeyPackage, options: ExternalJoinOptions = {}): ExternalJoin {
+    const answer = this.calls.call("groupJoinExternal", (w) => {
+      w.opaque(groupInfo).u32(own.handle);
+      w.optional(options.ratchetTree, (v, tree) => v.opaque(tree));
+      w.optional(options.resync, (v, leaf) => v.u32(leaf));
+      w.vector(options.pskIds ?? [], writePskId);
+      writePsks(w, options.psks);
+      w.opaque(orNone(options.authenticatedData)).u32(options.padding ?? 0);
+    });
+    return new ExternalJoin(this.calls, answer.u32(), answer.opaque());
+  }
+  /** A proposal of the sender at `senderIndex` of the group's external_senders extension (s.12.1.8). */
+  proposeFromOutside(group: GroupReference, senderIndex: number, keys: SignatureKeys, proposal: Proposal): Uint8Array {
+    const answer = this.calls.call("proposeFromOutside", (w) => {
+      writeReference(w, group);
+      writeProposal(w.u32(senderIndex).u32(keys.handle), proposal);
+    });
+    return answer.opaque();
+  }
+  /** The wish to be added with a key package of ours (s.12.1.8). */
+  proposeOneself(group: GroupReference, own: KeyPackage): Uint8Array {
+    const answer = this.calls.call("proposeOneself", (w) => {
+      writeReference(w, group);
+      w.u32(own.handle);
+    });
+    return answer.opaque();
   }
   /** From what `Group.store` gave. Errors begin with `mls_stored_`, or name the part that is wrong. */
   loadGroup(stored: Uint8Array): Group {
@@ -435,6 +530,10 @@ export class Mls {
   loadPublicGroup(stored: Uint8Array): PublicGroup {
     return new PublicGroup(this.calls, this.calls.call("publicGroupLoad", (w) => w.opaque(stored)).u32());
   }
+}
+
+function writeReference(out: Writer, group: GroupReference): void {
+  out.u16(group.suite).opaque(group.groupId).u64(group.epoch).opaque(orNone(group.authenticatedData));
 }
 
 async function fetchBytes(url: URL): Promise<BufferSource> {

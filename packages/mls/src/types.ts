@@ -90,6 +90,30 @@ export interface KeyPackageOptions {
   readonly notAfter?: bigint;
   readonly leafExtensions?: readonly Extension[];
   readonly extensions?: readonly Extension[];
+  /** To be used again when no other is left (RFC 9420 s.16.8). */
+  readonly lastResort?: boolean;
+}
+
+export interface ExternalJoinOptions extends JoinOptions {
+  /** Our old leaf, to be removed in the same commit. */
+  readonly resync?: number;
+  /** PSKs to bring in; their values stand in `psks`. */
+  readonly pskIds?: readonly PskId[];
+  readonly authenticatedData?: Uint8Array;
+}
+
+/** A group as somebody outside of it sees it. */
+export interface GroupReference {
+  readonly suite: CipherSuite;
+  readonly groupId: Uint8Array;
+  readonly epoch: bigint;
+  readonly authenticatedData?: Uint8Array;
+}
+
+export interface SuccessorOptions {
+  /** MLSMessages with the others' key packages. */
+  readonly members: readonly Uint8Array[];
+  readonly padding?: number;
 }
 
 export interface JoinOptions {

@@ -153,6 +153,56 @@ test("what is refused is named and changes nothing", { skip }, async () => {
   assert.deepEqual(bo.store(), before);
 });
 
+test("updates, entering from outside, branches and successors are here too", { skip }, async () => {
+  const mls = await load();
+  const { ada, bo } = two(mls);
+  const all = [ada, bo];
+  const commit = (committer: Group, options: Parameters<Group["commit"]>[0]): void => {
+    const pending = committer.commit(options);
+    for (const group of all) if (group !== committer) mergeReceived(group, group.receive(pending.commit));
+    committer.merge(pending);
+    for (const group of all) assert.deepEqual(group.epochAuthenticator, ada.epochAuthenticator);
+  };
+  const keys = mls.generateSignatureKeys(3);
+  assert.equal(ada.receive(bo.proposeUpdate({ signatureKeys: keys })).kind, "proposal");
+  commit(ada, { includeCachedProposals: true });
+  assert.deepEqual(ada.members()[bo.ownLeaf]?.signatureKey, keys.publicKey);
+  commit(ada, { leaf: { credential: { type: "basic", identity: text("Ada") } } });
+  fails("mls_credential_rejected", () => ada.commit({ leaf: { credential: { type: "basic", identity: text("Eve") } } }));
+
+  const join = mls.joinExternally(ada.groupInfo({ withExternalPub: true }), person(mls, "Cy"));
+  for (const group of all) mergeReceived(group, group.receive(join.commit));
+  const cy = join.merge();
+  all.push(cy);
+  assert.deepEqual(cy.epochAuthenticator, ada.epochAuthenticator);
+
+  const dee = person(mls, "Dee");
+  const wish = mls.proposeOneself({ suite: 3, groupId: ada.groupId, epoch: ada.epoch }, dee);
+  for (const group of all) {
+    const received = group.receive(wish);
+    assert.ok(received.kind === "proposal" && received.proposal.senderType === "newMember");
+  }
+  const adding = ada.commit({ includeCachedProposals: true });
+  for (const group of [bo, cy]) mergeReceived(group, group.receive(adding.commit));
+  ada.merge(adding);
+  assert.ok(adding.welcome !== undefined);
+  all.push(mls.joinGroup(adding.welcome, dee));
+  commit(cy, {});
+
+  const bosPackage = person(mls, "Bo");
+  const branch = ada.branch(person(mls, "Ada"), { groupId: text("two of us"), members: [bosPackage.message] });
+  assert.ok(branch.welcome !== undefined);
+  const bosBranch = mls.joinGroup(branch.welcome, bosPackage, { predecessor: bo });
+  assert.deepEqual(bosBranch.epochAuthenticator, branch.group.epochAuthenticator);
+
+  ada.propose({ type: "reinit", groupId: text("next"), suite: 1 });
+  const last = ada.commit({ includeCachedProposals: true });
+  assert.equal(last.effects.reinitialises, true);
+  ada.merge(last);
+  assert.equal(ada.active, false);
+  fails("mls_succession_invalid", () => ada.reinitialise(person(mls, "Ada", 1), { members: [] }));
+});
+
 test("objects are released, by name and once merged", { skip }, async () => {
   const mls = await load();
   assert.equal(mls.heldObjects, 0);

@@ -139,6 +139,7 @@ Result<void> Group::merge(StagedCommit&& staged) {
   next->past_resumption_psks.emplace_back(old.context.epoch, std::move(old.secrets.resumption_psk));
   while (next->past_resumption_psks.size() > next->limits.max_past_resumption_psks) next->past_resumption_psks.pop_front();
   next->past_epochs = std::move(old.past_epochs);
+  old.tree.drop_hashes();
   next->past_epochs.push_back({std::move(old.context), std::move(old.tree), std::move(old.secrets.sender_data_secret), std::move(old.secret_tree)});
   while (next->past_epochs.size() > next->limits.max_past_epochs) next->past_epochs.pop_front();
   state_ = std::move(next);
