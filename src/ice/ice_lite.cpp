@@ -17,6 +17,10 @@ std::string random_ice_chars(RandomSource& random, std::size_t count) {
   return text;
 }
 
+/// Of one check of ours.
+constexpr unsigned max_sends = 3;
+constexpr Duration check_interval = std::chrono::milliseconds(200);
+
 bool is_ufrag(std::string_view text) {
   return text.size() >= 4 && text.size() <= 256 && text.find_first_not_of(ice_chars) == std::string_view::npos;
 }
@@ -103,14 +107,69 @@ void IceLite::nominate(TimePoint now, Pair& pair) {
     const bool present_is_fresh = present != nullptr && present->last_nomination && now - *present->last_nomination < nomination_hold;
     if (present_is_fresh && pair.priority < present->priority) return;
   }
-  selected_ = pair.path;
+  if (answers_required_ && random_ != nullptr) {
+    check(now, pair.path);
+    return;
+  }
+  select(pair.path);
+}
+
+void IceLite::select(const NetworkPath& path) {
+  selected_ = path;
   announce_selected_ = true;
   announce_expired_ = false;
 }
 
+void IceLite::set_remote_password(std::string_view password, RandomSource& random) {
+  remote_password_ = password;
+  random_ = &random;
+  check_.reset();
+}
+
+void IceLite::check(TimePoint now, const NetworkPath& path) {
+  // One at a time, and each as often as max_sends says: what is sent to an address that the peer may have made up stays as small as what came.
+  if (check_ && now - check_->sent_at < check_interval) return;
+  if (!check_ || check_->path != path || check_->sent >= max_sends) {
+    check_.emplace();
+    check_->path = path;
+    random_->fill(check_->transaction);
+  }
+  send_check(now);
+}
+
+void IceLite::send_check(TimePoint now) {
+  if (answers_begin_ == answers_end_) answers_begin_ = answers_end_ = 0;
+  if (answers_end_ == answers_.size()) return;
+  Answer& out = answers_[answers_end_];
+  const std::string username = local_.remote_ufrag + ":" + local_.credentials.ufrag;
+  stun::BindingRequest request;
+  request.transaction = check_->transaction;
+  request.username = username;
+  request.priority = (110U << 24) + (65535U << 8) + 255; // RFC 8445 s.7.1.1: as a peer reflexive candidate
+  request.controlling = false;
+  const auto written = stun::write_binding_request(request, as_bytes(remote_password_), out.bytes);
+  if (!written) return; // a fragment that long has no room: the old pair stays
+  out.path = check_->path;
+  out.size = written->size();
+  ++answers_end_;
+  ++check_->sent;
+  check_->sent_at = now;
+}
+
+Result<void> IceLite::handle_answer(const NetworkPath& path, const stun::Message& message) {
+  if (!check_ || check_->path != path || message.transaction != check_->transaction) return ice_not_a_check;
+  SATSUMA_TRY_VOID(stun::verify(message, as_bytes(remote_password_)));
+  check_.reset();
+  if (find(path) == nullptr || selected_ == path) return {};
+  select(path);
+  previous_.reset();
+  return {};
+}
+
 Result<void> IceLite::handle_stun(TimePoint now, const NetworkPath& path, ByteView datagram) {
   SATSUMA_TRY(const stun::Message message, stun::parse(datagram));
-  // A lite agent sends no checks, so every response is unasked for. Indications (RFC 8445 s.11) say nothing here: consent comes from checks.
+  // Responses are unasked for, but to the check of a pair that is to be moved to. Indications (RFC 8445 s.11) say nothing here: consent comes from checks.
+  if (message.is_binding() && message.message_class == stun::MessageClass::success) return handle_answer(path, message);
   if (!message.is_binding() || message.message_class != stun::MessageClass::request) return ice_not_a_check;
   // RFC 8445 s.7.1: a check carries all of these.
   if (!message.username || !message.has_fingerprint || !message.priority) return ice_not_a_check;
@@ -156,6 +215,12 @@ Result<void> IceLite::handle_stun(TimePoint now, const NetworkPath& path, ByteVi
 
 void IceLite::handle_timeout(TimePoint now) {
   const bool had_selected = selected_.has_value();
+  if (check_ && now - check_->sent_at >= check_interval) {
+    if (check_->sent < max_sends)
+      send_check(now);
+    else if (now - check_->sent_at >= 4 * check_interval)
+      check_.reset(); // nobody is there
+  }
   std::erase_if(pairs_, [now](const Pair& pair) { return now - pair.last_check >= consent_timeout; });
   if (had_selected && find(*selected_) == nullptr) {
     selected_.reset();
@@ -169,6 +234,10 @@ std::optional<TimePoint> IceLite::next_deadline() const {
   for (const Pair& pair : pairs_) {
     const TimePoint expires = pair.last_check + consent_timeout;
     if (!deadline || expires < *deadline) deadline = expires;
+  }
+  if (check_) {
+    const TimePoint again = check_->sent_at + (check_->sent < max_sends ? check_interval : 4 * check_interval);
+    if (!deadline || again < *deadline) deadline = again;
   }
   return deadline;
 }

@@ -77,6 +77,12 @@ class IceLite {
   /// RFC 8445 s.9, after which the peer's new fragment is to be set as well; the selected pair stays in use meanwhile.
   Result<void> restart(Credentials local, std::string_view remote_ufrag);
 
+  /// The peer's password (RFC 8445 s.5.3) and what transaction ids are drawn from, which outlives the agent: with them require_answers() works.
+  void set_remote_password(std::string_view password, RandomSource& random);
+  /// From now on media moves to another pair only when the peer has answered a check of ours there. A lite agent need not check, but a peer that
+  /// knows the credentials could write a victim's address as its own, nominate it, and have us send the whole meeting there until consent ends.
+  void require_answers() { answers_required_ = true; }
+
   /// One STUN datagram. Requests that are authenticated are answered through poll_output(); everything else is an error,
   /// gets no answer and changes nothing, so that the agent is no reflector.
   Result<void> handle_stun(TimePoint now, const NetworkPath& path, ByteView datagram);
@@ -97,6 +103,13 @@ class IceLite {
     TimePoint last_check{};
     std::optional<TimePoint> last_nomination;
   };
+  /// A check of ours that waits for its answer.
+  struct Check {
+    NetworkPath path;
+    stun::TransactionId transaction{};
+    TimePoint sent_at{};
+    unsigned sent = 0;
+  };
   struct Generation {
     Credentials credentials;
     std::string remote_ufrag; ///< empty: not known yet
@@ -104,18 +117,26 @@ class IceLite {
   struct Answer {
     NetworkPath path;
     std::size_t size = 0;
-    std::array<std::uint8_t, 192> bytes{};
+    std::array<std::uint8_t, 256> bytes{};
   };
 
   const Generation* generation_of(std::string_view username) const;
   Pair& pair_of(const NetworkPath& path);
   const Pair* find(const NetworkPath& path) const;
   void nominate(TimePoint now, Pair& pair);
+  void select(const NetworkPath& path);
+  void check(TimePoint now, const NetworkPath& path);
+  void send_check(TimePoint now);
+  Result<void> handle_answer(const NetworkPath& path, const stun::Message& message);
 
   Generation local_;
   std::optional<Generation> previous_;
   std::vector<Pair> pairs_;
   std::optional<NetworkPath> selected_;
+  std::string remote_password_;
+  RandomSource* random_ = nullptr;
+  bool answers_required_ = false;
+  std::optional<Check> check_;
   bool announce_selected_ = false;
   bool announce_expired_ = false;
   std::array<Answer, max_pending_answers> answers_;

@@ -194,6 +194,7 @@ Result<void> Sfu::Shard::open(TimePoint now, const ConnectionKey& key, ice::Cred
   const std::string ufrag = local.ufrag;
   fresh->transport = std::make_unique<Transport>(now, context_, std::move(local));
   SATSUMA_TRY_VOID(fresh->transport->set_remote(remote.ufrag, fingerprint));
+  fresh->transport->set_remote_password(remote.password, random_);
   fresh->remote_ice = remote;
   fresh->remote_fingerprint = fingerprint;
   close(key);
@@ -249,6 +250,7 @@ Result<std::string> Sfu::Shard::handle_publish_offer(TimePoint now, const Incarn
     ice::Credentials local = ice::Credentials::generate(random_);
     const std::string ufrag = local.ufrag;
     SATSUMA_TRY_VOID(connection(key)->transport->restart_ice(now, std::move(local), offer.ice.ufrag));
+    connection(key)->transport->set_remote_password(offer.ice.password, random_);
     connection(key)->remote_ice = offer.ice;
     add_ufrag(key, ufrag);
   }
@@ -294,6 +296,7 @@ Result<void> Sfu::Shard::handle_subscribe_answer(TimePoint now, const Incarnatio
     SATSUMA_TRY_VOID(open(now, key, peer.offer->credentials, answer.ice, fingerprint));
   } else if (peer.offer->new_credentials) {
     SATSUMA_TRY_VOID(connection(key)->transport->restart_ice(now, peer.offer->credentials, answer.ice.ufrag));
+    connection(key)->transport->set_remote_password(answer.ice.password, random_);
     connection(key)->remote_ice = answer.ice;
     add_ufrag(key, peer.offer->credentials.ufrag);
   }
@@ -330,8 +333,11 @@ void Sfu::Shard::handle_packet(TimePoint now, const NetworkPath& path, MutableBy
   const bool stun = classify(datagram) == PacketKind::stun;
   if (stun) {
     // By fragment first: an address may have come to belong to another connection.
-    if (const auto ufrag = ice::receiver_ufrag(datagram))
+    if (const auto ufrag = ice::receiver_ufrag(datagram)) {
       if (const auto found = by_ufrag_.find(std::string(*ufrag)); found != by_ufrag_.end()) key = found->second;
+    } else if (const auto answered = by_path_.find(path); answered != by_path_.end()) {
+      key = answered->second; // answers to our checks name nobody
+    }
   } else if (const auto found = by_path_.find(path); found != by_path_.end()) {
     key = found->second;
   }

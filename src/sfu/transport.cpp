@@ -118,6 +118,7 @@ std::optional<Transport::Output> Transport::poll_output() {
   }
   if ((state_ == State::connecting || state_ == State::disconnected) && sender_ && ice_.selected()) {
     state_ = State::connected;
+    ice_.require_answers(); // the handshake has shown that somebody is at the first pair
     connect_deadline_.reset();
     return Connected{};
   }

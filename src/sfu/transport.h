@@ -70,6 +70,9 @@ class Transport {
 
   /// The peer's username fragment and certificate, from its description. ice_bad_credentials.
   Result<void> set_remote(std::string_view ufrag, const dtls::Fingerprint& fingerprint);
+  /// The peer's password, with which another path is checked before media moves there once the transport has been connected. Without it media moves
+  /// as the peer says. Again after restart_ice().
+  void set_remote_password(std::string_view password, RandomSource& random) { ice_.set_remote_password(password, random); }
   /// ICE restart (RFC 8445 s.9): DTLS and the SRTP keys go on. The local credentials must be new ones.
   Result<void> restart_ice(TimePoint now, ice::Credentials local, std::string_view remote_ufrag);
 

@@ -267,6 +267,43 @@ TEST_F(SfuTest, AnIceRestartKeepsTheKeysAndMovesToTheNewPath) {
   EXPECT_EQ(a.connected.size(), 1u); // nothing new for the client to hear
 }
 
+TEST_F(SfuTest, AMemberThatGivesAVictimsAddressAsItsOwnGetsNoMediaSentThere) {
+  Client& a = add(1);
+  Client& b = add(2);
+  connect_publisher(a);
+  connect_subscriber(b);
+  for (Client* c : {&a, &b}) ASSERT_TRUE(sfu.set_member(now, c->id, true));
+  ASSERT_TRUE(sfu.handle_sources(now, a.id, {Source::microphone}));
+  turn();
+  const NetworkPath victim{TransportAddress::v4({10, 66, 6, 6}, 53), 0};
+  std::size_t to_victim = 0, bytes_to_victim = 0, bytes_spoofed = 0, to_member = 0;
+  for (int i = 0; i < 100; ++i) { // two seconds of spoofed nominations while sound flows
+    Bytes check = b.subscribe.check(true, 0x7fffffff);
+    bytes_spoofed += check.size();
+    give(victim, check);
+    Bytes header(12);
+    ASSERT_TRUE(rtp::write_header({false, 111, a.sequence++, 960U * a.sequence, 1000U}, {}, header));
+    Bytes out(200);
+    const auto sealed = a.publish.sender().protect_rtp(header, Bytes(40, 1), out);
+    out.resize(sealed->size());
+    give(a.publish_path, out);
+    for (const auto& d : sfu.pending_datagrams()) {
+      if (d.path == victim) {
+        EXPECT_LT(d.bytes[0], 4) << "STUN only";
+        ++to_victim;
+        bytes_to_victim += d.bytes.size();
+      }
+      if (d.path == b.subscribe_path && d.bytes[0] >= 128) ++to_member;
+    }
+    sfu.clear_datagrams();
+    now += 20ms;
+    sfu.handle_timeout(now);
+  }
+  EXPECT_GT(to_victim, 0u);
+  EXPECT_LE(bytes_to_victim, bytes_spoofed * 5 / 4);
+  EXPECT_GE(to_member, 99u); // it goes where it went
+}
+
 TEST_F(SfuTest, PacketsFromElsewhereAreDropped) {
   Client& a = add(1);
   connect_publisher(a);

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/time.h"
@@ -59,7 +60,7 @@ class TransportPeer {
 
   /// What it wants to send now.
   std::vector<Bytes> poll() {
-    std::vector<Bytes> out;
+    std::vector<Bytes> out = std::exchange(replies_, {});
     while (dtls_) {
       auto output = dtls_->poll_output();
       if (!output) break;
@@ -80,6 +81,18 @@ class TransportPeer {
     if (stun::looks_like_stun(datagram)) {
       const auto message = stun::parse(datagram);
       ASSERT_TRUE(message);
+      if (message->message_class == stun::MessageClass::request) { // a check before media moves
+        ASSERT_TRUE(stun::verify(*message, as_bytes(own_.password)));
+        EXPECT_EQ(message->username, own_.ufrag + ":" + remote_.ufrag);
+        ++checks_received_;
+        if (!answers_checks) return;
+        Bytes out(stun::max_written_size);
+        const auto written = stun::write_binding_success(message->transaction, TransportAddress::v4({127, 0, 0, 1}, 5000), as_bytes(own_.password), out);
+        ASSERT_TRUE(written);
+        out.resize(written->size());
+        replies_.push_back(std::move(out));
+        return;
+      }
       ASSERT_TRUE(stun::verify(*message, as_bytes(remote_.password)));
       ++answered_checks_;
     } else if (datagram[0] >= 20 && datagram[0] < 64) {
@@ -97,6 +110,8 @@ class TransportPeer {
 
   bool connected() const { return sender_.has_value(); }
   bool closed() const { return closed_; }
+  bool answers_checks = true;
+  int checks_received() const { return checks_received_; }
   int answered_checks() const { return answered_checks_; }
   srtp::Sender& sender() { return *sender_; }
   srtp::Receiver& receiver() { return *receiver_; }
@@ -110,7 +125,8 @@ class TransportPeer {
   std::optional<dtls::Connection> dtls_;
   std::optional<srtp::Sender> sender_;
   std::optional<srtp::Receiver> receiver_;
-  std::vector<Bytes> media_;
+  std::vector<Bytes> media_, replies_;
+  int checks_received_ = 0;
   bool closed_ = false;
 };
 
