@@ -6,27 +6,27 @@ namespace satsuma::sim {
 
 namespace {
 
-std::string short_name(const IncarnationId& who) { return who.hex().substr(0, 8); }
+std::string tag(const IncarnationId& who) { return who.hex().substr(0, 8); }
 
 } // namespace
 
 void Oracle::on_entry(std::uint64_t life_number, const delivery::Record& record, const delivery::Roster& after) {
   Life& life = lives_[life_number];
   if (const auto* join = std::get_if<signaling::JoinEntry>(&record.entry.body)) {
-    if (gone_.contains(join->who)) world_.fail("S5: " + short_name(join->who) + " was gone and joins again");
-    if (!joined_.insert(join->who).second) world_.fail("S5: " + short_name(join->who) + " joins twice");
+    if (gone_.contains(join->who)) world_.fail("S5: " + tag(join->who) + " was gone and joins again");
+    if (!joined_.insert(join->who).second) world_.fail("S5: " + tag(join->who) + " joins twice");
     life.waiting.emplace(join->who, Pending{});
   } else if (const auto* gone = std::get_if<signaling::GoneEntry>(&record.entry.body)) {
     ++departures_;
-    if (!gone_.insert(gone->who).second) world_.fail("S5: " + short_name(gone->who) + " is gone twice");
+    if (!gone_.insert(gone->who).second) world_.fail("S5: " + tag(gone->who) + " is gone twice");
     life.waiting.erase(gone->who);
     if (life.members.contains(gone->who)) life.leaving.emplace(gone->who, Pending{});
   } else if (const auto* genesis = std::get_if<signaling::GenesisEntry>(&record.entry.body)) {
     ++eras_;
     for (const IncarnationId& member : life.members) {
-      if (!gone_.contains(member)) world_.fail("S2: an era begins while " + short_name(member) + " is a live member");
+      if (!gone_.contains(member)) world_.fail("S2: an era begins while " + tag(member) + " is a live member");
     }
-    if (!life.waiting.contains(genesis->who)) world_.fail("S8: " + short_name(genesis->who) + " begins an era without having joined");
+    if (!life.waiting.contains(genesis->who)) world_.fail("S8: " + tag(genesis->who) + " begins an era without having joined");
     life.present = {record.entry.index, 0};
     life.members = {genesis->who};
     life.leaving.clear();
@@ -40,27 +40,27 @@ void Oracle::on_entry(std::uint64_t life_number, const delivery::Record& record,
       world_.fail("S1: a commit for era " + std::to_string(commit.era) + " epoch " + std::to_string(commit.epoch) + " was accepted, which is not the present one");
       return;
     }
-    if (gone_.contains(commit.who)) world_.fail("S7: a commit of " + short_name(commit.who) + ", who was gone, was accepted");
-    if (!life.members.contains(commit.who)) world_.fail("S8: a commit of " + short_name(commit.who) + ", who is no member, was accepted");
+    if (gone_.contains(commit.who)) world_.fail("S7: a commit of " + tag(commit.who) + ", who was gone, was accepted");
+    if (!life.members.contains(commit.who)) world_.fail("S8: a commit of " + tag(commit.who) + ", who is no member, was accepted");
     for (const IncarnationId& who : record.added) {
-      if (!life.waiting.contains(who)) world_.fail("S8: " + short_name(who) + " was added without having asked");
-      if (gone_.contains(who)) world_.fail("S5: " + short_name(who) + " was gone and is a member again");
+      if (!life.waiting.contains(who)) world_.fail("S8: " + tag(who) + " was added without having asked");
+      if (gone_.contains(who)) world_.fail("S5: " + tag(who) + " was gone and is a member again");
       life.waiting.erase(who);
       life.members.insert(who);
     }
     for (const IncarnationId& who : record.removed) {
-      if (!life.leaving.contains(who)) world_.fail("S8: " + short_name(who) + " was removed without having left");
+      if (!life.leaving.contains(who)) world_.fail("S8: " + tag(who) + " was removed without having left");
       life.leaving.erase(who);
       life.members.erase(who);
     }
     const bool full = record.added.size() >= world_.options().session.committer.max_adds;
     for (auto& [who, pending] : life.leaving) {
-      if (++pending.passed_over > 1) world_.fail("S10: the departure of " + short_name(who) + " was passed over twice");
+      if (++pending.passed_over > 1) world_.fail("S10: the departure of " + tag(who) + " was passed over twice");
     }
     for (auto& [who, pending] : life.waiting) {
       ++pending.passed_over;
       if (full) ++pending.full;
-      if (pending.passed_over - pending.full > 1 && is_admissible(who)) world_.fail("S10: the join of " + short_name(who) + " was passed over twice");
+      if (pending.passed_over - pending.full > 1 && is_admissible(who)) world_.fail("S10: the join of " + tag(who) + " was passed over twice");
     }
     ++life.present->second;
     history_[{life_number, commit.era, commit.epoch + 1}].members = life.members;
