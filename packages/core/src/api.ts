@@ -85,8 +85,9 @@ export interface SourceState {
   readonly on: boolean;
   /** Ready for `srcObject`; the identity of the object is stable as long as the media is the same. */
   readonly stream: MediaStream | null;
-  /** "encrypted": frames decrypt (or, for oneself, are encrypted); "none": nothing received (or sent) yet. */
-  readonly proof: "encrypted" | "none";
+  /** "encrypted": frames decrypt (or, for oneself, are encrypted); "none": nothing received (or sent) yet;
+   * "forged": among what decrypts there are frames that the participant did not sign, so another member made them. */
+  readonly proof: "encrypted" | "forged" | "none";
 }
 
 export interface Participant {

@@ -374,6 +374,7 @@ class EncryptedMeeting implements Meeting {
       case "waiting":
       case "present":
       case "keys":
+      case "stream":
         return;
       default:
         unreachable(event);

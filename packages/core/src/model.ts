@@ -20,7 +20,7 @@ import type { CaptureState } from "./capture.ts";
 import { unreachable } from "./check.ts";
 import type { VideoCodec } from "./codecs.ts";
 import type { Slot } from "./control.ts";
-import { sources } from "./ids.ts";
+import { sourceOf, sources } from "./ids.ts";
 import { standardSuite } from "./suites.ts";
 import type { Proof } from "./messages.ts";
 import type { Announcement, RosterEntry, SessionEvent } from "./session-events.ts";
@@ -57,6 +57,8 @@ export interface Model {
   readonly streams: ReadonlyMap<string, MediaStream>;
   readonly proofs: ReadonlyMap<string, Proof>;
   readonly protecting: ReadonlySet<Source>;
+  /** Streams in which frames came that the member did not send, as `incarnation/source`. */
+  readonly forged: ReadonlySet<string>;
   readonly capture: CaptureState;
   readonly media: { readonly publish: MediaConnection; readonly subscribe: MediaConnection };
   readonly notices: readonly Notice[];
@@ -96,6 +98,7 @@ export function initialModel(room: RoomName, capture: CaptureState, suite: RoomS
     streams: new Map(),
     proofs: new Map(),
     protecting: new Set(),
+    forged: new Set(),
     capture,
     media: { publish: "none", subscribe: "none" },
     notices: [],
@@ -191,6 +194,7 @@ function reduceSession(model: Model, event: SessionEvent, calendarMs: number, no
           away: new Set([...model.away].filter((id) => members.has(id))),
           departed: new Set([...model.departed].filter((id) => members.has(id))),
           announced: new Map([...model.announced].filter(([id]) => members.has(id))),
+          forged: new Set([...model.forged].filter((stream) => event.roster.some(({ incarnation }) => stream.startsWith(`${incarnation}/`)))),
         },
         { at: "in" },
         now,
@@ -206,6 +210,11 @@ function reduceSession(model: Model, event: SessionEvent, calendarMs: number, no
     }
     case "announcement":
       return { ...model, announced: new Map(model.announced).set(event.incarnation, event.announcement) };
+    case "stream": {
+      const source = sourceOf(event.context);
+      if (event.verdict !== "forged" || source === null) return model;
+      return { ...model, forged: new Set(model.forged).add(`${event.incarnation}/${source}`) };
+    }
     case "rejoining":
       return moveTo({ ...model, roster: [], away: new Set(), departed: new Set(), announced: new Map() }, { at: "away", attempt: 0 }, now);
     case "error":
@@ -296,7 +305,7 @@ function viewOther(model: Model, member: RosterEntry): Participant {
   const announced = model.announced.get(member.incarnation);
   const state = (source: Source): SourceState => {
     const stream = provenStream(model, member.incarnation, source);
-    return { on: announced?.[source] ?? false, stream, proof: stream === null ? "none" : "encrypted" };
+    return { on: announced?.[source] ?? false, stream, proof: stream === null ? "none" : model.forged.has(`${member.incarnation}/${source}`) ? "forged" : "encrypted" };
   };
   return {
     ...identity(member),

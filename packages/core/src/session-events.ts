@@ -54,6 +54,7 @@ const departed = object({ incarnation: matching(isParticipantId), cause: oneOf("
 const present = object({ incarnation: matching(isParticipantId), connected: boolean });
 const application = object({ incarnation: matching(isParticipantId), text: text(16 * 1024) });
 const keys = object({ sending: nullable(object({ era: counter, epoch: counter })) });
+const stream = object({ incarnation: matching(isParticipantId), context: integer(0, 3) });
 const rejoining = object({ reason: text(64) });
 const failure = object({ code: integer(-(2 ** 31), 2 ** 31), text: text(1024), fatal: boolean });
 const announcement = object({ type: oneOf("state"), microphone: boolean, camera: boolean, screen: boolean, video: nullable(arrayOf(text(16), 16)) });
@@ -66,6 +67,8 @@ export type SessionEvent =
   | ({ readonly type: "present" } & ReturnType<typeof present>)
   | { readonly type: "announcement"; readonly incarnation: ParticipantId; readonly announcement: Announcement }
   | ({ readonly type: "keys" } & ReturnType<typeof keys>)
+  /** Whether what is received of a stream is what its sender signed; "forged" stays. */
+  | ({ readonly type: "stream"; readonly verdict: "confirmed" | "unconfirmed" | "forged" } & ReturnType<typeof stream>)
   | ({ readonly type: "rejoining" } & ReturnType<typeof rejoining>)
   | ({ readonly type: "error" } & ReturnType<typeof failure>)
   | { readonly type: "left" };
@@ -92,6 +95,12 @@ export function parseSessionEvent(json: string): SessionEvent | null {
     }
     case "keys":
       return { type, ...keys(value) };
+    case "stream_confirmed":
+      return { type: "stream", verdict: "confirmed", ...stream(value) };
+    case "stream_unconfirmed":
+      return { type: "stream", verdict: "unconfirmed", ...stream(value) };
+    case "stream_forged":
+      return { type: "stream", verdict: "forged", ...stream(value) };
     case "rejoining":
       return { type, ...rejoining(value) };
     case "error":

@@ -58,7 +58,7 @@ function after(model: Model, ...changes: readonly (Change | SessionEvent)[]): Mo
 }
 
 function isSessionEvent(change: Change | SessionEvent): change is SessionEvent {
-  return ["ready", "waiting", "epoch", "departed", "present", "announcement", "keys", "rejoining", "error", "left"].includes(change.type);
+  return ["ready", "waiting", "epoch", "departed", "present", "announcement", "keys", "rejoining", "error", "left"].includes(change.type) || (change.type === "stream" && "verdict" in change);
 }
 
 const ready = event({ type: "ready", incarnation: ada, resumed: false });
@@ -202,4 +202,25 @@ test("a notice replaces the one of the same kind and can be dismissed", () => {
   assert.deepEqual(model.notices.map((one) => one.id), [2]);
   model = after(model, { type: "dismiss", id: 2 });
   assert.deepEqual(model.notices, []);
+});
+
+test("a stream with frames that its member did not sign is marked as forged, for good, and no other one is", () => {
+  const stream = { getTracks: () => [] } as unknown as MediaStream;
+  const judged = (verdict: string) => event({ type: `stream_${verdict}`, leaf: 1, incarnation: bo, context: 1 });
+  const proof = { connection: 1, mid: "v0", incarnation: id(bo), leaf: 1, source: "camera" } as const;
+  const shown = after(
+    start(), connecting, open, ready, epoch([ada, bo]),
+    { type: "subscription", connection: 1 },
+    { type: "stream", connection: 1, mid: "v0", stream },
+    { type: "slots", sequence: 1, slots: [{ mid: "v0", incarnation: id(bo), source: "camera" }] },
+    { type: "proof", proof },
+  );
+  const camera = (model: Model) => view(model).participants[1]?.camera.proof;
+  assert.equal(camera(after(shown, judged("confirmed"))), "encrypted");
+  assert.equal(camera(after(shown, judged("unconfirmed"))), "encrypted");
+  const forged = after(shown, judged("forged"));
+  assert.equal(camera(forged), "forged");
+  assert.equal(camera(after(forged, judged("confirmed"), epoch([ada, bo], 1))), "forged");
+  assert.equal(view(forged).participants[1]?.microphone.proof, "none");
+  assert.equal(after(forged, epoch([ada], 1)).forged.size, 0);
 });

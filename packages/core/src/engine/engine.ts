@@ -284,6 +284,7 @@ export class Engine {
       case "departed":
       case "present":
       case "announcement":
+      case "stream":
       case "left":
         break;
       default:

@@ -1,5 +1,5 @@
 import type { Participant } from "@satsuma/core";
-import { LockKeyhole, MicOff, WifiOff } from "lucide-react";
+import { LockKeyhole, MicOff, TriangleAlert, WifiOff } from "lucide-react";
 import type { CSSProperties, JSX } from "react";
 
 import { displayedName } from "../words.ts";
@@ -22,6 +22,11 @@ export function Tile({ participant, source }: TileProps): JSX.Element {
       ) : (
         <div className="tile-avatar" style={hueOf(participant.device)}>
           <span aria-hidden="true">{initials(name)}</span>
+        </div>
+      )}
+      {proof === "forged" && (
+        <div className="tile-veil" role="alert">
+          <TriangleAlert size={20} aria-hidden="true" /> Forged: {name} did not send this
         </div>
       )}
       {!participant.connected && (
