@@ -56,7 +56,7 @@ struct GroupParams {
   GroupId group_id;
   Extensions extensions;      ///< of the GroupContext
   std::size_t padding = 0;    ///< private messages' plaintexts are padded to a multiple of this, at most Group::max_padding
-  GroupLimits limits;
+  GroupLimits limits{};
 };
 
 class Group;
@@ -65,7 +65,7 @@ struct JoinParams {
   std::optional<Bytes> ratchet_tree; ///< the extension's data, where the Welcome has none
   const PskStore* psks = nullptr;
   std::size_t padding = 0;
-  GroupLimits limits;
+  GroupLimits limits{};
   LeafPolicy policy;                 ///< for everybody in the tree, and the external senders
   /// The group that this one branches off or reinitialises. Without it such a Welcome is mls_predecessor_missing.
   const Group* predecessor = nullptr;
@@ -118,7 +118,7 @@ struct ExternalJoinParams {
   const PskStore* psk_store = nullptr;
   Bytes authenticated_data;
   std::size_t padding = 0;
-  GroupLimits limits;
+  GroupLimits limits{};
   LeafPolicy policy;
   std::span<const GroupId> own_groups;
 };
@@ -133,7 +133,7 @@ struct GroupInfoParams {
 struct SuccessorParams {
   std::vector<KeyPackage> members;   ///< the others
   std::size_t padding = 0;
-  GroupLimits limits;
+  GroupLimits limits{};
   bool ratchet_tree_in_welcome = true;
   LeafPolicy policy;
 };
