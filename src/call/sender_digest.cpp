@@ -215,7 +215,7 @@ void DigestReceiver::settle(const StreamName& name, Stream& stream, const Run& r
   bool fits = true;
   Bytes hashes;
   for (auto frame = from; frame != to; ++frame) {
-    fits = fits && mark_of(salt, frame->hash) == mark_at(run.marks, frame->counter - run.first);
+    fits = fits && mark_of(salt, frame->hash) == mark_at(run.marks, static_cast<std::size_t>(frame->counter - run.first));
     hashes.insert(hashes.end(), frame->hash.begin(), frame->hash.end());
   }
   const bool whole = count == run.count;

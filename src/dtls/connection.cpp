@@ -233,8 +233,25 @@ Connection::Connection(TimePoint now, const Context& context, Role role, const F
 
 Connection::~Connection() = default;
 
+namespace {
+
+/// An encrypted record too short for its tag was made by nobody who has the keys. OpenSSL before 3.0.20 ends the connection for one, where RFC 6347 s.4.1.2.7
+/// would have it dropped.
+bool has_impossible_record(ByteView datagram) {
+  constexpr std::size_t header_size = 13, tag_size = 16;
+  while (datagram.size() >= header_size) {
+    const bool encrypted = datagram[3] != 0 || datagram[4] != 0; // epoch
+    const std::size_t size = std::size_t{datagram[11]} << 8 | datagram[12];
+    if (encrypted && size <= tag_size) return true;
+    datagram = datagram.subspan(std::min(datagram.size(), header_size + size));
+  }
+  return false;
+}
+
+} // namespace
+
 void Connection::handle_datagram(TimePoint now, ByteView datagram) {
-  if (state_ == State::closed || datagram.empty()) return;
+  if (state_ == State::closed || datagram.empty() || has_impossible_record(datagram)) return;
   io_->recycle();
   // RFC 6347 s.4.2.4: who sent the last flight has no timer for it, and sends it again when the peer repeats the one before, of which
   // some is unencrypted handshake (type 22, epoch 0). OpenSSL does so only if the peer numbers its records anew.
