@@ -151,6 +151,7 @@ export class MediaSession {
     if (publish === null) return;
     const outbound = await publish.outbound();
     const workers = await counts();
+    if (publish !== this.#publish) return; // closed meanwhile, and forgotten by the worker: its counts are no measure for what was sent
     this.#unanswered = workers === null ? this.#unanswered + 1 : 0;
     if (workers === null && this.#unanswered < unansweredCountsTolerated) return;
     for (const [source, { sent }] of outbound) {

@@ -169,17 +169,18 @@ export interface Outbound {
 
 /** How much each source has sent. The browser's own counts begin anew with each stream, in Firefox with each codec too. */
 export class SentTotals {
-  readonly #sources = new Map<Source, Map<string, { before: number; last: number }>>();
+  readonly #sources = new Map<Source, Map<string, { before: number; last: number; timestamp: number }>>();
 
   /** Frames for video; for audio each is a packet. */
   note(source: Source, stats: RTCOutboundRtpStreamStats): void {
-    const streams = this.#sources.get(source) ?? new Map<string, { before: number; last: number }>();
+    const streams = this.#sources.get(source) ?? new Map<string, { before: number; last: number; timestamp: number }>();
     this.#sources.set(source, streams);
     const count = (mediaKind(source) === "video" ? stats.framesSent : stats.packetsSent) ?? 0;
     const key = `${stats.id}/${stats.ssrc}`;
-    const known = streams.get(key) ?? { before: 0, last: 0 };
+    const known = streams.get(key) ?? { before: 0, last: 0, timestamp: 0 };
+    if (stats.timestamp < known.timestamp) return; // two ask at a time, and an older answer is no new beginning
     const before = count < known.last ? known.before + known.last : known.before;
-    streams.set(key, { before, last: count });
+    streams.set(key, { before, last: count, timestamp: stats.timestamp });
   }
 
   of(source: Source): number {

@@ -50,6 +50,13 @@ test("what a source sent is counted in frames for video and in packets for audio
   assert.equal(totals.of("camera"), 18);
 });
 
+test("a report that is older than the last one is no new beginning of the count", () => {
+  const totals = new SentTotals();
+  totals.note("camera", { ...outbound(12, 90), timestamp: 2 });
+  totals.note("camera", { ...outbound(10, 80), timestamp: 1 });
+  assert.equal(totals.of("camera"), 12);
+});
+
 test("an answer about many slots is shortened to what the server reads", () => {
   const media = (mid: string): string =>
     `m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\na=rtcp:9 IN IP4 0.0.0.0\r\na=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\na=ice-ufrag:abcd\r\na=ice-pwd:x\r\na=fingerprint:sha-256 AB\r\na=setup:active\r\na=mid:${mid}\r\na=recvonly\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000\r\na=rtcp-fb:96 nack\r\na=ssrc:1 cname:x\r\na=fmtp:97 apt=96\r\n`;
