@@ -130,8 +130,7 @@ void IceLite::check(TimePoint now, const NetworkPath& path) {
   // One at a time, and each as often as max_sends says: what is sent to an address that the peer may have made up stays as small as what came.
   if (check_ && now - check_->sent_at < check_interval) return;
   if (!check_ || check_->path != path || check_->sent >= max_sends) {
-    check_.emplace();
-    check_->path = path;
+    check_ = Check{path, {}, {}, 0};
     random_->fill(check_->transaction);
   }
   send_check(now);
