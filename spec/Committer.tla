@@ -1,7 +1,7 @@
 ------------------------------ MODULE Committer ------------------------------
 (***************************************************************************)
 (* One room: its delivery service, and the people who come and go. This is *)
-(* DESIGN sections 4 and 5 as src/delivery/room_sequencer and              *)
+(* docs/architecture.md as a machine: src/delivery/room_sequencer and      *)
 (* src/call/committer do it, action by action; sim/explore walks those     *)
 (* objects through the same states (README.md here tells how and what for).*)
 (*                                                                         *)

@@ -60,7 +60,7 @@ struct DropPrepared {
 };
 using CommitterOutput = std::variant<MakeCommit, MakeGenesis, SendPrepared, DropPrepared>;
 
-/// The designated committer (DESIGN section 5): decides who commits what, and when. A pure state machine without
+/// The designated committer (docs/architecture.md): decides who commits what, and when. A pure state machine without
 /// MLS, which stands behind the outputs above, so that an explorer can drive it through every interleaving.
 ///
 /// "The committer is for efficiency, compare-and-set is for safety": the delivery service accepts one commit for each
