@@ -101,9 +101,15 @@ copy_module() { # built, wanted: to where a package and its tests look for it
   cmp -s "$made" "$wanted" || { mkdir -p "$(dirname "$wanted")" && cp "$made" "$wanted"; }
 }
 
+configure_wasm_tests() { # ./run made it without GoogleTest
+  if [[ $1 == all ]] && ! grep -q satsuma_wasm_gtest "$root/build/wasm/build.ninja"; then
+    step "Configuring wasm with tests" configure-wasm cmake --preset wasm -S "$root"
+  fi
+}
+
 build_wasm() { # ninja's targets
   step "Building OpenSSL for the browser module" openssl-wasm "$root/scripts/build-openssl-wasm" &&
-    configure wasm && step "Compiling the browser module" build-wasm nice ninja -C "$root/build/wasm" "$@" &&
+    configure wasm && configure_wasm_tests "$@" && step "Compiling the browser module" build-wasm nice ninja -C "$root/build/wasm" "$@" &&
     copy_module wasm/satsuma.wasm core/wasm/satsuma.wasm && copy_module mls-wasm/satsuma-mls.wasm mls/wasm/satsuma-mls.wasm
 }
 
