@@ -224,11 +224,12 @@ void MeetingServer::handle(const delivery::Joined& joined) {
   }
   if (!who.in_media) {
     who.in_media = true;
-    post(*shards_[who.shard], [room = joined.room, id = joined.incarnation, member = who.member](TimePoint now, sfu::Sfu& sfu) {
+    post(*shards_[who.shard], [room = joined.room, id = joined.incarnation, member = who.member, followed = who.followed](TimePoint now, sfu::Sfu& sfu) {
       if (auto added = sfu.add_participant(now, room, id); !added) {
         spdlog::warn("event=media_refused code={}", added.error().name()); // requests will be answered with sfu_unknown_participant
         return;
       }
+      static_cast<void>(sfu.handle_followed(id, followed));
       if (member) static_cast<void>(sfu.set_member(now, id, true));
     });
     spdlog::info("event=joined connection={} participants={}", joined.connection, participants_.size());
@@ -237,6 +238,19 @@ void MeetingServer::handle(const delivery::Joined& joined) {
     if (!who.last_slots.empty()) http_->send_text(joined.connection, who.last_slots);
     spdlog::info("event=returned connection={}", joined.connection);
   }
+}
+
+void MeetingServer::handle(const delivery::EpochBegan& epoch) {
+  post(*shards_[shard_of(epoch.room)], [room = epoch.room, entry = epoch.entry](TimePoint now, sfu::Sfu& sfu) { sfu.handle_epoch(now, room, entry); });
+}
+
+void MeetingServer::handle(const delivery::Followed& followed) {
+  Participant* const who = participant(followed.room, followed.incarnation);
+  if (who == nullptr) return;
+  who->followed = followed.cursor;
+  if (!who->in_media) return;
+  post(*shards_[who->shard],
+       [id = followed.incarnation, cursor = followed.cursor](TimePoint, sfu::Sfu& sfu) { static_cast<void>(sfu.handle_followed(id, cursor)); });
 }
 
 void MeetingServer::handle(const delivery::MemberAdded& added) {
@@ -455,6 +469,7 @@ std::string MeetingServer::metrics() {
   dropped("arena_full", &C::dropped_arena_full);
   dropped("pacer_full", &C::dropped_pacer_full);
   add("satsuma_media_key_frames_requested_total", "counter", "key frames asked of publishers", total(&C::key_frames_requested));
+  add("satsuma_media_key_frames_withheld_total", "counter", "requests of members that could not have decrypted them", total(&C::key_frames_withheld));
   add("satsuma_media_nacks_sent_total", "counter", "packets asked again of publishers", total(&C::nacks_sent));
   add("satsuma_media_retransmissions_sent_total", "counter", "packets sent again to subscribers", total(&C::retransmissions_sent));
   add("satsuma_media_feedback_total", "counter", "transport-wide feedback from subscribers", total(&C::feedback_received));

@@ -61,6 +61,7 @@ class MeetingServer final : public io::HttpServer::Handler {
     std::size_t shard = 0;
     io::ConnectionId connection = 0; ///< 0: its WebSocket is away
     bool member = false;
+    std::uint64_t followed = 0; ///< its engine processed the log below
     bool in_media = false; ///< the shard knows it
     bool departed = false;
     std::string last_slots; ///< the text frame
@@ -74,6 +75,8 @@ class MeetingServer final : public io::HttpServer::Handler {
   void handle(const delivery::Send& send);
   void handle(const delivery::Close& close);
   void handle(const delivery::Joined& joined);
+  void handle(const delivery::EpochBegan& epoch);
+  void handle(const delivery::Followed& followed);
   void handle(const delivery::MemberAdded& added);
   void handle(const delivery::MemberRemoved& removed);
   void handle(const delivery::Departed& departed);

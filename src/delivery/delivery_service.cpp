@@ -283,6 +283,7 @@ void DeliveryService::resume(TimePoint now, ConnectionId id, Room& room, Incarna
   ready.resumed = !from_join;
   if (from_join) ready.snapshot = room.sequencer.roster_at(cursor).snapshot();
   room.sequencer.acknowledge(who, cursor);
+  outputs_.push_back(Followed{room.name, who, cursor});
   participant.sent = cursor;
   ++statistics_.resumed;
   attach(now, id, room, participant, std::move(ready));
@@ -375,6 +376,7 @@ void DeliveryService::handle_ack(TimePoint now, ConnectionId id, Room& room, Par
   // One that is lower comes from before a reconnection. It is a sign of life all the same.
   if (ack.cursor <= *room.sequencer.cursor(participant.who)) return;
   room.sequencer.acknowledge(participant.who, ack.cursor);
+  outputs_.push_back(Followed{room.name, participant.who, ack.cursor});
   send_entries(room, participant);
   if (room.sequencer.should_trim()) trim(room);
 }
@@ -526,11 +528,13 @@ void DeliveryService::append(Room& room, Record record) {
   const bool changes = new_group || std::holds_alternative<signaling::CommitEntry>(body);
   const auto added = record.added;
   const auto removed = record.removed;
+  const std::uint64_t index = record.entry.index;
   const std::size_t before = room.sequencer.log_bytes();
   room.sequencer.append(std::move(record));
   log_bytes_ += room.sequencer.log_bytes() - before;
   if (new_group) room.reports.clear();
   if (changes) {
+    outputs_.push_back(EpochBegan{room.name, index});
     for (const auto& who : removed) outputs_.push_back(MemberRemoved{room.name, who});
     for (const auto& who : added) outputs_.push_back(MemberAdded{room.name, who});
   }

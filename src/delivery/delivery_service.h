@@ -81,6 +81,17 @@ struct Joined {
   std::string room;
   IncarnationId incarnation;
 };
+/// The room's group went over to another epoch with this entry. Comes before the changes of the roster.
+struct EpochBegan {
+  std::string room;
+  std::uint64_t entry = 0;
+};
+/// The MLS engine of somebody alive has processed all entries below `cursor`: it has the keys of the epochs that began there.
+struct Followed {
+  std::string room;
+  IncarnationId incarnation;
+  std::uint64_t cursor = 0;
+};
 /// The MLS roster changed. At a genesis the former group's members are removed first. May repeat after a reload of the room.
 struct MemberAdded {
   std::string room;
@@ -95,7 +106,7 @@ struct Departed {
   std::string room;
   IncarnationId incarnation;
 };
-using Output = std::variant<Send, Close, Joined, MemberAdded, MemberRemoved, Departed>;
+using Output = std::variant<Send, Close, Joined, EpochBegan, Followed, MemberAdded, MemberRemoved, Departed>;
 
 /// The delivery service (RFC 9750 s.5) of docs/protocol.md, section 2: many rooms and their connections. Binary frames
 /// come in, outputs come out; it holds no socket and no clock. Nothing is told to anybody before the store has it.

@@ -137,7 +137,7 @@ void MediaGraph::allocate(TimePoint now, ParticipantIndex index) {
     if (!target) ++counters_.slots_paused;
     if (before && target) ++(*target < *before ? counters_.layers_lowered : counters_.layers_raised);
     if (subscriber.connected)
-      if (const auto encoding = slot.key_frame_wanted())
+      if (const auto encoding = slot.key_frame_wanted(); encoding && has_keys(now, *participants_[index]))
         want_key_frame(now, *slot.publication(), *encoding, slot.state() == Slot::State::waiting);
   }
   subscriber.pacer.set_rate(limited ? std::max<std::int64_t>(estimator.bitrate() * (estimator.draining(now) ? draining_percent : pacing_percent) / 100, 100'000) : 0);
@@ -274,7 +274,7 @@ void MediaGraph::drain_pacer(TimePoint now, ParticipantIndex index) {
       if (!subscriber.slots[i].video() || !subscriber.slots[i].publication()) continue;
       drop_waiting(now, index, static_cast<std::uint32_t>(i));
       subscriber.slots[i].restart();
-      want_key_frame_for(now, subscriber.slots[i], false);
+      want_key_frame_for(now, index, subscriber.slots[i], false);
     }
     subscriber.pacer.clear();
   }

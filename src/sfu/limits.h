@@ -34,6 +34,7 @@ struct Counters {
   std::uint64_t dropped_inactive = 0;        ///< the source is not active or the sender is not a member
   std::uint64_t dropped_arena_full = 0;
   std::uint64_t key_frames_requested = 0;
+  std::uint64_t key_frames_withheld = 0;     ///< asked for by members that could not decrypt them yet
   std::uint64_t nacks_sent = 0;
   std::uint64_t retransmissions_sent = 0;
   std::uint64_t retransmissions_missed = 0;  ///< asked for and not held, or beyond the rate

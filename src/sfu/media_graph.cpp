@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace satsuma::sfu {
 
@@ -15,6 +16,10 @@ constexpr std::size_t max_rtcp_size = 1200;
 constexpr std::size_t max_padding = 255; // its last byte says how many
 /// Nobody sends a larger datagram over a path of usual width; what a header may gain on its way included.
 constexpr std::size_t max_packet_size = 1600;
+/// Who has not followed the log for so long is without keys; frames of an epoch whose keys are on the way are held for as long (docs/protocol.md s.4).
+constexpr Duration follow_patience = std::chrono::seconds(1);
+/// Senders go over to an epoch with a newcomer 150 ms after they entered it, and a path away.
+constexpr Duration newcomer_delay = std::chrono::milliseconds(200);
 constexpr std::string_view publisher_cname = "satsuma";
 
 } // namespace
@@ -32,7 +37,7 @@ Result<ParticipantIndex> MediaGraph::add_participant(std::string_view room, cons
   std::string name(room);
   const auto found = rooms_.find(name);
   if (found == rooms_.end() && rooms_.size() >= limits_.rooms) return sfu_too_many_rooms;
-  if (found != rooms_.end() && found->second.size() >= limits_.participants_per_room) return sfu_room_full;
+  if (found != rooms_.end() && found->second.participants.size() >= limits_.participants_per_room) return sfu_room_full;
   ParticipantIndex index;
   if (free_.empty()) {
     index = static_cast<ParticipantIndex>(participants_.size());
@@ -45,7 +50,7 @@ Result<ParticipantIndex> MediaGraph::add_participant(std::string_view room, cons
   participants_[index]->id = id;
   participants_[index]->room = name;
   by_id_.emplace(id, index);
-  rooms_[std::move(name)].push_back(index);
+  rooms_[std::move(name)].participants.push_back(index);
   return index;
 }
 
@@ -56,8 +61,8 @@ void MediaGraph::remove_participant(TimePoint now, ParticipantIndex index) {
   release_publications(index, {Source::microphone, Source::camera, Source::screen, Source::screen_audio});
   const std::string room = p.room;
   by_id_.erase(p.id);
-  std::erase(rooms_[room], index);
-  if (rooms_[room].empty()) rooms_.erase(room);
+  std::erase(rooms_[room].participants, index);
+  if (rooms_[room].participants.empty()) rooms_.erase(room);
   participants_[index].reset();
   free_.push_back(index);
   std::erase_if(packets_, [index](const OutgoingPacket& packet) { return packet.participant == index; });
@@ -78,8 +83,39 @@ std::optional<ParticipantIndex> MediaGraph::find(const IncarnationId& id) const 
 }
 
 void MediaGraph::set_member(TimePoint now, ParticipantIndex index, bool member) {
-  participants_[index]->member = member;
-  assign_slots(now, participants_[index]->room);
+  Participant& p = *participants_[index];
+  if (member && !p.member) {
+    p.admitted = rooms_.at(p.room).newest;
+    p.readable_from = p.admitted > 0 ? now + newcomer_delay : now;
+  }
+  p.member = member;
+  assign_slots(now, p.room);
+}
+
+void MediaGraph::handle_epoch(TimePoint now, std::string_view room, std::uint64_t entry) {
+  const auto found = rooms_.find(std::string(room));
+  if (found == rooms_.end()) return;
+  Room& r = found->second;
+  r.newest = entry + 1;
+  if (r.recent.size() == max_recent_epochs) {
+    r.required = r.recent.front().cursor;
+    r.recent.pop_front();
+  }
+  r.recent.push_back({r.newest, now});
+}
+
+void MediaGraph::handle_followed(ParticipantIndex index, std::uint64_t cursor) {
+  Participant& p = *participants_[index];
+  p.followed = std::max(p.followed, cursor);
+}
+
+bool MediaGraph::has_keys(TimePoint now, const Participant& p) {
+  Room& room = rooms_.at(p.room);
+  while (!room.recent.empty() && now - room.recent.front().began >= follow_patience) {
+    room.required = room.recent.front().cursor;
+    room.recent.pop_front();
+  }
+  return p.followed >= std::max(p.admitted, room.required) && now >= p.readable_from;
 }
 
 void MediaGraph::set_active(TimePoint now, ParticipantIndex index, SourceSet active) {
@@ -210,7 +246,7 @@ void MediaGraph::set_connected(TimePoint now, ParticipantIndex index, Leg leg, b
     }
     for (Slot& slot : p.subscriber->slots) {
       if (renewed || back) slot.restart();
-      if (connected && slot.state() == Slot::State::waiting) want_key_frame_for(now, slot, true);
+      if (connected && slot.state() == Slot::State::waiting) want_key_frame_for(now, index, slot, true);
     }
   }
 }
@@ -239,7 +275,7 @@ void MediaGraph::connect_slot(TimePoint now, ParticipantIndex index, std::size_t
   publication(to)->subscribers.push_back({index, static_cast<std::uint32_t>(slot)});
   note_slots_changed(index);
   allocate(now, index); // its size is known, perhaps, and others make room
-  if (subscriber.connected) want_key_frame_for(now, subscriber.slots[slot], true);
+  if (subscriber.connected) want_key_frame_for(now, index, subscriber.slots[slot], true);
 }
 
 void MediaGraph::disconnect_slot(ParticipantIndex index, std::size_t slot) {
@@ -268,7 +304,7 @@ void MediaGraph::release_publications(ParticipantIndex index, SourceSet which) {
 void MediaGraph::assign_slots(TimePoint now, const std::string& room) {
   const auto found = rooms_.find(room);
   if (found == rooms_.end()) return;
-  for (const ParticipantIndex index : found->second)
+  for (const ParticipantIndex index : found->second.participants)
     if (participants_[index]->subscriber) assign_slots_of(now, index);
 }
 
@@ -283,7 +319,7 @@ void MediaGraph::assign_slots_of(TimePoint now, ParticipantIndex index) {
   }
   if (!p.member) return;
   std::size_t missing_audio = 0, missing_video = 0;
-  for (const ParticipantIndex other : rooms_.at(p.room)) {
+  for (const ParticipantIndex other : rooms_.at(p.room).participants) {
     if (other == index) continue;
     for (std::size_t s = 0; s < signaling::source_count; ++s) {
       const PublicationReference reference{other, static_cast<Source>(s)};
@@ -432,6 +468,13 @@ void MediaGraph::send_to_slot(TimePoint now, const SlotReference& to, const Publ
   Subscriber& subscriber = *participants_[to.participant]->subscriber;
   if (!subscriber.connected) return;
   Slot& slot = subscriber.slots[to.slot];
+  if (slot.video() && packet.starts_key_frame) {
+    // A picture that cannot be decrypted would only make its decoder ask for others.
+    if (has_keys(now, *participants_[to.participant]))
+      slot.key_frame_withheld = false;
+    else if (slot.state() == Slot::State::waiting)
+      return;
+  }
   const auto rewrite = slot.forward(now, from.encoding(packet.layer.encoding).generation(), packet);
   if (!rewrite) return;
   if (!slot.video()) { // sound goes first: it never waits
@@ -539,9 +582,9 @@ void MediaGraph::count_sent(TimePoint now, Subscriber& subscriber, std::size_t s
 bool MediaGraph::request_key_frame(TimePoint now, ParticipantIndex index, std::string_view mid) {
   Participant& p = *participants_[index];
   if (!p.subscriber) return false;
-  for (const Slot& slot : p.subscriber->slots) {
+  for (Slot& slot : p.subscriber->slots) {
     if (slot.offered().mid != mid) continue;
-    if (slot.publication()) want_key_frame_for(now, slot, false);
+    if (slot.publication()) want_key_frame_for(now, index, slot, false);
     return true;
   }
   return false;
@@ -554,8 +597,13 @@ void MediaGraph::want_key_frame(TimePoint now, const PublicationReference& from,
   send_key_frame_requests(now, from);
 }
 
-void MediaGraph::want_key_frame_for(TimePoint now, const Slot& slot, bool urgent) {
+void MediaGraph::want_key_frame_for(TimePoint now, ParticipantIndex subscriber, Slot& slot, bool urgent) {
   if (!slot.publication() || !slot.target()) return;
+  if (!has_keys(now, *participants_[subscriber])) {
+    ++counters_.key_frames_withheld;
+    slot.key_frame_withheld = true;
+    return;
+  }
   const auto current = slot.current();
   want_key_frame(now, *slot.publication(), current ? current->encoding : slot.target()->encoding, urgent);
 }
@@ -620,13 +668,13 @@ void MediaGraph::handle_subscriber_rtcp(TimePoint now, ParticipantIndex index, c
   if (packet.is_transport_feedback(rtp::format_transport_wide)) {
     handle_feedback(now, index, feedback->control);
   } else if (packet.is_payload_feedback(rtp::format_pli)) {
-    const Slot* const slot = slot_of(feedback->media);
-    if (slot) want_key_frame_for(now, *slot, false);
+    Slot* const slot = slot_of(feedback->media);
+    if (slot) want_key_frame_for(now, index, *slot, false);
   } else if (packet.is_payload_feedback(rtp::format_fir)) {
     rtp::FirTargets targets(feedback->control);
     while (const auto ssrc = targets.next()) {
-      const Slot* const slot = slot_of(*ssrc);
-      if (slot) want_key_frame_for(now, *slot, false);
+      Slot* const slot = slot_of(*ssrc);
+      if (slot) want_key_frame_for(now, index, *slot, false);
     }
   } else if (packet.is_transport_feedback(rtp::format_nack)) {
     Slot* const slot = slot_of(feedback->media);
@@ -708,10 +756,13 @@ void MediaGraph::tick_publisher(TimePoint now, ParticipantIndex index) {
     }
     // As long as somebody waits for a picture.
     for (const SlotReference& to : p->subscribers) {
-      const Subscriber& subscriber = *participants_[to.participant]->subscriber;
+      Subscriber& subscriber = *participants_[to.participant]->subscriber;
       if (!subscriber.connected) continue;
-      if (const auto encoding = subscriber.slots[to.slot].key_frame_wanted(); encoding && *encoding < p->encodings().size())
-        p->encoding(*encoding).request_key_frame(false);
+      Slot& slot = subscriber.slots[to.slot];
+      const auto encoding = slot.key_frame_wanted();
+      if ((!encoding && !slot.key_frame_withheld) || !has_keys(now, *participants_[to.participant])) continue;
+      if (std::exchange(slot.key_frame_withheld, false)) want_key_frame_for(now, to.participant, slot, true);
+      if (encoding && *encoding < p->encodings().size()) p->encoding(*encoding).request_key_frame(false);
     }
     send_key_frame_requests(now, {index, static_cast<Source>(i)});
   }

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
@@ -73,6 +74,10 @@ class MediaGraph {
   std::optional<ParticipantIndex> find(const IncarnationId& id) const;
   const IncarnationId& id(ParticipantIndex index) const { return participants_[index]->id; }
   void set_member(TimePoint now, ParticipantIndex index, bool member);
+  /// The room's group went over to another epoch with this entry of the log. Rooms that are never told of one have no keys to wait for.
+  void handle_epoch(TimePoint now, std::string_view room, std::uint64_t entry);
+  /// The participant's engine has processed all entries below `cursor`: it has the keys of the epochs that began there.
+  void handle_followed(ParticipantIndex index, std::uint64_t cursor);
   void set_active(TimePoint now, ParticipantIndex index, SourceSet active);
 
   /// What the participant publishes from now on. Publications that are as before go on.
@@ -166,10 +171,24 @@ class MediaGraph {
     std::int64_t desired = 0;        ///< of those it would have if the path carried them
     TimePoint limited_since{};       ///< the first feedback
   };
+  struct Room {
+    struct Epoch {
+      std::uint64_t cursor = 0; ///< of who has its keys
+      TimePoint began{};
+    };
+    std::vector<ParticipantIndex> participants;
+    std::uint64_t newest = 0;   ///< cursor of the latest epoch
+    std::uint64_t required = 0; ///< the same of the latest that everybody should have by now
+    std::deque<Epoch> recent;   ///< those between, oldest first; at most max_recent_epochs
+  };
+  static constexpr std::size_t max_recent_epochs = 64;
   struct Participant {
     IncarnationId id;
     std::string room;
     bool member = false;
+    std::uint64_t followed = 0;  ///< cursor
+    std::uint64_t admitted = 0;  ///< cursor of the epoch that it came in with
+    TimePoint readable_from{};   ///< the others send in that epoch by then
     SourceSet active;
     std::optional<Publisher> publisher;
     std::optional<Subscriber> subscriber;
@@ -207,8 +226,10 @@ class MediaGraph {
   void handle_subscriber_rtcp(TimePoint now, ParticipantIndex index, const rtp::RtcpPacket& packet);
   void handle_publisher_rtcp(TimePoint now, ParticipantIndex index, const rtp::RtcpPacket& packet);
   void want_key_frame(TimePoint now, const PublicationReference& from, std::uint8_t encoding, bool urgent);
-  /// Of what the slot waits for, or else of what flows.
-  void want_key_frame_for(TimePoint now, const Slot& slot, bool urgent);
+  /// Whether what the others send now can be decrypted there.
+  bool has_keys(TimePoint now, const Participant& p);
+  /// Of what the slot waits for, or else of what flows; later if the subscriber has no keys for it.
+  void want_key_frame_for(TimePoint now, ParticipantIndex subscriber, Slot& slot, bool urgent);
   void send_key_frame_requests(TimePoint now, const PublicationReference& from);
   void tick_publisher(TimePoint now, ParticipantIndex index);
   void tick_subscriber(TimePoint now, ParticipantIndex index);
@@ -223,7 +244,7 @@ class MediaGraph {
   std::vector<std::unique_ptr<Participant>> participants_;
   std::vector<ParticipantIndex> free_;
   std::unordered_map<IncarnationId, ParticipantIndex> by_id_;
-  std::unordered_map<std::string, std::vector<ParticipantIndex>> rooms_;
+  std::unordered_map<std::string, Room> rooms_;
   SendArena arena_;
   std::vector<OutgoingPacket> packets_;
   std::vector<Output> outputs_;

@@ -34,6 +34,8 @@ class Sfu::Shard {
   Result<void> add_participant(TimePoint now, std::string_view room, const IncarnationId& id);
   Result<void> remove_participant(TimePoint now, const IncarnationId& id);
   Result<void> set_member(TimePoint now, const IncarnationId& id, bool member);
+  void handle_epoch(TimePoint now, std::string_view room, std::uint64_t entry) { graph_.handle_epoch(now, room, entry); }
+  Result<void> handle_followed(const IncarnationId& id, std::uint64_t cursor);
   Result<std::string> handle_publish_offer(TimePoint now, const IncarnationId& id, std::string_view sdp);
   Result<void> handle_sources(TimePoint now, const IncarnationId& id, SourceSet active);
   Result<void> request_subscribe(TimePoint now, const IncarnationId& id);
@@ -169,6 +171,12 @@ Result<void> Sfu::Shard::set_member(TimePoint now, const IncarnationId& id, bool
   SATSUMA_TRY(const ParticipantIndex index, index_of(id));
   graph_.set_member(now, index, member);
   drain_graph();
+  return {};
+}
+
+Result<void> Sfu::Shard::handle_followed(const IncarnationId& id, std::uint64_t cursor) {
+  SATSUMA_TRY(const ParticipantIndex index, index_of(id));
+  graph_.handle_followed(index, cursor);
   return {};
 }
 
@@ -502,6 +510,8 @@ Result<void> Sfu::add_participant(TimePoint now, std::string_view room, const In
 }
 Result<void> Sfu::remove_participant(TimePoint now, const IncarnationId& id) { return shard_->remove_participant(now, id); }
 Result<void> Sfu::set_member(TimePoint now, const IncarnationId& id, bool member) { return shard_->set_member(now, id, member); }
+void Sfu::handle_epoch(TimePoint now, std::string_view room, std::uint64_t entry) { shard_->handle_epoch(now, room, entry); }
+Result<void> Sfu::handle_followed(const IncarnationId& id, std::uint64_t cursor) { return shard_->handle_followed(id, cursor); }
 Result<std::string> Sfu::handle_publish_offer(TimePoint now, const IncarnationId& id, std::string_view sdp) {
   return shard_->handle_publish_offer(now, id, sdp);
 }

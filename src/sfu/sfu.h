@@ -139,6 +139,11 @@ class Sfu {
   Result<void> remove_participant(TimePoint now, const IncarnationId& id);
   /// Media flows between members only: those in the room's MLS roster.
   Result<void> set_member(TimePoint now, const IncarnationId& id, bool member);
+  /// The room's group went over to another epoch with this entry of its log; before the change of the roster that comes with it.
+  void handle_epoch(TimePoint now, std::string_view room, std::uint64_t entry);
+  /// The participant has the keys of the epochs that began in entries below `cursor`. Until it has those of the present one, it begins with no picture,
+  /// and no publisher hears its requests for key frames.
+  Result<void> handle_followed(const IncarnationId& id, std::uint64_t cursor);
 
   /// `publish` and `restart`: returns the answer. A later offer with the same DTLS fingerprint keeps the connection, and with
   /// new ICE credentials restarts ICE; one with another fingerprint replaces the connection.

@@ -25,6 +25,7 @@ Slot::Slot(signaling::OfferedSlot offered, std::size_t history, RandomSource& ra
 
 void Slot::assign(const PublicationReference& publication) {
   publication_ = publication;
+  key_frame_withheld = false;
   state_ = State::waiting;
   target_ = Layer{0, max_spatial_layers - 1, max_temporal_layers - 1};
   ++assignments_;

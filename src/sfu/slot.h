@@ -61,6 +61,8 @@ class Slot {
   signaling::CodecSet codecs;
   /// Of the subscriber's screen; 0: not shown. Empty: it did not say.
   std::optional<std::uint32_t> view_height;
+  /// A key frame was asked for that the subscriber could not have decrypted: it is asked for once it can.
+  bool key_frame_withheld = false;
   /// No layer of it fits the path; it is paused when that lasts.
   std::optional<TimePoint> unaffordable_since;
   SlotLimit limit = SlotLimit::nothing;

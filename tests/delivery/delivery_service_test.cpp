@@ -284,15 +284,39 @@ TEST_F(DeliveryServiceTest, RosterChangesAreToldToTheProgram) {
   ASSERT_EQ(w.events.size(), 1u);
   EXPECT_EQ(std::get<Departed>(w.events[0]).incarnation, b);
   w.commit(ca, a, 1, 1, {}, {b});
-  ASSERT_EQ(w.events.size(), 2u);
-  EXPECT_EQ(std::get<MemberRemoved>(w.events[1]).incarnation, b);
+  ASSERT_EQ(w.events.size(), 3u);
+  EXPECT_EQ(std::get<EpochBegan>(w.events[1]).entry, w.room().head() - 1);
+  EXPECT_EQ(std::get<MemberRemoved>(w.events[2]).incarnation, b);
   const auto cc = w.enter(c);
   w.send(ca, signaling::Goodbye{});
   w.events.clear();
   w.send(cc, signaling::Genesis{group_info(c)});
-  ASSERT_EQ(w.events.size(), 2u);
-  EXPECT_EQ(std::get<MemberRemoved>(w.events[0]).incarnation, a);
-  EXPECT_EQ(std::get<MemberAdded>(w.events[1]).incarnation, c);
+  ASSERT_EQ(w.events.size(), 3u);
+  EXPECT_EQ(std::get<EpochBegan>(w.events[0]).entry, w.room().head() - 1);
+  EXPECT_EQ(std::get<MemberRemoved>(w.events[1]).incarnation, a);
+  EXPECT_EQ(std::get<MemberAdded>(w.events[2]).incarnation, c);
+}
+
+TEST_F(DeliveryServiceTest, HowFarAnEngineFollowedIsToldToTheProgramWhenItAcknowledgesAndWhenItReturns) {
+  two_members();
+  static_cast<void>(w.enter(c));
+  const auto head = w.room().head();
+  const auto followed = [&] {
+    std::vector<std::uint64_t> cursors;
+    for (const auto& event : w.events)
+      if (const auto* f = std::get_if<Followed>(&event); f != nullptr && f->incarnation == b) cursors.push_back(f->cursor);
+    w.events.clear();
+    return cursors;
+  };
+  w.events.clear();
+  w.send(cb, signaling::Ack{head});
+  EXPECT_EQ(followed(), (std::vector{head}));
+  w.send(cb, signaling::Ack{head});
+  w.send(cb, signaling::Ack{head - 1});
+  EXPECT_TRUE(followed().empty()) << "nothing new";
+  w.disconnect(cb);
+  cb = w.enter(b, head);
+  EXPECT_EQ(followed(), (std::vector{head}));
 }
 
 // ---- application messages

@@ -146,6 +146,28 @@ TEST(Participant, WhoseKeyFrameWasLostAsksUntilOneComes) {
   EXPECT_GT(bob.received.at({"Ada", Source::camera}).key_frames, keys);
 }
 
+TEST(Participant, WithoutKeysMakesNobodySendKeyFrames) {
+  World world(12);
+  const auto seen = [](World::Person& person) { return person.received[{"Ada", Source::camera}].frames; };
+  auto& ada = world.add("Ada", {Source::camera});
+  auto& bo = world.add("Bo", {});
+  ASSERT_TRUE(world.until([&] { return seen(bo) > 30; }));
+  const int first = ada.key_frames_asked;
+  bo.hears_server = false; // so it does not learn of the epoch with Cy
+  auto& cy = world.add("Cy", {});
+  ASSERT_TRUE(world.until([&] { return seen(cy) > 30; }));
+  EXPECT_EQ(ada.key_frames_asked, first + 1) << "for a newcomer one is enough";
+  const std::uint64_t frames = seen(bo);
+  world.run(9s);
+  EXPECT_LT(seen(bo), frames + 10) << "it has no keys";
+  EXPECT_EQ(ada.key_frames_asked, first + 1);
+  EXPECT_GT(world.forwarding().counters().key_frames_withheld, 5u) << "it asked, and was not heard";
+  bo.hears_server = true;
+  const std::uint64_t before = seen(bo);
+  ASSERT_TRUE(world.until([&] { return seen(bo) > before + 30; }));
+  EXPECT_EQ(ada.key_frames_asked, first + 2) << "and one brings it back";
+}
+
 TEST(Participant, WhoLeavesIsOffTheListWithinASecond) {
   World w(9);
   auto& ada = w.add("Ada", both);

@@ -75,6 +75,8 @@ class World {
     std::uint64_t videos = 0, audios = 0;
     bool key_frame_due = true;
     int ignores_key_frames = 0; ///< so many requests
+    int key_frames_asked = 0;
+    bool hears_server = true; ///< what the server says on the WebSocket; it waits until then
     std::map<std::pair<std::string, Source>, Received> received; ///< by the sender's name
     std::vector<call::EpochEvent> epochs;
     int refused = 0;
@@ -152,7 +154,7 @@ class World {
           consider(p->down[leg]->next_deadline());
         }
         consider(p->signal_up->next_deadline());
-        consider(p->signal_down->next_deadline());
+        if (p->hears_server) consider(p->signal_down->next_deadline());
       }
       if (!next || *next > end) break;
       now_ = std::max(now_, *next);
@@ -238,8 +240,8 @@ class World {
         if ((*out)[0] == 0) service_.handle_frame(now_, *p.connection, out->subspan(1));
         else handle_control(p, as_text(out->subspan(1)));
       }
-      p.signal_down->handle_timeout(now_);
-      while (const auto out = p.signal_down->poll_output()) {
+      if (p.hears_server) p.signal_down->handle_timeout(now_);
+      while (const auto out = p.hears_server ? p.signal_down->poll_output() : std::nullopt) {
         if ((*out)[0] == 0) p.participant->handle_binary(now_, out->subspan(1));
         else p.participant->handle_text(now_, as_text(out->subspan(1)));
         poll(p);
@@ -325,6 +327,10 @@ class World {
           EXPECT_TRUE(sfu_->add_participant(now_, joined->room, joined->incarnation));
           if (members_.contains(joined->incarnation)) static_cast<void>(sfu_->set_member(now_, joined->incarnation, true));
         }
+      } else if (const auto* epoch = std::get_if<delivery::EpochBegan>(&*output)) {
+        sfu_->handle_epoch(now_, epoch->room, epoch->entry);
+      } else if (const auto* followed = std::get_if<delivery::Followed>(&*output)) {
+        static_cast<void>(sfu_->handle_followed(followed->incarnation, followed->cursor));
       } else if (const auto* added = std::get_if<delivery::MemberAdded>(&*output)) {
         members_[added->incarnation] = true;
         if (known_.contains(added->incarnation)) static_cast<void>(sfu_->set_member(now_, added->incarnation, true));
@@ -373,6 +379,7 @@ class World {
           if (p.sends_audio && !p.next_audio) p.next_audio = now_;
         }
       } else if (std::holds_alternative<KeyFrameWanted>(*output)) {
+        ++p.key_frames_asked;
         if (p.ignores_key_frames > 0) --p.ignores_key_frames;
         else p.key_frame_due = true;
       } else if (std::holds_alternative<Refused>(*output)) {

@@ -335,6 +335,81 @@ TEST_F(MediaGraphTest, ANewcomerGetsItsKeyFrameSoonEvenShortlyAfterAnother) {
   EXPECT_EQ(count_plis(a), 1);
 }
 
+TEST_F(MediaGraphTest, AMemberThatHasNotFollowedTheLogGetsNoPictureAndItsRequestsAreHeardLater) {
+  const auto a = join(1), b = join(2, "room", false);
+  graph.set_active(now, a, {Source::camera});
+  Sender sender{1010};
+  const auto run = [&](Duration duration, bool ask) {
+    for (const TimePoint end = now + duration; now < end;) {
+      if (ask) graph.handle_rtcp(now, b, Leg::subscribe, pli_for(graph.offered_slots(b)[Limits{}.audio_slots].ssrc));
+      tick();
+      send(a, sender.frame(false));
+    }
+  };
+  graph.handle_epoch(now, "room", 7);
+  graph.set_member(now, b, true);
+  run(3s, true);
+  EXPECT_EQ(count_plis(a), 0) << "it has not the keys of the epoch that it is to come in with";
+  EXPECT_TRUE(send(a, sender.frame(true)).empty()) << "nor would it decrypt a key frame that comes for another reason";
+  graph.handle_followed(b, 7);
+  run(1s, true);
+  EXPECT_EQ(count_plis(a), 0) << "everything before that entry is not enough";
+  graph.handle_followed(b, 8);
+  tick();
+  EXPECT_EQ(count_plis(a), 1);
+  EXPECT_EQ(send(a, sender.frame(true)).size(), 1u);
+
+  graph.handle_epoch(now, "room", 9);
+  run(500ms, false);
+  graph.handle_rtcp(now, b, Leg::subscribe, pli_for(graph.offered_slots(b)[Limits{}.audio_slots].ssrc));
+  EXPECT_EQ(count_plis(a), 1) << "frames of the new epoch are held for a second: who lost one may ask";
+  send(a, sender.frame(true));
+  run(700ms, false);
+  const auto withheld = graph.counters().key_frames_withheld;
+  run(3s, true);
+  EXPECT_EQ(count_plis(a), 0);
+  EXPECT_GT(graph.counters().key_frames_withheld, withheld + 100);
+  EXPECT_EQ(send(a, sender.frame(false)).size(), 1u) << "what flows goes on";
+  graph.handle_followed(b, 10);
+  tick();
+  EXPECT_EQ(count_plis(a), 1);
+  send(a, sender.frame(true));
+  run(2s, false);
+  EXPECT_EQ(count_plis(a), 0) << "once";
+}
+
+TEST_F(MediaGraphTest, ANewcomersKeyFrameIsAskedForWhenTheOthersSendInItsEpoch) {
+  const auto a = join(1), b = join(2, "room", false);
+  graph.set_active(now, a, {Source::camera});
+  graph.handle_epoch(now, "room", 7);
+  graph.set_member(now, b, true);
+  graph.handle_followed(b, 8);
+  const TimePoint admitted = now;
+  while (count_plis(a) == 0) {
+    tick();
+    ASSERT_LT(now, admitted + 1s);
+  }
+  EXPECT_GE(now, admitted + 150ms);
+  EXPECT_LE(now, admitted + 250ms);
+}
+
+TEST_F(MediaGraphTest, EpochsInAnyNumberTakeBoundedMemoryAndWhoFollowsAllIsHeard) {
+  const auto a = join(1), b = join(2);
+  graph.set_active(now, a, {Source::camera});
+  Sender sender{1010};
+  send(a, sender.frame(true));
+  count_plis(a);
+  for (std::uint64_t entry = 1; entry <= 1000; ++entry) graph.handle_epoch(now, "room", entry);
+  const Bytes pli = pli_for(graph.offered_slots(b)[Limits{}.audio_slots].ssrc);
+  now += 600ms;
+  graph.handle_rtcp(now, b, Leg::subscribe, pli);
+  EXPECT_EQ(count_plis(a), 0) << "936 epochs behind";
+  graph.handle_followed(b, 1001);
+  graph.handle_rtcp(now, b, Leg::subscribe, pli);
+  EXPECT_EQ(count_plis(a), 1);
+  graph.handle_epoch(now, "elsewhere", 1); // no room of ours
+}
+
 TEST_F(MediaGraphTest, NumbersGoOnWithoutABreakWhenASlotChangesItsPublication) {
   const auto a = join(1), b = join(2), c = join(3);
   graph.set_active(now, a, {Source::camera});
