@@ -23,20 +23,15 @@ void EpochKeys::enter(TimePoint now, Epoch epoch, bool at_once) {
   handle_timeout(now);
   if (!held_.empty()) held_.front().expires = now + options_.overlap;
   held_.push_front({{epoch.era, epoch.epoch}, epoch.own_leaf, StreamSecrets(suite_, std::move(epoch.secret), epoch.era, epoch.epoch, epoch.leaves),
-                    sframe::Receiver(suite_, true), std::nullopt});
+                    sframe::Receiver(suite_, true), now + options_.sender_delay, std::nullopt});
   // The epoch in which we still send may fall out here: then the sender moves with it.
   while (held_.size() > 1 + max_previous_epochs) held_.pop_back();
-  if (at_once || sending_epoch() == nullptr) {
-    send_in_present_epoch();
-  } else if (!move_at_) {
-    move_at_ = now + options_.sender_delay; // not put off again by the next epoch: a busy room must not keep us behind
-  }
+  if (at_once || sending_epoch() == nullptr) send_in(held_.front());
 }
 
 // Keys of streams that rest do not outlive the epoch in which they were sent.
-void EpochKeys::send_in_present_epoch() {
-  sending_ = held_.front().name;
-  move_at_.reset();
+void EpochKeys::send_in(const Held& held) {
+  sending_ = held.name;
   for (Stream& stream : streams_) {
     if (stream.keyed != sending_) stream.sender.clear_key();
   }
@@ -44,7 +39,6 @@ void EpochKeys::send_in_present_epoch() {
 
 void EpochKeys::stop_sending() {
   sending_.reset();
-  move_at_.reset();
   for (Stream& stream : streams_) stream.sender.clear_key();
 }
 
@@ -53,18 +47,30 @@ void EpochKeys::clear() {
   stop_sending();
 }
 
+// Each epoch has a time of its own: in a busy room the sender follows one behind the other, neither kept back by the newest nor in it before others are.
 bool EpochKeys::handle_timeout(TimePoint now) {
   bool moved = false;
-  if (move_at_ && now >= *move_at_ && !held_.empty()) {
-    send_in_present_epoch();
+  if (const auto at = move_at(); at && now >= *at) {
+    send_in(*std::ranges::find_if(held_, [&](const Held& held) { return now >= held.sent_from; }));
     moved = true;
   }
   std::erase_if(held_, [&](const Held& held) { return held.expires && now >= *held.expires; });
   return moved;
 }
 
+/// When the oldest of the epochs beyond the one in which we send may be used.
+std::optional<TimePoint> EpochKeys::move_at() const {
+  std::optional<TimePoint> next;
+  if (!sending_) return next;
+  for (const Held& held : held_) {
+    if (held.name == *sending_) break;
+    next = held.sent_from;
+  }
+  return next;
+}
+
 std::optional<TimePoint> EpochKeys::next_deadline() const {
-  std::optional<TimePoint> next = move_at_;
+  std::optional<TimePoint> next = move_at();
   for (const Held& held : held_) {
     if (held.expires && (!next || *held.expires < *next)) next = held.expires;
   }

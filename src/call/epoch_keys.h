@@ -121,6 +121,7 @@ class EpochKeys {
     std::uint32_t own_leaf = 0;
     StreamSecrets secrets;
     sframe::Receiver receiver;
+    TimePoint sent_from{};            ///< when the others can have it
     std::optional<TimePoint> expires; ///< none: the present one
   };
   struct Stream {
@@ -129,7 +130,8 @@ class EpochKeys {
   };
 
   Held* sending_epoch();
-  void send_in_present_epoch();
+  void send_in(const Held& held);
+  std::optional<TimePoint> move_at() const;
   Error missing_key(KeyId id) const;
   Result<Received> open(sframe::ShellKind shell, ByteView frame, MutableByteView out);
 
@@ -137,7 +139,6 @@ class EpochKeys {
   EpochKeysOptions options_;
   std::deque<Held> held_; ///< newest first
   std::optional<EpochName> sending_;
-  std::optional<TimePoint> move_at_;
   std::array<Stream, stream_contexts> streams_;
   Counts counts_;
   Sent last_sent_;

@@ -85,9 +85,20 @@ TEST_F(Frames, MoveAtOnceToAnEpochThatExcludesSomebody) {
 TEST_F(Frames, AreNotHeldBackByARowOfChanges) {
   both_enter(0s, 0, 0);
   for (int i = 1; i <= 3; ++i) alice.enter(at(i * 40ms), epoch(0, i, 0), false);
-  EXPECT_EQ(alice.next_deadline(), at(190ms));
-  alice.handle_timeout(at(190ms));
-  EXPECT_EQ(alice.sending(), (EpochKeys::EpochName{0, 3}));
+  for (int i = 1; i <= 3; ++i) {
+    EXPECT_EQ(alice.next_deadline(), at(150ms + i * 40ms)) << "each change has its own time, and none puts off another's";
+    EXPECT_TRUE(alice.handle_timeout(at(150ms + i * 40ms)));
+    EXPECT_EQ(alice.sending(), (EpochKeys::EpochName{0, static_cast<std::uint64_t>(i)})) << "not in one that the others may not have yet";
+  }
+}
+
+TEST_F(Frames, GoToTheNewestEpochThatTheOthersHaveHadTimeForWhenTheTimerIsLate) {
+  both_enter(0s, 0, 0);
+  for (int i = 1; i <= 3; ++i) alice.enter(at(i * 100ms), epoch(0, i, 0), false);
+  EXPECT_TRUE(receive(bob, 260ms, send(alice, 260ms)).error() == Error(frame_key_not_yet)) << "in epoch 1, which Bob has not entered";
+  EXPECT_EQ(alice.sending(), (EpochKeys::EpochName{0, 1}));
+  send(alice, 449ms);
+  EXPECT_EQ(alice.sending(), (EpochKeys::EpochName{0, 2}));
 }
 
 TEST_F(Frames, OfAnEpochThatIsOverDecryptDuringTheOverlapAndNotAfter) {

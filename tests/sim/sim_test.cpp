@@ -42,6 +42,35 @@ TEST(Simulator, WhatAStoreAnsweredOkToSurvivesAndNothingElseNeeds) {
   EXPECT_EQ(store.load("orchard").value()->records.size(), 2u);
 }
 
+// Seed 5326: three renewals a tenth of a second apart, and a sender that followed the first of them right into the third.
+TEST(Simulator, FramesFromNearTheServerAreReadFarFromItThoughEpochsFollowEachOtherFast) {
+  WorldOptions options;
+  options.session.refresh_interval = 400ms;
+  options.session.room_refresh_interval = 10ms;
+  World world(options);
+  std::vector<Person*> people;
+  for (const char* name : {"Near", "Far", "Cy", "Di"}) {
+    people.push_back(&world.add(name));
+    people.back()->delay = 2ms;
+    ASSERT_TRUE(world.until([&] { return people.back()->in(); }, 10s));
+  }
+  Person& near = *people[0];
+  Person& far = *people[1];
+  far.delay = 110ms;
+  world.run(2s);
+  const Bytes plain(50, 7);
+  const std::size_t epochs = near.epochs.size();
+  for (int i = 0; i < 1'000; ++i, world.run(10ms)) {
+    Bytes out(sframe::max_protected_size(sframe::Shell::vp8_key, plain.size()));
+    const auto sent = near.session->protect(world.local_now(near), call::StreamContext::camera, sframe::Shell::vp8_key, plain, out);
+    ASSERT_TRUE(sent);
+    Bytes in(sent->size());
+    const auto read = far.session->unprotect(world.local_now(far), sframe::ShellKind::video, *sent, in);
+    ASSERT_TRUE(read) << i << ": " << read.error().name();
+  }
+  EXPECT_GT(near.epochs.size() - epochs, 30u);
+}
+
 // Seeds that failed once, each with what it was.
 struct Regression {
   std::uint64_t seed;
