@@ -82,6 +82,7 @@ int run(const Options& options) {
   http_options.allowed_origins = options.allowed_origins;
   http_options.metrics_for_everyone = options.metrics_for_everyone;
   http_options.handle_signals = true;
+  http_options.media_streams = options.media_tcp;
   http_options.limits.connections = options.max_connections;
   http_options.limits.connections_per_address = options.max_connections_per_address;
   // Whoever lets one address have many, a proxy for example, lets it have them soon as well: all at once, and all anew in ten seconds.
@@ -147,6 +148,12 @@ int run(const Options& options) {
     shard_options.addresses = addresses;
     shard_options.limits = media_limits(delivery_options);
     shard_options.all_addresses_needed = !options.public_addresses.empty();
+    shard_options.part = i;
+    shard_options.tcp = options.media_tcp;
+    shard_options.page_port = server.port();
+    shard_options.page_address = options.listen_address;
+    shard_options.stream_limits.connections = options.max_connections;
+    shard_options.stream_limits.connections_per_address = options.max_connections_per_address;
     shard_options.port = options.media_port == 0 ? std::uint16_t{0} : static_cast<std::uint16_t>(options.media_port + i);
 #ifdef SATSUMA_TEST_HOOKS
     shard_options.tap = dump.get();

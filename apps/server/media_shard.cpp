@@ -23,8 +23,11 @@ std::expected<std::unique_ptr<MediaShard>, MediaShard::Failure> MediaShard::star
   }
 
   std::vector<io::UdpSocket> sockets;
+  io::MediaStreams streams(options.stream_limits);
+  std::vector<std::string> without_tcp;
   sfu::Config config;
   config.limits = options.limits;
+  config.part = options.part;
   std::uint16_t port = options.port;
   for (const std::string& address : bound) {
     const auto local = TransportAddress::parse(address, port);
@@ -40,6 +43,8 @@ std::expected<std::unique_ptr<MediaShard>, MediaShard::Failure> MediaShard::star
     if (port == 0) port = socket->local().port;
     const bool announced = std::ranges::find(options.addresses, address) != options.addresses.end();
     if (announced) config.candidates.push_back(socket->local());
+    // The port may be another program's for TCP, or the page's own; media comes to the page's port too.
+    if (options.tcp && !streams.listen(socket->local())) without_tcp.push_back(address);
     sockets.push_back(std::move(*socket));
   }
   for (const std::string& address : options.addresses) {
@@ -50,13 +55,23 @@ std::expected<std::unique_ptr<MediaShard>, MediaShard::Failure> MediaShard::star
     return std::unexpected(Failure{"No address was found on which media could be received. Name one of this machine's with --public-address.", false});
   }
 
+  for (const TransportAddress& candidate : config.candidates) {
+    if (!options.tcp) break;
+    const std::string ip = candidate.ip_text();
+    const bool page_there = options.page_port != 0 && (is_unspecified_address(options.page_address) || options.page_address == ip ||
+                                                       (!is_own(ip) && !is_loopback_address(options.page_address)));
+    if (page_there) config.tcp_candidates.push_back({candidate.ip, options.page_port});
+    const bool same = page_there && options.page_port == candidate.port;
+    if (!same && streams.has_listeners() && std::ranges::find(without_tcp, ip) == without_tcp.end()) config.tcp_candidates.push_back(candidate);
+  }
+
   std::unique_ptr<MediaShard> shard(new MediaShard);
   shard->port_ = port;
   sfu::Sfu sfu(std::move(config), context, shard->random_);
 #ifdef SATSUMA_TEST_HOOKS
   if (options.tap != nullptr) sfu.set_packet_tap(options.tap);
 #endif
-  auto loop = io::MediaLoop::start(std::move(sockets), std::move(sfu));
+  auto loop = io::MediaLoop::start(std::move(sockets), std::move(sfu), std::move(streams));
   if (!loop) return std::unexpected(Failure{"The media thread could not start: the system has no descriptors left (see ulimit -n).", false});
   shard->loop_ = std::move(*loop);
   return shard;

@@ -18,6 +18,12 @@ class MediaShard {
     std::vector<std::string> addresses; ///< numeric, announced; bound too where they are this machine's
     bool all_addresses_needed = false;  ///< otherwise those that cannot be bound are left out, as long as one is
     std::uint16_t port = 0;             ///< UDP; 0: any free one
+    std::size_t part = 0;               ///< sfu::Config::part
+    bool tcp = true;                    ///< listen at the same port for TCP too, where it is free
+    /// Where media over TCP is taken besides, by who calls loop().adopt().
+    std::uint16_t page_port = 0;        ///< 0: nowhere
+    std::string page_address;           ///< the page's listening address, numeric
+    io::MediaStreamLimits stream_limits;
     sfu::Limits limits;
 #ifdef SATSUMA_TEST_HOOKS
     sfu::PacketTap* tap = nullptr;      ///< outlives the shard

@@ -2,9 +2,13 @@
 
 #include <spdlog/spdlog.h>
 
+#include <unistd.h>
+
 #include <future>
 #include <numeric>
 
+#include "ice/ice_lite.h"
+#include "ice/stream_framing.h"
 #include "io/clock.h"
 
 namespace satsuma::server {
@@ -67,6 +71,17 @@ void MeetingServer::on_close(io::ConnectionId id) {
 #endif
   service_.handle_disconnected(io::monotonic_now(), id);
   pump();
+}
+
+void MeetingServer::on_media_stream(int descriptor, const TransportAddress& remote, Bytes begun) {
+  // Whether the check is true is for the shard to find out; this only finds the shard.
+  const auto ufrag = ice::receiver_ufrag(ByteView(begun).subspan(std::min(begun.size(), ice::stream_frame_header)));
+  const auto part = ufrag ? ice::part_of(*ufrag) : std::nullopt;
+  if (!part || *part >= shards_.size()) {
+    ::close(descriptor);
+    return;
+  }
+  (void)shards_[*part]->loop().adopt(descriptor, remote, std::move(begun));
 }
 
 void MeetingServer::on_deadline(TimePoint now) {
@@ -424,11 +439,28 @@ std::string MeetingServer::metrics() {
     wire.datagrams_out += one.datagrams_out;
     wire.datagrams_dropped += one.datagrams_dropped;
     wire.send_calls += one.send_calls;
+    wire.streams += one.streams;
+    wire.of_streams.accepted += one.of_streams.accepted;
+    wire.of_streams.refused += one.of_streams.refused;
+    wire.of_streams.closed_strange += one.of_streams.closed_strange;
+    wire.of_streams.closed_silent += one.of_streams.closed_silent;
+    wire.of_streams.dropped_slow += one.of_streams.dropped_slow;
   }
-  add("satsuma_udp_datagrams_in_total", "counter", "UDP datagrams received", wire.datagrams_in);
-  add("satsuma_udp_datagrams_out_total", "counter", "UDP datagrams sent", wire.datagrams_out);
-  add("satsuma_udp_datagrams_dropped_total", "counter", "UDP datagrams that the kernel did not take", wire.datagrams_dropped);
-  add("satsuma_udp_send_calls_total", "counter", "calls of sendmmsg", wire.send_calls);
+  add("satsuma_udp_datagrams_in_total", "counter", "datagrams received, over UDP and TCP", wire.datagrams_in);
+  add("satsuma_udp_datagrams_out_total", "counter", "datagrams sent", wire.datagrams_out);
+  add("satsuma_udp_datagrams_dropped_total", "counter", "datagrams that the kernel did not take", wire.datagrams_dropped);
+  add("satsuma_udp_send_calls_total", "counter", "calls of sendmmsg and sendmsg", wire.send_calls);
+
+  add("satsuma_media_tcp_connections", "gauge", "TCP connections that carry media, or ask to", wire.streams);
+  add("satsuma_media_tcp_accepted_total", "counter", "TCP connections accepted for media", wire.of_streams.accepted);
+  head("satsuma_media_tcp_closed_total", "counter", "TCP connections refused or closed here, by reason");
+  const auto closed = [&](std::string_view reason, std::uint64_t value) {
+    text.append("satsuma_media_tcp_closed_total{reason=\"").append(reason).append("\"} ").append(std::to_string(value)).append("\n");
+  };
+  closed("limit", wire.of_streams.refused);
+  closed("strange", wire.of_streams.closed_strange);
+  closed("silent", wire.of_streams.closed_silent);
+  add("satsuma_media_tcp_datagrams_dropped_total", "counter", "datagrams dropped because a reader over TCP was too slow", wire.of_streams.dropped_slow);
 
   struct Sum {
     sfu::Counters counters;

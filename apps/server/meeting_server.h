@@ -44,6 +44,7 @@ class MeetingServer final : public io::HttpServer::Handler {
   void on_binary(io::ConnectionId id, ByteView bytes) override;
   void on_oversized(io::ConnectionId id) override;
   void on_close(io::ConnectionId id) override;
+  void on_media_stream(int descriptor, const TransportAddress& remote, Bytes begun) override;
   void on_deadline(TimePoint now) override;
   void on_stop() override;
   std::string metrics() override;

@@ -127,8 +127,11 @@ std::expected<Options, EndOfProgram> parse_options(int argc, const char* const* 
   app.add_option("--public-address", options.public_addresses, "an address that browsers send media to; may be given several times. Default: the address of --listen, or all of this machine")
       ->check(CLI::Validator(check_address, "ADDRESS"));
   CLI::Option* media_port =
-      app.add_option("--media-port", options.media_port, "UDP port for media, the first of --media-threads; 0: any. When it is not given and 8443 is taken, any")->capture_default_str();
+      app.add_option("--media-port", options.media_port, "UDP (and TCP) port for media, the first of --media-threads; 0: any. When it is not given and 8443 is taken, any")->capture_default_str();
   app.add_option("--media-threads", options.media_threads, "threads that forward media, each with a port and rooms of its own")->check(CLI::Range(1, 64))->capture_default_str();
+  app.add_option("--media-tcp", options.media_tcp, "on: browsers without UDP send media over TCP, to --media-port or to the port of the page; off: UDP alone")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, bool>{{"on", true}, {"off", false}}).description("on|off"))
+      ->default_str("on");
   app.add_option("--data", options.data_folder, "folder for what must outlive the program: rooms, certificate")->capture_default_str();
   app.add_option("--web", options.web_folder, "folder of the built web page");
   app.add_option("--tls", options.tls, "auto: HTTPS unless the address is this machine's own; off: plain HTTP, behind a proxy that does TLS")

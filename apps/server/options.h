@@ -20,6 +20,7 @@ struct Options {
   std::uint16_t media_port = 8443;           ///< UDP, the first of media_threads
   bool media_port_given = false;             ///< then it is that one or none
   std::size_t media_threads = 1;
+  bool media_tcp = true;                     ///< media over TCP as well, at the media ports and at the page's
   std::string data_folder;
   std::string web_folder;
   std::string tls_certificate;

@@ -40,6 +40,18 @@ Credentials Credentials::generate(RandomSource& random) {
   return credentials;
 }
 
+Credentials Credentials::generate(RandomSource& random, std::size_t part) {
+  Credentials credentials = generate(random);
+  credentials.ufrag.front() = ice_chars[part % max_parts];
+  return credentials;
+}
+
+std::optional<std::size_t> part_of(std::string_view ufrag) {
+  const std::size_t part = ufrag.empty() ? std::string_view::npos : ice_chars.find(ufrag.front());
+  if (part == std::string_view::npos) return std::nullopt;
+  return part;
+}
+
 std::optional<std::string_view> receiver_ufrag(ByteView datagram) {
   const auto message = stun::parse(datagram);
   if (!message || !message->username) return std::nullopt;
@@ -213,7 +225,6 @@ Result<void> IceLite::handle_stun(TimePoint now, const NetworkPath& path, ByteVi
 }
 
 void IceLite::handle_timeout(TimePoint now) {
-  const bool had_selected = selected_.has_value();
   if (check_ && now - check_->sent_at >= check_interval) {
     if (check_->sent < max_sends)
       send_check(now);
@@ -221,11 +232,20 @@ void IceLite::handle_timeout(TimePoint now) {
       check_.reset(); // nobody is there
   }
   std::erase_if(pairs_, [now](const Pair& pair) { return now - pair.last_check >= consent_timeout; });
-  if (had_selected && find(*selected_) == nullptr) {
-    selected_.reset();
-    announce_selected_ = false;
-    announce_expired_ = true;
-  }
+  drop_selected_unless_known();
+}
+
+void IceLite::handle_path_closed(const NetworkPath& path) {
+  std::erase_if(pairs_, [&path](const Pair& pair) { return pair.path == path; });
+  if (check_ && check_->path == path) check_.reset();
+  drop_selected_unless_known();
+}
+
+void IceLite::drop_selected_unless_known() {
+  if (!selected_ || find(*selected_) != nullptr) return;
+  selected_.reset();
+  announce_selected_ = false;
+  announce_expired_ = true;
 }
 
 std::optional<TimePoint> IceLite::next_deadline() const {

@@ -38,7 +38,13 @@ struct Credentials {
 
   /// 48 and 144 random bits. The fragment also says which of a server's transports a check is for.
   static Credentials generate(RandomSource& random);
+  /// With a fragment whose first character says `part`, below max_parts: which of a server's threads a check is for.
+  static Credentials generate(RandomSource& random, std::size_t part);
 };
+inline constexpr std::size_t max_parts = 64;
+
+/// What generate() was given; empty when it is no fragment.
+std::optional<std::size_t> part_of(std::string_view ufrag);
 
 /// Whether they are long enough and of ICE's characters only.
 bool are_credentials(const Credentials& credentials);
@@ -86,6 +92,8 @@ class IceLite {
   /// One STUN datagram. Requests that are authenticated are answered through poll_output(); everything else is an error,
   /// gets no answer and changes nothing, so that the agent is no reflector.
   Result<void> handle_stun(TimePoint now, const NetworkPath& path, ByteView datagram);
+  /// A TCP connection ended: its pair is no longer valid, and when it was the selected one nothing may be sent until another is selected.
+  void handle_path_closed(const NetworkPath& path);
   void handle_timeout(TimePoint now);
   std::optional<Output> poll_output();
   std::optional<TimePoint> next_deadline() const;
@@ -124,6 +132,7 @@ class IceLite {
   Pair& pair_of(const NetworkPath& path);
   const Pair* find(const NetworkPath& path) const;
   void nominate(TimePoint now, Pair& pair);
+  void drop_selected_unless_known();
   void select(const NetworkPath& path);
   void check(TimePoint now, const NetworkPath& path);
   void send_check(TimePoint now);

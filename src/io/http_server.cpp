@@ -38,6 +38,7 @@
 #include <boost/beast/websocket/stream.hpp>
 
 #include "base/token_bucket.h"
+#include "ice/stream_framing.h"
 #include "io/clock.h"
 #include "io/static_files.h"
 
@@ -392,11 +393,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool is_web_socket() const { return opened_ && !finished_; }
 
   void start() {
-    if (!server_.tls) return read_request(server_.options.limits.request_head);
+    if (!server_.tls && !server_.options.media_streams) return read_request(server_.options.limits.request_head);
     arm(server_.options.limits.tls_handshake);
     stream_->socket().async_wait(Socket::wait_read, [self = shared_from_this()](error_code error) {
       if (error) return self->finish();
-      self->choose_tls();
+      self->choose_protocol();
     });
   }
 
@@ -481,12 +482,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
     });
   }
 
-  // --- TLS ---
+  // --- what it speaks ---
 
-  void choose_tls() {
+  void choose_protocol() {
     std::uint8_t first = 0;
     const ssize_t got = ::recv(stream_->socket().native_handle(), &first, 1, MSG_PEEK);
     if (got <= 0) return finish();
+    if (server_.options.media_streams && ice::may_begin_stream(first)) return read_check();
+    if (!server_.tls) return read_request(server_.options.limits.request_head);
     constexpr std::uint8_t tls_handshake_record = 0x16; // RFC 8446 s.5.1
     if (first != tls_handshake_record) {
       redirect_ = true; // somebody typed http://: the answer leads to https://
@@ -497,6 +500,36 @@ class Connection : public std::enable_shared_from_this<Connection> {
       if (error || self->finished_) return self->finish();
       self->read_request(self->server_.options.limits.request_head);
     });
+  }
+
+  // --- media over TCP: once the first check is here, somebody else's ---
+
+  void read_check() {
+    std::array<std::uint8_t, max_first_check> bytes;
+    const std::size_t missing = begun_.size() < ice::stream_frame_header ? ice::stream_frame_header - begun_.size()
+                                                                         : ice::stream_frame_header + check_size() - begun_.size();
+    const ssize_t got = ::recv(stream_->socket().native_handle(), bytes.data(), missing, 0);
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) return finish();
+    if (got > 0) begun_.insert(begun_.end(), bytes.begin(), bytes.begin() + got);
+    if (begun_.size() >= ice::stream_frame_header && begun_.size() == ice::stream_frame_header + check_size()) return hand_over();
+    stream_->socket().async_wait(Socket::wait_read, [self = shared_from_this()](error_code error) {
+      if (error || self->finished_) return self->finish();
+      self->read_check();
+    });
+  }
+
+  std::size_t check_size() const { return static_cast<std::size_t>((begun_[0] << 8) | begun_[1]); }
+
+  void hand_over() {
+    error_code error;
+    const auto remote = stream_->socket().remote_endpoint(error);
+    if (error) return finish();
+    const auto ip = remote.address().is_v4() ? asio::ip::make_address_v6(asio::ip::v4_mapped, remote.address().to_v4()) : remote.address().to_v6();
+    const int descriptor = stream_->socket().release(error);
+    if (error) return finish();
+    ++server_.statistics.media_streams;
+    server_.handler.on_media_stream(descriptor, TransportAddress::v6(ip.to_bytes(), remote.port()), std::move(begun_));
+    finish();
   }
 
   // --- HTTP ---
@@ -783,6 +816,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool keep_alive_ = false;
   bool head_only_ = false;
   bool redirect_ = false;
+  static constexpr std::size_t max_first_check = ice::stream_frame_header + 255; // ice::may_begin_stream()
+  Bytes begun_;
 
   bool opened_ = false;
   bool ready_ = false;
@@ -934,6 +969,8 @@ void HttpServer::Implementation::begin_stop() {
     if (!error) io.stop();
   });
 }
+
+void HttpServer::Handler::on_media_stream(int descriptor, const TransportAddress&, Bytes) { ::close(descriptor); }
 
 HttpServer::HttpServer(std::unique_ptr<Implementation> implementation) : implementation_(std::move(implementation)) {}
 HttpServer::~HttpServer() = default;

@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/time.h"
+#include "base/transport_address.h"
 
 namespace satsuma::io {
 
@@ -68,6 +69,7 @@ struct HttpOptions {
   /// Further origins ("https://meet.example.org") whose pages may open a WebSocket, beside the server's own.
   std::vector<std::string> allowed_origins;
   bool metrics_for_everyone = false; ///< otherwise /metrics answers loopback peers without a proxy's headers only
+  bool media_streams = false;        ///< Handler::on_media_stream() takes connections that begin as media over TCP does
   bool handle_signals = false;       ///< SIGINT and SIGTERM call Handler::on_stop and then stop()
   HttpLimits limits;
 };
@@ -79,6 +81,7 @@ struct HttpStatistics {
   std::uint64_t refused = 0;              ///< by a connection limit
   std::uint64_t refused_too_fast = 0;     ///< of these by the rate of new ones
   std::uint64_t requests = 0;
+  std::uint64_t media_streams = 0;        ///< given to the handler
   std::uint64_t messages_in = 0;
   std::uint64_t messages_out = 0;
   std::uint64_t closed_too_large = 0;     ///< frames or queues beyond their bound
@@ -103,6 +106,8 @@ class HttpServer {
     virtual void on_oversized(ConnectionId id) { static_cast<void>(id); }
     /// Once for each on_open, whoever closed. The id is void afterwards.
     virtual void on_close(ConnectionId id) = 0;
+    /// A connection that began as ICE over TCP does (ice::may_begin_stream), its first datagram complete in `begun`. The descriptor is the handler's.
+    virtual void on_media_stream(int descriptor, const TransportAddress& remote, Bytes begun);
     /// The time given to set_deadline() has come; the deadline is unset by then.
     virtual void on_deadline(TimePoint now) = 0;
     /// The stop begins (signal or stop()): time to let go of what should be closed in order.

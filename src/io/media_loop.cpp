@@ -36,15 +36,16 @@ void drain(int event) {
 
 } // namespace
 
-Result<std::unique_ptr<MediaLoop>> MediaLoop::start(std::vector<UdpSocket> sockets, sfu::Sfu sfu) {
-  std::unique_ptr<MediaLoop> loop(new MediaLoop(std::move(sockets), std::move(sfu)));
+Result<std::unique_ptr<MediaLoop>> MediaLoop::start(std::vector<UdpSocket> sockets, sfu::Sfu sfu, MediaStreams streams) {
+  std::unique_ptr<MediaLoop> loop(new MediaLoop(std::move(sockets), std::move(sfu), std::move(streams)));
   if (!loop->prepare()) return media_loop_failed;
   loop->thread_ = std::thread([self = loop.get()] { self->run(); });
   pthread_setname_np(loop->thread_.native_handle(), "media");
   return loop;
 }
 
-MediaLoop::MediaLoop(std::vector<UdpSocket> sockets, sfu::Sfu sfu) : sockets_(std::move(sockets)), sfu_(std::move(sfu)) {
+MediaLoop::MediaLoop(std::vector<UdpSocket> sockets, sfu::Sfu sfu, MediaStreams streams)
+    : sockets_(std::move(sockets)), sfu_(std::move(sfu)), streams_(std::move(streams)) {
   for (const UdpSocket& socket : sockets_) local_addresses_.push_back(socket.local());
 }
 
@@ -63,11 +64,12 @@ bool MediaLoop::prepare() {
   for (std::size_t i = 0; i < sockets_.size(); ++i) {
     if (!watch(sockets_[i].descriptor(), i)) return false;
   }
-  return watch(wake_, wake_tag) && watch(timer_, timer_tag);
+  return streams_.watch(epoll_) && watch(wake_, wake_tag) && watch(timer_, timer_tag);
 }
 
 MediaLoop::~MediaLoop() {
   stop();
+  for (const Adopted& waiting : adopted_) ::close(waiting.descriptor);
   for (int descriptor : {epoll_, timer_, wake_, events_ready_}) {
     if (descriptor >= 0) ::close(descriptor);
   }
@@ -96,6 +98,20 @@ Result<void> MediaLoop::post(Command command) {
   return {};
 }
 
+Result<void> MediaLoop::adopt(int descriptor, const TransportAddress& remote, Bytes begun) {
+  {
+    const std::lock_guard lock(commands_mutex_);
+    if (stopping_ || adopted_.size() >= max_waiting_streams) {
+      ::close(descriptor);
+      if (stopping_) return media_loop_stopped;
+      return media_loop_busy;
+    }
+    adopted_.push_back({descriptor, remote, std::move(begun)});
+  }
+  signal(wake_);
+  return {};
+}
+
 std::vector<sfu::Output> MediaLoop::take_events() {
   std::vector<sfu::Output> taken;
   bool was_full = false;
@@ -112,7 +128,10 @@ std::vector<sfu::Output> MediaLoop::take_events() {
 MediaLoop::Counters MediaLoop::counters() const {
   return {datagrams_in_.load(std::memory_order_relaxed), datagrams_out_.load(std::memory_order_relaxed),
           datagrams_dropped_.load(std::memory_order_relaxed), send_calls_.load(std::memory_order_relaxed),
-          receive_failures_.load(std::memory_order_relaxed)};
+          receive_failures_.load(std::memory_order_relaxed), streams_open_.load(std::memory_order_relaxed),
+          {streams_accepted_.load(std::memory_order_relaxed), streams_refused_.load(std::memory_order_relaxed),
+           streams_strange_.load(std::memory_order_relaxed), streams_silent_.load(std::memory_order_relaxed),
+           streams_slow_.load(std::memory_order_relaxed)}};
 }
 
 void MediaLoop::run() {
@@ -127,17 +146,62 @@ void MediaLoop::run() {
         drain(wake_);
         events_full_ = false; // if they still are, one more makes it true again
         run_commands(monotonic_now());
+        adopt_waiting(monotonic_now());
       } else if (tag == timer_tag) {
         drain(timer_);
         armed_for_.reset();
+      } else if (tag >= MediaStreams::listener_tag) {
+        streams_.accept(monotonic_now(), static_cast<std::size_t>(tag - MediaStreams::listener_tag));
+      } else if (tag >= MediaStreams::first_number) {
+        const auto number = static_cast<std::uint32_t>(tag);
+        if ((ready[static_cast<std::size_t>(i)].events & EPOLLOUT) != 0) streams_.handle_writable(number);
+        receive_stream(number); // an error shows in reading
       } else {
         receive(static_cast<std::size_t>(tag));
       }
     }
     const TimePoint now = monotonic_now();
+    streams_.handle_timeout(now);
     if (const auto deadline = sfu_.next_deadline(); deadline && *deadline <= now) sfu_.handle_timeout(now);
     flush();
+    for (const NetworkPath& path : streams_.take_closed()) {
+      sfu_.handle_path_closed(now, path);
+      flush();
+    }
     publish_events();
+    count_streams();
+  }
+}
+
+void MediaLoop::count_streams() {
+  const MediaStreams::Counters& counters = streams_.counters();
+  streams_open_.store(streams_.size(), std::memory_order_relaxed);
+  streams_accepted_.store(counters.accepted, std::memory_order_relaxed);
+  streams_refused_.store(counters.refused, std::memory_order_relaxed);
+  streams_strange_.store(counters.closed_strange, std::memory_order_relaxed);
+  streams_silent_.store(counters.closed_silent, std::memory_order_relaxed);
+  streams_slow_.store(counters.dropped_slow, std::memory_order_relaxed);
+}
+
+void MediaLoop::receive_stream(std::uint32_t number) {
+  const TimePoint now = monotonic_now();
+  streams_.receive(now, number, [&](const NetworkPath& path, MutableByteView datagram) {
+    datagrams_in_.fetch_add(1, std::memory_order_relaxed);
+    sfu_.handle_packet(now, path, datagram);
+    return sfu_.knows_path(path);
+  });
+  flush();
+}
+
+void MediaLoop::adopt_waiting(TimePoint now) {
+  std::vector<Adopted> adopted;
+  {
+    const std::lock_guard lock(commands_mutex_);
+    adopted.swap(adopted_);
+  }
+  for (const Adopted& one : adopted) {
+    const auto number = streams_.adopt(now, one.descriptor, one.remote, one.begun);
+    if (number) receive_stream(*number); // epoll does not tell of what has been read
   }
 }
 
@@ -182,6 +246,19 @@ void MediaLoop::flush() {
     datagrams_dropped_.fetch_add(sent.dropped, std::memory_order_relaxed);
     send_calls_.fetch_add(sent.calls, std::memory_order_relaxed);
   }
+  if (streams_.size() > 0) {
+    // The Sfu gives what belongs to one connection side by side.
+    for (std::size_t i = 0; i < pending.size();) {
+      const NetworkPath path = pending[i].path;
+      outgoing_.clear();
+      for (; i < pending.size() && pending[i].path == path; ++i) outgoing_.push_back({path.remote, pending[i].bytes});
+      if (!MediaStreams::is_stream(path)) continue;
+      const UdpSocket::Sent sent = streams_.send(path.socket, outgoing_);
+      datagrams_out_.fetch_add(sent.datagrams, std::memory_order_relaxed);
+      datagrams_dropped_.fetch_add(sent.dropped, std::memory_order_relaxed);
+      send_calls_.fetch_add(sent.calls, std::memory_order_relaxed);
+    }
+  }
   if (!pending.empty()) sfu_.clear_datagrams();
 }
 
@@ -200,7 +277,8 @@ void MediaLoop::publish_events() {
 }
 
 void MediaLoop::arm_timer(TimePoint now) {
-  const std::optional<TimePoint> deadline = sfu_.next_deadline();
+  std::optional<TimePoint> deadline = sfu_.next_deadline();
+  if (const auto streams = streams_.next_deadline(); streams && (!deadline || *streams < *deadline)) deadline = streams;
   if (deadline == armed_for_) return;
   armed_for_ = deadline;
   itimerspec spec{};

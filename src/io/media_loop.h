@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "io/media_streams.h"
 #include "io/udp_socket.h"
 #include "sfu/sfu.h"
 
@@ -22,6 +23,8 @@ inline constexpr ErrorCode media_loop_stopped{"media_loop_stopped", ErrorKind::c
 
 /// Commands that wait for the media thread. It takes them within a millisecond, so this many mean that it is stuck.
 inline constexpr std::size_t max_waiting_commands = 16 * 1024;
+/// Connections handed over that wait for the media thread.
+inline constexpr std::size_t max_waiting_streams = 1024;
 /// Events that wait for take_events(). When they are so many the rest stays in the Sfu.
 inline constexpr std::size_t max_waiting_events = 16 * 1024;
 
@@ -42,16 +45,21 @@ class MediaLoop {
     std::uint64_t datagrams_dropped = 0; ///< not taken by the kernel
     std::uint64_t send_calls = 0;
     std::uint64_t receive_failures = 0;
+    std::uint64_t streams = 0; ///< TCP connections now
+    MediaStreams::Counters of_streams;
   };
 
   /// media_loop_failed when the kernel has no descriptors left.
-  static Result<std::unique_ptr<MediaLoop>> start(std::vector<UdpSocket> sockets, sfu::Sfu sfu);
+  static Result<std::unique_ptr<MediaLoop>> start(std::vector<UdpSocket> sockets, sfu::Sfu sfu, MediaStreams streams = MediaStreams({}));
   MediaLoop(const MediaLoop&) = delete;
   /// Ends the thread; commands that wait are dropped.
   ~MediaLoop();
 
   /// From any thread. In the order of the calls of one thread. media_loop_busy, media_loop_stopped.
   Result<void> post(Command command);
+  /// From any thread: a TCP connection that somebody else accepted, of which `begun` has been read. The descriptor is the loop's from here on, and closed
+  /// when it is refused. media_loop_busy, media_loop_stopped.
+  Result<void> adopt(int descriptor, const TransportAddress& remote, Bytes begun);
   /// From any thread: what the Sfu's poll_output() gave since the last call, in order.
   std::vector<sfu::Output> take_events();
   /// Readable while events wait; take_events() resets it. For an event loop to watch; not to be read or closed.
@@ -65,10 +73,13 @@ class MediaLoop {
   const std::vector<TransportAddress>& local_addresses() const { return local_addresses_; }
 
  private:
-  MediaLoop(std::vector<UdpSocket> sockets, sfu::Sfu sfu);
+  MediaLoop(std::vector<UdpSocket> sockets, sfu::Sfu sfu, MediaStreams streams);
   bool prepare();
   void run();
   void receive(std::size_t socket);
+  void receive_stream(std::uint32_t number);
+  void adopt_waiting(TimePoint now);
+  void count_streams();
   void run_commands(TimePoint now);
   void flush();
   void publish_events();
@@ -77,6 +88,7 @@ class MediaLoop {
   std::vector<UdpSocket> sockets_;
   std::vector<TransportAddress> local_addresses_;
   sfu::Sfu sfu_;
+  MediaStreams streams_;
   std::vector<Datagram> outgoing_;
   std::vector<Command> running_;
   std::optional<TimePoint> armed_for_;
@@ -90,10 +102,17 @@ class MediaLoop {
   std::atomic<bool> stopping_ = false;
   std::mutex commands_mutex_;
   std::vector<Command> commands_;
+  struct Adopted {
+    int descriptor = -1;
+    TransportAddress remote;
+    Bytes begun;
+  };
+  std::vector<Adopted> adopted_; ///< under commands_mutex_
   std::mutex events_mutex_;
   std::vector<sfu::Output> events_;
 
   std::atomic<std::uint64_t> datagrams_in_ = 0, datagrams_out_ = 0, datagrams_dropped_ = 0, send_calls_ = 0, receive_failures_ = 0;
+  std::atomic<std::uint64_t> streams_open_ = 0, streams_accepted_ = 0, streams_refused_ = 0, streams_strange_ = 0, streams_silent_ = 0, streams_slow_ = 0;
   std::thread thread_;
 };
 

@@ -44,6 +44,8 @@ class Sfu::Shard {
   Result<void> handle_view(TimePoint now, const IncarnationId& id, std::span<const TileView> tiles);
   Result<SubscriberReport> report(TimePoint now, const IncarnationId& id) const;
   void handle_packet(TimePoint now, const NetworkPath& path, MutableByteView packet);
+  bool knows_path(const NetworkPath& path) const { return by_path_.contains(path); }
+  void handle_path_closed(TimePoint now, const NetworkPath& path);
   void handle_timeout(TimePoint now);
   std::optional<TimePoint> next_deadline() const;
   std::optional<Output> poll_output();
@@ -193,7 +195,7 @@ signaling::LocalDescription Sfu::Shard::local_description(const ConnectionKey& k
   Negotiation& negotiation = peers_[key.participant].negotiations[static_cast<std::size_t>(key.leg)];
   if (negotiation.version == 0) negotiation.session_id = random_.u64() >> 2;
   ++negotiation.version;
-  return {describe(credentials), context_.fingerprint().text(), config_.candidates, negotiation.session_id, negotiation.version};
+  return {describe(credentials), context_.fingerprint().text(), config_.candidates, negotiation.session_id, negotiation.version, config_.tcp_candidates};
 }
 
 Result<void> Sfu::Shard::open(TimePoint now, const ConnectionKey& key, ice::Credentials local, const signaling::IceDescription& remote,
@@ -252,10 +254,10 @@ Result<std::string> Sfu::Shard::handle_publish_offer(TimePoint now, const Incarn
   const ConnectionKey key{index, Leg::publish};
   const bool keep = connection(key) && !connection(key)->transport->closed() && connection(key)->remote_fingerprint == fingerprint;
   if (!keep) {
-    SATSUMA_TRY_VOID(open(now, key, ice::Credentials::generate(random_), offer.ice, fingerprint));
+    SATSUMA_TRY_VOID(open(now, key, ice::Credentials::generate(random_, config_.part), offer.ice, fingerprint));
   } else if (connection(key)->remote_ice != offer.ice) {
     // RFC 8445 s.9: an ICE restart; DTLS and SRTP go on.
-    ice::Credentials local = ice::Credentials::generate(random_);
+    ice::Credentials local = ice::Credentials::generate(random_, config_.part);
     const std::string ufrag = local.ufrag;
     SATSUMA_TRY_VOID(connection(key)->transport->restart_ice(now, std::move(local), offer.ice.ufrag));
     connection(key)->transport->set_remote_password(offer.ice.password, random_);
@@ -284,7 +286,7 @@ Result<void> Sfu::Shard::request_subscribe(TimePoint now, const IncarnationId& i
   SATSUMA_TRY(const ParticipantIndex index, index_of(id));
   graph_.begin_subscriber(now, index);
   std::erase(growing_, index); // this offer tells of all slots
-  offer(id, index, ice::Credentials::generate(random_), true);
+  offer(id, index, ice::Credentials::generate(random_, config_.part), true);
   drain_graph();
   return {};
 }
@@ -370,6 +372,18 @@ void Sfu::Shard::handle_packet(TimePoint now, const NetworkPath& path, MutableBy
     case Transport::Received::rtcp: graph_.handle_rtcp(now, key->participant, key->leg, received->packet); break;
   }
   pump(now, *key);
+  drain_graph();
+}
+
+void Sfu::Shard::handle_path_closed(TimePoint now, const NetworkPath& path) {
+  const auto found = by_path_.find(path);
+  if (found == by_path_.end()) return;
+  const ConnectionKey key = found->second;
+  by_path_.erase(found);
+  Connection& c = *connection(key);
+  std::erase(c.paths, path);
+  c.transport->handle_path_closed(path);
+  pump(now, key);
   drain_graph();
 }
 
@@ -530,6 +544,8 @@ Result<void> Sfu::handle_view(TimePoint now, const IncarnationId& id, std::span<
 }
 Result<SubscriberReport> Sfu::report(TimePoint now, const IncarnationId& id) const { return shard_->report(now, id); }
 void Sfu::handle_packet(TimePoint now, const NetworkPath& path, MutableByteView packet) { shard_->handle_packet(now, path, packet); }
+bool Sfu::knows_path(const NetworkPath& path) const { return shard_->knows_path(path); }
+void Sfu::handle_path_closed(TimePoint now, const NetworkPath& path) { shard_->handle_path_closed(now, path); }
 void Sfu::handle_timeout(TimePoint now) { shard_->handle_timeout(now); }
 std::optional<TimePoint> Sfu::next_deadline() const { return shard_->next_deadline(); }
 std::optional<Output> Sfu::poll_output() { return shard_->poll_output(); }

@@ -42,6 +42,10 @@ inline constexpr ErrorCode sfu_unknown_revision{"sfu_unknown_revision", ErrorKin
 struct Config {
   /// What clients are told to connect to, best first; at least one. All lead to this shard.
   std::vector<TransportAddress> candidates;
+  /// ... over TCP, for networks without UDP (RFC 6544, passive), best first. None: UDP alone.
+  std::vector<TransportAddress> tcp_candidates;
+  /// Which of the process's shards this is, below ice::max_parts: username fragments say it (ice::part_of), so that who has a first check can find the shard.
+  std::size_t part = 0;
   Limits limits;
 };
 
@@ -164,6 +168,10 @@ class Sfu {
 
   /// A datagram that arrived; `packet` is decrypted in place. Bad ones are counted, never an error.
   void handle_packet(TimePoint now, const NetworkPath& path, MutableByteView packet);
+  /// Whether a check that came this way has authenticated, and its connection is still there.
+  bool knows_path(const NetworkPath& path) const;
+  /// The TCP connection that was this path ended.
+  void handle_path_closed(TimePoint now, const NetworkPath& path);
   void handle_timeout(TimePoint now);
   /// Empty while nobody is there.
   std::optional<TimePoint> next_deadline() const;

@@ -62,6 +62,10 @@ Result<Transport::Packet> Transport::handle_packet(TimePoint now, const NetworkP
   return transport_unknown_packet;
 }
 
+void Transport::handle_path_closed(const NetworkPath& path) {
+  if (state_ != State::closed) ice_.handle_path_closed(path);
+}
+
 void Transport::handle_timeout(TimePoint now) {
   if (state_ == State::closed) return;
   ice_.handle_timeout(now);

@@ -78,6 +78,8 @@ class Transport {
 
   /// One datagram, which is decrypted in place. An error says why it was dropped (for counting); nothing else has changed then.
   Result<Packet> handle_packet(TimePoint now, const NetworkPath& path, MutableByteView datagram);
+  /// A TCP connection ended. When media went that way this is as if consent had expired: the peer's checks on another bring it back.
+  void handle_path_closed(const NetworkPath& path);
   void handle_timeout(TimePoint now);
   std::optional<Output> poll_output();
   std::optional<TimePoint> next_deadline() const;

@@ -447,12 +447,18 @@ void write_session(SdpWriter& out, const LocalDescription& local, std::string_vi
 }
 
 // RFC 8839 s.5.1, RFC 8445 s.5.1.2.1: type preference 126 for host candidates.
-void write_candidates(SdpWriter& out, std::span<const TransportAddress> candidates) {
+void write_candidates(SdpWriter& out, const LocalDescription& local) {
   std::uint64_t local_preference = 65535;
   std::uint64_t foundation = 1;
-  for (const TransportAddress& c : candidates) {
+  for (const TransportAddress& c : local.candidates) {
     const std::uint64_t priority = (std::uint64_t{126} << 24) + (local_preference-- << 8) + 255;
     out << "a=candidate:" << foundation++ << " 1 udp " << priority << " " << c.ip_text() << " " << c.port << " typ host\r\n";
+  }
+  // RFC 6544 s.4.2: below all of UDP by the type preference; 4 is the direction preference of a passive candidate.
+  std::uint64_t other_preference = 8191;
+  for (const TransportAddress& c : local.tcp_candidates) {
+    const std::uint64_t priority = (std::uint64_t{90} << 24) + (((std::uint64_t{4} << 13) + other_preference--) << 8) + 255;
+    out << "a=candidate:" << foundation++ << " 1 tcp " << priority << " " << c.ip_text() << " " << c.port << " typ host tcptype passive\r\n";
   }
   out << "a=end-of-candidates\r\n";
 }
@@ -630,7 +636,7 @@ std::string write_publish_answer(const PublishOffer& offer, const LocalDescripti
       for (std::size_t i = 0; i < media.rids.size(); ++i) out << (i == 0 ? "" : ";") << media.rids[i];
       out << "\r\n";
     }
-    if (first) write_candidates(out, local.candidates);
+    if (first) write_candidates(out, local);
     first = false;
   }
   return out.take();
@@ -657,7 +663,7 @@ std::string write_subscribe_offer(std::span<const OfferedSlot> slots, const Loca
     if (!audio) out << "a=ssrc-group:FID " << std::uint64_t{slot.ssrc} << " " << std::uint64_t{slot.rtx_ssrc} << "\r\n";
     out << "a=ssrc:" << std::uint64_t{slot.ssrc} << " cname:" << cname << "\r\n";
     if (!audio) out << "a=ssrc:" << std::uint64_t{slot.rtx_ssrc} << " cname:" << cname << "\r\n";
-    if (first) write_candidates(out, local.candidates);
+    if (first) write_candidates(out, local);
     first = false;
   }
   return out.take();

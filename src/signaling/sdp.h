@@ -115,9 +115,10 @@ struct IceDescription {
 struct LocalDescription {
   IceDescription ice;
   std::string fingerprint; ///< sha-256
-  std::span<const TransportAddress> candidates; ///< best first
+  std::span<const TransportAddress> candidates; ///< UDP, best first
   std::uint64_t session_id = 0; ///< the same for all descriptions of a connection; at most 2^63 - 1
   std::uint64_t version = 0;    ///< rises
+  std::span<const TransportAddress> tcp_candidates = {}; ///< RFC 6544, passive: the client connects; best first
 };
 
 // ---- publishing: the client offers

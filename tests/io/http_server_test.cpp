@@ -43,6 +43,11 @@ class EchoHandler final : public HttpServer::Handler {
   void on_close(ConnectionId) override { ++closed; }
   void on_deadline(TimePoint) override { ++deadlines; }
   void on_stop() override { ++stops; }
+  void on_media_stream(int descriptor, const TransportAddress& remote, Bytes begun) override {
+    const std::string answer = remote.ip_text() + " sent " + to_hex(begun);
+    static_cast<void>(::send(descriptor, answer.data(), answer.size(), MSG_NOSIGNAL));
+    ::close(descriptor);
+  }
   std::string metrics() override { return "satsuma_test_metric 7\n"; }
 };
 
@@ -113,6 +118,46 @@ class HttpServerTest : public testing::Test {
   std::unique_ptr<HttpServer> server_;
   std::thread thread_;
 };
+
+// One port for HTTPS and for ICE over TCP (RFC 6544), told apart by the first byte.
+TEST_F(HttpServerTest, AConnectionThatBeginsAsMediaDoesIsGivenAwayAndTheOthersAreServed) {
+  for (const bool tls : {false, true}) {
+    if (tls) use_tls();
+    options_.media_streams = true;
+    start();
+    SocketClient media(port());
+    ASSERT_TRUE(media.send(std::string("\0", 1)));
+    std::this_thread::sleep_for(20ms); // in pieces
+    ASSERT_TRUE(media.send(std::string("\x05" "ab", 3)));
+    std::this_thread::sleep_for(20ms);
+    ASSERT_TRUE(media.send("cdeXY")); // what comes behind the first datagram stays in the socket
+    const std::string expected = "127.0.0.1 sent 00056162636465";
+    ASSERT_TRUE(media.fill(expected.size()));
+    EXPECT_EQ(media.received(), expected);
+    EXPECT_EQ(SocketClient(port(), tls).get("/")->status, 200);
+    EXPECT_TRUE(eventually([this] { return statistics().connections == 0; }));
+    EXPECT_EQ(statistics().media_streams, 1u);
+    stop();
+  }
+}
+
+TEST_F(HttpServerTest, AConnectionThatBeginsAsMediaAndGoesNoFurtherIsClosed) {
+  options_.media_streams = true;
+  options_.limits.tls_handshake = 100ms;
+  start();
+  SocketClient media(port());
+  ASSERT_TRUE(media.send(std::string("\0\x50 begun", 8)));
+  EXPECT_TRUE(media.ends());
+  EXPECT_EQ(statistics().media_streams, 0u);
+}
+
+TEST_F(HttpServerTest, WithoutMediaOverTcpSuchAConnectionIsNoneOfOurs) {
+  start();
+  SocketClient media(port());
+  ASSERT_TRUE(media.send(std::string("\0\x05" "abcde", 7)));
+  media.fill(1, 500);
+  EXPECT_EQ(statistics().media_streams, 0u);
+}
 
 TEST_F(HttpServerTest, ThePageIsServedForTheRootAndForRooms) {
   start();

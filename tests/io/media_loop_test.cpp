@@ -3,11 +3,16 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
 
 #include <future>
 
 #include "../sfu/transport_peer.h"
 #include "io/clock.h"
+#include "io/socket_address.h"
 #include "signaling/sdp.h"
 
 namespace satsuma::io {
@@ -24,7 +29,16 @@ class MediaLoopTest : public testing::Test {
     for (const char* ip : {"127.0.0.1", "127.0.0.2"}) sockets.push_back(std::move(*UdpSocket::open(*TransportAddress::parse(ip, 0))));
     sfu::Config config;
     for (const UdpSocket& socket : sockets) config.candidates.push_back(socket.local());
-    loop = std::move(*MediaLoop::start(std::move(sockets), sfu::Sfu(config, context, random)));
+    MediaStreamLimits limits;
+    limits.first_check = 300ms;
+    limits.connections_per_address = 4;
+    MediaStreams streams(limits);
+    for (const UdpSocket& socket : sockets) {
+      const auto bound = streams.listen(socket.local());
+      EXPECT_TRUE(bound);
+      config.tcp_candidates.push_back(*bound);
+    }
+    loop = std::move(*MediaLoop::start(std::move(sockets), sfu::Sfu(config, context, random), std::move(streams)));
   }
 
   /// Runs on the media thread, and waits for it.
@@ -35,6 +49,20 @@ class MediaLoopTest : public testing::Test {
     auto future = promise.get_future();
     EXPECT_TRUE(loop->post([&](TimePoint now, sfu::Sfu& sfu) { promise.set_value(command(now, sfu)); }));
     return future.get();
+  }
+
+  /// Makes `who` a publisher, and tells the other end what the shard answered.
+  void publish(const IncarnationId& who, const dtls::Context& peer_context, TransportPeer& peer) {
+    const std::string offer = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=ice-ufrag:" + peer.own().ufrag +
+                              "\r\na=ice-pwd:" + peer.own().password + "\r\na=fingerprint:sha-256 " + peer_context.fingerprint().text() +
+                              "\r\na=setup:actpass\r\na=mid:0\r\na=sendonly\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\na=ssrc:77 cname:x\r\n";
+    EXPECT_TRUE(ask([&](TimePoint now, sfu::Sfu& sfu) { return sfu.add_participant(now, "room", who); }));
+    const auto answer = ask([&](TimePoint now, sfu::Sfu& sfu) { return sfu.handle_publish_offer(now, who, offer); });
+    ASSERT_TRUE(answer) << answer.error().name();
+    const auto description = signaling::parse_sdp(*answer);
+    ASSERT_TRUE(description);
+    const auto& media = description->media.front();
+    peer.set_remote({media.ice_ufrag, media.ice_password}, *dtls::Fingerprint::parse(media.fingerprint));
   }
 
   std::vector<sfu::Output> wait_for_events() {
@@ -100,16 +128,7 @@ TEST_F(MediaLoopTest, ConnectsAPeerOverEachOfItsSockets) {
     const IncarnationId who{{static_cast<std::uint8_t>(index + 1)}};
     const dtls::Context peer_context = std::move(*dtls::Context::create(unix_now()));
     TransportPeer peer(peer_context, ice::Credentials::generate(peer_random));
-    const std::string offer = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=ice-ufrag:" + peer.own().ufrag +
-                              "\r\na=ice-pwd:" + peer.own().password + "\r\na=fingerprint:sha-256 " + peer_context.fingerprint().text() +
-                              "\r\na=setup:actpass\r\na=mid:0\r\na=sendonly\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\na=ssrc:77 cname:x\r\n";
-    EXPECT_TRUE(ask([&](TimePoint now, sfu::Sfu& sfu) { return sfu.add_participant(now, "room", who); }));
-    const auto answer = ask([&](TimePoint now, sfu::Sfu& sfu) { return sfu.handle_publish_offer(now, who, offer); });
-    ASSERT_TRUE(answer) << answer.error().name();
-    const auto description = signaling::parse_sdp(*answer);
-    ASSERT_TRUE(description);
-    const auto& media = description->media.front();
-    peer.set_remote({media.ice_ufrag, media.ice_password}, *dtls::Fingerprint::parse(media.fingerprint));
+    publish(who, peer_context, peer);
 
     UdpSocket socket = std::move(*UdpSocket::open(TransportAddress::v4({127, 0, 0, 1}, 0)));
     const TransportAddress server = loop->local_addresses()[index];
@@ -141,6 +160,215 @@ TEST_F(MediaLoopTest, ConnectsAPeerOverEachOfItsSockets) {
   EXPECT_GT(loop->counters().datagrams_in, 4u);
   EXPECT_GT(loop->counters().datagrams_out, 4u);
   EXPECT_EQ(loop->counters().datagrams_dropped, 0u);
+}
+
+/// A browser's end of a TCP candidate.
+class StreamClient {
+ public:
+  explicit StreamClient(const TransportAddress& server, int receive_buffer = 0) {
+    descriptor_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (receive_buffer > 0) setsockopt(descriptor_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+    SocketAddress address;
+    const socklen_t size = to_socket_address(server, false, address);
+    EXPECT_EQ(::connect(descriptor_, &address.base, size), 0);
+    const timeval patience{5, 0};
+    setsockopt(descriptor_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  }
+  ~StreamClient() { ::close(descriptor_); }
+  StreamClient(const StreamClient&) = delete;
+
+  int descriptor() const { return descriptor_; }
+  void send_raw(const Bytes& bytes) { (void)::send(descriptor_, bytes.data(), bytes.size(), MSG_NOSIGNAL); }
+  static Bytes framed(const Bytes& datagram) {
+    const auto length = ice::stream_frame_length(datagram.size());
+    Bytes out(length.begin(), length.end());
+    out.insert(out.end(), datagram.begin(), datagram.end());
+    return out;
+  }
+  void send(const Bytes& datagram) { send_raw(framed(datagram)); }
+  /// What is there within `patience`; nothing at the end of the stream.
+  std::optional<std::vector<Bytes>> receive(std::chrono::milliseconds patience) {
+    pollfd ready{descriptor_, POLLIN, 0};
+    std::vector<Bytes> out;
+    if (poll(&ready, 1, static_cast<int>(patience.count())) <= 0) return out;
+    Bytes buffer(16 << 10);
+    const ssize_t got = ::recv(descriptor_, buffer.data(), buffer.size(), 0);
+    if (got <= 0) return std::nullopt;
+    MutableByteView input = MutableByteView(buffer).first(static_cast<std::size_t>(got));
+    while (true) {
+      const auto frame = reader_.next(input);
+      EXPECT_TRUE(frame) << "the stream's framing is broken";
+      if (!frame || !*frame) return out;
+      out.push_back(to_bytes(**frame));
+    }
+  }
+  /// The other end closes within five seconds.
+  bool ends() {
+    while (true) {
+      pollfd ready{descriptor_, POLLIN, 0};
+      if (poll(&ready, 1, 5000) <= 0) return false;
+      if (!receive(0ms)) return true;
+    }
+  }
+
+ private:
+  int descriptor_ = -1;
+  ice::StreamFrameReader reader_;
+};
+
+/// ICE, DTLS, SRTP keys. False after ten seconds.
+bool connect_over(StreamClient& client, TransportPeer& peer) {
+  bool started = false;
+  const TimePoint until = monotonic_now() + 10s;
+  while (!peer.connected() && monotonic_now() < until) {
+    const auto received = client.receive(20ms);
+    if (!received) return false;
+    for (const Bytes& datagram : *received) peer.handle(monotonic_now(), datagram);
+    if (peer.answered_checks() > 0 && !std::exchange(started, true)) peer.start_dtls(monotonic_now());
+    peer.handle_timeout(monotonic_now());
+    for (const Bytes& datagram : peer.poll()) client.send(datagram);
+  }
+  return peer.connected();
+}
+
+TEST_F(MediaLoopTest, ConnectsAPeerOverTcp) {
+  SeededSource peer_random(6);
+  const dtls::Context peer_context = std::move(*dtls::Context::create(unix_now()));
+  TransportPeer peer(peer_context, ice::Credentials::generate(peer_random));
+  publish(id, peer_context, peer);
+  StreamClient client(loop->local_addresses()[1]);
+  client.send(peer.check(true));
+  EXPECT_TRUE(connect_over(client, peer));
+  EXPECT_EQ(loop->counters().streams, 1u);
+}
+
+// As the page's listener does, which shares its port with HTTPS.
+TEST_F(MediaLoopTest, ConnectsAPeerWhoseFirstCheckSomebodyElseHasRead) {
+  SeededSource peer_random(7);
+  const dtls::Context peer_context = std::move(*dtls::Context::create(unix_now()));
+  TransportPeer peer(peer_context, ice::Credentials::generate(peer_random));
+  publish(id, peer_context, peer);
+  int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  SocketAddress address;
+  socklen_t size = to_socket_address(TransportAddress::v4({127, 0, 0, 1}, 0), false, address);
+  ASSERT_EQ(bind(listener, &address.base, size), 0);
+  ASSERT_EQ(listen(listener, 1), 0);
+  getsockname(listener, &address.base, &size);
+  StreamClient client(from_socket_address(address));
+  const int accepted = accept4(listener, &address.base, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  ASSERT_GE(accepted, 0);
+  ::close(listener);
+  EXPECT_TRUE(loop->adopt(accepted, from_socket_address(address), StreamClient::framed(peer.check(true))));
+  EXPECT_TRUE(connect_over(client, peer));
+}
+
+TEST_F(MediaLoopTest, AConnectionThatIsBrokenOffIsNotThePathAnyMoreAndTheNextOneIs) {
+  SeededSource peer_random(8);
+  const dtls::Context peer_context = std::move(*dtls::Context::create(unix_now()));
+  TransportPeer peer(peer_context, ice::Credentials::generate(peer_random));
+  publish(id, peer_context, peer);
+  {
+    StreamClient client(loop->local_addresses()[0]);
+    client.send(peer.check(true));
+    ASSERT_TRUE(connect_over(client, peer));
+  }
+  bool disconnected = false;
+  for (int i = 0; i < 20 && !disconnected; ++i) {
+    for (const sfu::Output& event : wait_for_events()) disconnected = disconnected || std::holds_alternative<sfu::Disconnected>(event);
+  }
+  EXPECT_TRUE(disconnected);
+  StreamClient again(loop->local_addresses()[0]);
+  again.send(peer.check(true));
+  bool connected = false;
+  for (int i = 0; i < 100 && !connected; ++i) {
+    const auto received = again.receive(20ms);
+    ASSERT_TRUE(received);
+    for (const Bytes& datagram : *received) peer.handle(monotonic_now(), datagram);
+    for (const Bytes& datagram : peer.poll()) again.send(datagram); // it is checked before media moves
+    for (const sfu::Output& event : loop->take_events()) connected = connected || std::holds_alternative<sfu::Connected>(event);
+  }
+  EXPECT_TRUE(connected);
+}
+
+TEST_F(MediaLoopTest, ATcpConnectionThatSendsNoChecksIsClosed) {
+  for (const Bytes& strange : {StreamClient::framed(Bytes(40, 22)), StreamClient::framed(Bytes(40, 128)), Bytes{0xff, 0xff, 1, 1}}) { // DTLS, RTP, a frame too long
+    StreamClient client(loop->local_addresses()[0]);
+    client.send_raw(strange);
+    EXPECT_TRUE(client.ends());
+  }
+  EXPECT_EQ(loop->counters().of_streams.closed_strange, 3u);
+  EXPECT_EQ(loop->counters().datagrams_in, 0u);
+}
+
+TEST_F(MediaLoopTest, ATcpConnectionWhoseChecksDoNotAuthenticateIsClosed) {
+  SeededSource peer_random(9);
+  const dtls::Context peer_context = std::move(*dtls::Context::create(unix_now()));
+  TransportPeer peer(peer_context, ice::Credentials::generate(peer_random));
+  publish(id, peer_context, peer);
+  peer.set_remote({peer.own().ufrag, peer.own().password}, peer_context.fingerprint()); // of another server
+  StreamClient guesses(loop->local_addresses()[0]), silent(loop->local_addresses()[0]);
+  for (int i = 0; i < 70; ++i) guesses.send(peer.check(true)); // at once
+  EXPECT_TRUE(guesses.ends());
+  EXPECT_TRUE(silent.ends()); // in time
+  EXPECT_EQ(loop->counters().of_streams.closed_strange, 2u);
+}
+
+TEST_F(MediaLoopTest, OneAddressHasSoManyTcpConnectionsAndNoMore) {
+  std::vector<std::unique_ptr<StreamClient>> clients;
+  for (int i = 0; i < 5; ++i) clients.push_back(std::make_unique<StreamClient>(loop->local_addresses()[0]));
+  EXPECT_TRUE(clients.back()->ends());
+  EXPECT_EQ(loop->counters().of_streams.refused, 1u);
+}
+
+TEST_F(MediaLoopTest, AReaderThatIsTooSlowLosesDatagramsAndNeverAPartOfOne) {
+  MediaStreamLimits limits;
+  MediaStreams streams(limits);
+  const int epoll = epoll_create1(EPOLL_CLOEXEC);
+  ASSERT_TRUE(streams.watch(epoll));
+  int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  SocketAddress address;
+  socklen_t size = to_socket_address(TransportAddress::v4({127, 0, 0, 1}, 0), false, address);
+  ASSERT_EQ(bind(listener, &address.base, size), 0);
+  ASSERT_EQ(listen(listener, 1), 0);
+  getsockname(listener, &address.base, &size);
+  StreamClient client(from_socket_address(address), 4096);
+  const int accepted = accept4(listener, &address.base, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  ::close(listener);
+  const auto number = streams.adopt(monotonic_now(), accepted, from_socket_address(address), {});
+  ASSERT_TRUE(number);
+  std::size_t sent = 0, dropped = 0;
+  Bytes datagram(1200);
+  for (std::uint32_t i = 0; i < 20'000; ++i) {
+    for (int byte = 0; byte < 4; ++byte) datagram[static_cast<std::size_t>(byte)] = static_cast<std::uint8_t>(i >> (24 - 8 * byte));
+    std::fill(datagram.begin() + 4, datagram.end(), static_cast<std::uint8_t>(i));
+    const Datagram one{from_socket_address(address), datagram};
+    const UdpSocket::Sent result = streams.send(*number, {&one, 1});
+    sent += result.datagrams;
+    dropped += result.dropped;
+  }
+  EXPECT_EQ(sent + dropped, 20'000u);
+  EXPECT_GT(dropped, 10'000u);
+  EXPECT_LT(sent * datagram.size(), 2U << 20); // the kernel's buffers
+  EXPECT_EQ(streams.counters().dropped_slow, dropped);
+  // It reads after all: what comes is whole and in order, and then there is room again.
+  std::size_t came = 0;
+  std::uint32_t last = 0;
+  while (came < sent) {
+    streams.handle_writable(*number);
+    const auto received = client.receive(1000ms);
+    ASSERT_TRUE(received) << came << " of " << sent;
+    for (const Bytes& one : *received) {
+      ASSERT_EQ(one.size(), datagram.size());
+      const std::uint32_t index = (std::uint32_t{one[0]} << 24) | (std::uint32_t{one[1]} << 16) | (std::uint32_t{one[2]} << 8) | one[3];
+      EXPECT_TRUE(std::all_of(one.begin() + 4, one.end(), [index](std::uint8_t byte) { return byte == static_cast<std::uint8_t>(index); }));
+      EXPECT_TRUE(came == 0 || index > last);
+      last = index;
+      ++came;
+    }
+  }
+  const Datagram one{from_socket_address(address), datagram};
+  EXPECT_EQ(streams.send(*number, {&one, 1}).datagrams, 1u);
+  ::close(epoll);
 }
 
 // The timer: nobody comes, and after 30 s the shard would say so; what is seen here is that the loop sleeps meanwhile.

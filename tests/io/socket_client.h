@@ -93,6 +93,9 @@ class SocketClient {
     return true;
   }
 
+  /// What came and was not taken as a reply.
+  const std::string& received() const { return input_; }
+
   /// The peer ended the connection within the time; what came before is still in the input.
   bool ends(int timeout_ms = patience_ms) {
     fill(SIZE_MAX, timeout_ms);

@@ -86,7 +86,7 @@ struct Client {
 
 class SfuTest : public ::testing::Test {
  protected:
-  SfuTest() : context(make_context()), sfu({{TransportAddress::v4({127, 0, 0, 1}, 5000)}, {}}, context, random) {}
+  SfuTest() : context(make_context()), sfu({{TransportAddress::v4({127, 0, 0, 1}, 5000)}, {}, 0, {}}, context, random) {}
 
   Client& add(std::uint8_t n) {
     clients.push_back(std::make_unique<Client>(n, random));
@@ -242,6 +242,48 @@ TEST_F(SfuTest, AParticipantThatIsNotAMemberGetsNothing) {
   ASSERT_TRUE(sfu.remove_participant(now, a.id));
   deliver();
   EXPECT_TRUE(b.slots->slots.empty());
+}
+
+TEST_F(SfuTest, WhenTheConnectionThatIsThePathEndsNothingGoesThereAndAnotherOneTakesItsPlace) {
+  Client& a = add(1);
+  Client& b = add(2);
+  connect_publisher(a);
+  b.subscribe_path.socket = 1U << 31; // TCP: a path of its own for each connection
+  connect_subscriber(b);
+  for (Client* c : {&a, &b}) ASSERT_TRUE(sfu.set_member(now, c->id, true));
+  ASSERT_TRUE(sfu.handle_sources(now, a.id, {Source::microphone}));
+  turn();
+  send_audio(a);
+  ASSERT_EQ(b.media.size(), 1u);
+  ASSERT_TRUE(sfu.knows_path(b.subscribe_path));
+
+  const NetworkPath old = b.subscribe_path;
+  sfu.handle_path_closed(now, old);
+  deliver();
+  EXPECT_FALSE(sfu.knows_path(old));
+  EXPECT_EQ(b.disconnected, std::vector<Leg>{Leg::subscribe});
+  send_audio(a);
+  EXPECT_EQ(b.media.size(), 1u);
+
+  b.subscribe_path.socket += 1;
+  give(b.subscribe_path, b.subscribe.check(true));
+  for (int i = 0; i < 5; ++i) turn(); // it is checked, and then media moves
+  send_audio(a);
+  EXPECT_EQ(b.media.size(), 2u);
+  sfu.handle_path_closed(now, old); // known no more, and no harm
+  send_audio(a);
+  EXPECT_EQ(b.media.size(), 3u);
+}
+
+TEST_F(SfuTest, AFirstCheckSaysWhichShardItIsFor) {
+  Sfu third({{TransportAddress::v4({127, 0, 0, 1}, 5002)}, {TransportAddress::v4({127, 0, 0, 1}, 443)}, 2, {}}, context, random);
+  ASSERT_TRUE(third.add_participant(now, "room", id_of(7)));
+  const Client client(7, random);
+  const auto answer = third.handle_publish_offer(now, id_of(7), client.publish_offer());
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(ice::part_of(signaling::parse_sdp(*answer)->media.front().ice_ufrag), 2u);
+  EXPECT_NE(answer->find(" 443 typ host tcptype passive"), std::string::npos);
+  EXPECT_FALSE(ice::part_of("-"));
 }
 
 TEST_F(SfuTest, AnIceRestartKeepsTheKeysAndMovesToTheNewPath) {

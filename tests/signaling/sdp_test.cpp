@@ -22,7 +22,8 @@ const std::string fingerprint =
 
 struct Local {
   std::vector<TransportAddress> candidates{TransportAddress::v4({127, 0, 0, 1}, 5000), *TransportAddress::parse("2001:db8::1", 5001)};
-  LocalDescription description{{"abcd", "0123456789012345678901"}, fingerprint, candidates, 99, 3};
+  std::vector<TransportAddress> tcp_candidates{TransportAddress::v4({127, 0, 0, 1}, 443)};
+  LocalDescription description{{"abcd", "0123456789012345678901"}, fingerprint, candidates, 99, 3, tcp_candidates};
 };
 
 std::vector<OfferedSlot> slots(std::size_t audio, std::size_t video) {
@@ -136,7 +137,7 @@ TEST(Sdp, TheAnswerTakesEachCodecOfOursWithItsRetransmissionsAndNothingElse) {
   EXPECT_NE(answer.find("a=ice-lite\r\n"), std::string::npos);
   EXPECT_NE(answer.find("a=candidate:1 1 udp 2130706431 127.0.0.1 5000 typ host\r\n"), std::string::npos);
   EXPECT_NE(answer.find("a=candidate:2 1 udp 2130706175 2001:db8::1 5001 typ host\r\n"), std::string::npos);
-  EXPECT_NE(answer.find("a=end-of-candidates\r\n"), std::string::npos);
+  EXPECT_NE(answer.find("a=candidate:3 1 tcp 1520435199 127.0.0.1 443 typ host tcptype passive\r\na=end-of-candidates\r\n"), std::string::npos) << answer;
   EXPECT_EQ(answer.find("o=- 99 3 IN IP4 127.0.0.1"), 5u);
   EXPECT_EQ(answer.find("ulpfec"), std::string::npos);
   EXPECT_EQ(answer.find("abs-send-time"), std::string::npos);

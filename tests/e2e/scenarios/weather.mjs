@@ -1,6 +1,7 @@
 // Media over bad networks: what is lost is lost, and nothing else.
 import assert from 'node:assert/strict';
 import { scenario } from '../lib/world.mjs';
+import { allowUdp, blockUdp } from '../lib/network.mjs';
 import { eventually, sleep } from '../lib/person.mjs';
 
 const receivers = (person) => person.evaluate(async () => {
@@ -61,5 +62,44 @@ scenario('loss, reordering and duplicates of datagrams cost no frame that arrive
     console.log(`${person.name} (${person.kind}): pictures ${back} ms after an outage of 1.5 s`);
     // 200 ms on a machine that has nothing else to do. A decoder left alone would wait for 3.6 s.
     assert.ok(back < 2500, `${back} ms`);
+  }
+});
+
+/** The protocol and the server's port of what media goes over now, for each connection. */
+const routes = (person) => person.evaluate(async () => {
+  const found = [];
+  for (const connection of window.e2e.connections) {
+    if (connection.connectionState !== 'connected') continue;
+    const report = await connection.getStats();
+    const entries = [...report.values()];
+    const transport = entries.find(({ type }) => type === 'transport');
+    const pair = report.get(transport?.selectedCandidatePairId) ?? entries.find((entry) => entry.type === 'candidate-pair' && entry.nominated && (entry.selected ?? true));
+    const remote = report.get(pair?.remoteCandidateId);
+    found.push({ protocol: remote?.protocol, port: remote?.port });
+  }
+  return found;
+});
+
+scenario('where UDP is blocked, people are connected over TCP within five seconds, and see and hear each other', async (world) => {
+  blockUdp();
+  try {
+    const server = await world.server();
+    const link = server.link();
+    const small = { width: 160, height: 90, frameRate: 10 };
+    const people = [await world.person('Ada', 'chrome', small), await world.person('Bo', 'firefox', small), await world.person('Cy', 'chrome', small)];
+    for (const person of people) {
+      await person.open(`${server.origin}/r/${link.room}#${link.secret}`);
+      await person.call('fill', 'Your name', person.name, 30_000);
+      const before = Date.now();
+      await person.click('Join');
+      await eventually(`${person.name} has both connections`, async () => (await routes(person)).length === 2, 20_000, 50);
+      const took = Date.now() - before;
+      console.log(`${person.name} (${person.kind}): both connections ${took} ms after "Join", by ${JSON.stringify(await routes(person))}`);
+      assert.ok(took < 5000, `${took} ms`);
+    }
+    for (const person of people) await person.seesAndHears(2);
+    for (const person of people) assert.deepEqual((await routes(person)).map(({ protocol }) => protocol), ['tcp', 'tcp'], person.name);
+  } finally {
+    allowUdp();
   }
 });
