@@ -30,7 +30,7 @@ class MediaLoopTest : public testing::Test {
     sfu::Config config;
     for (const UdpSocket& socket : sockets) config.candidates.push_back(socket.local());
     MediaStreamLimits limits;
-    limits.first_check = 300ms;
+    limits.first_check = 1s;
     limits.connections_per_address = 4;
     MediaStreams streams(limits);
     for (const UdpSocket& socket : sockets) {
