@@ -111,19 +111,22 @@ void ClientSession::wipe_incarnation() {
   committer_.emplace(self_, options_.committer);
 }
 
-void ClientSession::rejoin(TimePoint now, RejoinReason reason, std::optional<std::uint64_t> reported) {
+void ClientSession::rejoin(TimePoint now, RejoinReason reason, std::optional<Reported> reported) {
   if (over_) return;
+  const RosterEntry* committer = reported ? roster_.find(reported->committer) : nullptr;
+  RejoiningEvent event{reason, {}, committer != nullptr ? committer->profile.name : ""};
   if (connection_ != Connection::down && reason != RejoinReason::gone) {
-    if (reported) send(signaling::Report{*reported});
+    if (reported) send(signaling::Report{reported->index});
     else send(signaling::Goodbye{});
   }
   if (stable_at_ && now >= *stable_at_) rejoins_ = 0;
   const std::uint32_t doublings = std::min<std::uint32_t>(rejoins_, 7);
-  const Duration delay = rejoins_ == 0 ? Duration{} : jittered(std::min<Duration>(least_rejoin_delay * (1 << doublings), greatest_rejoin_delay));
+  event.delay = rejoins_ == 0 ? Duration{} : jittered(std::min<Duration>(least_rejoin_delay * (1 << doublings), greatest_rejoin_delay));
   ++rejoins_;
   wipe_incarnation();
   connection_ = Connection::down;
-  outputs_.emplace_back(RejoiningEvent{reason, delay});
+  const Duration delay = event.delay;
+  outputs_.emplace_back(std::move(event));
   announce_keys();
   if (!begin_incarnation(now)) {
     fail(0, "Could not make new keys.");
@@ -202,7 +205,8 @@ void ClientSession::handle_frame(TimePoint now, ByteView frame) {
                    // Of what the delivery service lets through, only what it cannot see into may fail: then its maker is to blame.
                    const auto* commit = std::get_if<signaling::CommitEntry>(&entry.body);
                    const bool unusable = outcome.error() == RejoinReason::cannot_process || outcome.error() == RejoinReason::refused_tree;
-                   rejoin(now, outcome.error(), commit != nullptr && commit->who != self_ && unusable ? std::optional(entry.index) : std::nullopt);
+                   const bool report = commit != nullptr && commit->who != self_ && unusable;
+                   rejoin(now, outcome.error(), report ? std::optional(Reported{entry.index, commit->who}) : std::nullopt);
                  },
                  [&](signaling::WaitingPart& part) {
                    if (connection_ != Connection::opening || early_waiting_.size() + part.waiting.size() > signaling::max_waiting) {

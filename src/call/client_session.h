@@ -134,6 +134,7 @@ struct StreamEvent {
 struct RejoiningEvent {
   RejoinReason reason{};
   Duration delay{};
+  std::string committer; ///< whose commit it was that did not work for us, if that is what happened and we knew him
 };
 struct ErrorEvent {
   std::uint16_t code = 0; ///< the server's (signaling::ErrorReason), 0 for a failure of our own
@@ -204,8 +205,12 @@ class ClientSession {
 
   Result<void> begin_incarnation(TimePoint now);
   void wipe_incarnation();
-  /// `reported`: the index of a commit that does not work for us, whose maker the others are to know of.
-  void rejoin(TimePoint now, RejoinReason reason, std::optional<std::uint64_t> reported = std::nullopt);
+  /// A commit that does not work for us, whose maker the others are to know of.
+  struct Reported {
+    std::uint64_t index;
+    IncarnationId committer;
+  };
+  void rejoin(TimePoint now, RejoinReason reason, std::optional<Reported> reported = std::nullopt);
   void fail(std::uint16_t code, std::string_view text);
 
   // What arrives. A handler that returns an error broke the incarnation with that reason.

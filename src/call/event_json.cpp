@@ -221,7 +221,8 @@ std::string write(const StreamEvent& stream) {
 std::string write(const RejoiningEvent& rejoining) {
   const auto delay = std::chrono::duration_cast<std::chrono::milliseconds>(rejoining.delay).count();
   JsonWriter json = event("rejoining");
-  json.key("reason").string(name(rejoining.reason)).key("delay_ms").number(static_cast<std::uint64_t>(delay)).close('}');
+  json.key("reason").string(name(rejoining.reason)).key("delay_ms").number(static_cast<std::uint64_t>(delay));
+  json.key("committer").string(rejoining.committer).close('}');
   return std::move(json).take();
 }
 

@@ -1,7 +1,4 @@
-#include <gtest/gtest.h>
-
-#include <set>
-
+#include "../sim/agree.h"
 #include "world.h"
 
 namespace satsuma::call {
@@ -9,29 +6,9 @@ namespace {
 
 using test::World;
 using Person = World::Person;
+using sim::agree;
+using sim::names;
 using namespace std::chrono_literals;
-
-std::set<std::string> names(const Person& person) {
-  std::set<std::string> all;
-  for (const RosterEntry& entry : person.session->roster().entries()) all.insert(entry.profile.name);
-  return all;
-}
-
-/// All of them, and nobody else, are in one group in the same epoch, and see the same number.
-testing::AssertionResult agree(std::initializer_list<const Person*> people) {
-  std::set<std::string> expected;
-  for (const Person* person : people) expected.insert(person->name);
-  std::set<std::string> digits;
-  std::set<std::pair<std::uint64_t, std::uint64_t>> epochs;
-  for (const Person* person : people) {
-    if (!person->in()) return testing::AssertionFailure() << person->name << " is not in";
-    if (names(*person) != expected) return testing::AssertionFailure() << person->name << " sees " << person->roster_size() << " people";
-    digits.insert(person->digits());
-    epochs.insert({person->epochs.back().era, person->epochs.back().epoch});
-  }
-  if (digits.size() != 1 || epochs.size() != 1) return testing::AssertionFailure() << "they differ";
-  return testing::AssertionSuccess();
-}
 
 TEST(Session, FirstOneInStartsTheGroup) {
   World world;

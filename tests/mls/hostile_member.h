@@ -1,7 +1,10 @@
 #pragma once
 
+#include <functional>
+
 #include "mls/group/group.h"
 #include "mls/group/group_state.h"
+#include "mls/group/group_steps.h"
 
 namespace satsuma::mls {
 
@@ -20,6 +23,51 @@ struct internal::HostileMember {
     SATSUMA_TRY(PrivateMessage message,
                 protect_private(state.suite(), state.secrets.sender_data_secret.view(), state.secret_tree, signed_content, 0, random));
     return MLSMessage{std::move(message)}.encode();
+  }
+  /// What is wrong with a commit whose signature, tree and parent hashes are right.
+  struct Spoilt {
+    /// Changes the path secrets' ciphertexts before anything is signed; `tree` is the one with the new path.
+    std::function<void(const RatchetTree& tree, std::vector<UpdatePathNode>& nodes)> path = [](const RatchetTree&, std::vector<UpdatePathNode>&) {};
+    bool confirmation_tag = false;
+  };
+  /// A commit that nobody without secrets can tell from a good one. The staged epoch is the one that its maker, and who can follow, is in then.
+  /// `proposals` go by value and add nobody.
+  static Result<PendingCommit> commit(Group& group, std::vector<Proposal> proposals, Bytes authenticated_data, const Spoilt& spoilt, RandomSource& random) {
+    const GroupState& s = *group.state_;
+    const SuiteParameters& suite = s.suite();
+    const Sender self{SenderType::member, s.own_leaf().value};
+    std::vector<ResolvedProposal> resolved;
+    for (const Proposal& proposal : proposals) resolved.push_back({&proposal, self, false});
+    SATSUMA_TRY(AppliedProposals applied, apply_proposals(s.tree, s.context, resolved, s.own_leaf()));
+    RatchetTree& tree = applied.tree;
+    Commit commit;
+    for (Proposal& proposal : proposals) commit.proposals.push_back({std::move(proposal)});
+    PrivateTree keys = s.private_tree.clone();
+    GroupContext context = s.context;
+    context.epoch += 1;
+    context.extensions = std::move(applied.extensions);
+    SATSUMA_TRY(NewPath made, make_path(tree, context, s.context, s.own_leaf(), *tree.leaf(s.own_leaf()), s.signature_private_key.view(), {}, random));
+    spoilt.path(tree, made.update.nodes);
+    commit.path = std::move(made.update);
+    keep_path(keys, s.own_leaf(), made.secrets);
+    keys.forget_stale(tree);
+
+    AuthenticatedContent content;
+    content.wire_format = WireFormat::public_message;
+    content.content = {s.context.group_id, s.context.epoch, self, std::move(authenticated_data), std::move(commit)};
+    SATSUMA_TRY_VOID(content.sign(suite, s.signature_private_key.view(), s.context));
+    context.confirmed_transcript_hash = confirmed_transcript_hash(suite, s.interim_transcript_hash, content);
+    NextEpochSecrets next = run_key_schedule(suite, s.secrets.init_secret.view(), made.secrets.commit_secret.view(), {}, context);
+    Bytes tag = compute_confirmation_tag(suite, next.secrets.confirmation_key.view(), context.confirmed_transcript_hash);
+    if (spoilt.confirmation_tag) tag.front() ^= 1;
+    content.auth.confirmation_tag = tag;
+    PendingCommit pending{{}, std::nullopt, Group::make_staged(s, {}, nullptr)};
+    pending.commit = MLSMessage{protect_public(suite, s.secrets.membership_key.view(), content, s.context)}.encode();
+    Bytes interim = interim_transcript_hash(suite, context.confirmed_transcript_hash, tag);
+    pending.staged = Group::make_staged(s, std::move(applied.effects),
+                                        make_state(std::move(context), std::move(tree), std::move(interim), tag, std::move(keys),
+                                                   s.signature_private_key.clone(), std::move(next.secrets), s.limits));
+    return pending;
   }
   /// A Welcome to `bundle` with these secrets and this GroupInfo, signed anew by us.
   static Result<Welcome> welcome(Group& group, const KeyPackageBundle& bundle, const GroupSecrets& secrets, GroupInfo info, RandomSource& random) {

@@ -1,16 +1,11 @@
 // A server that lies and members that break things: what the others see. The world's hooks stand where the server's hands would be.
-#include <gtest/gtest.h>
-
-#include <set>
-
-#include "sim/world.h"
+#include "agree.h"
 
 namespace satsuma::sim {
 namespace {
 
 using call::DepartedEvent;
 using call::OverdueEvent;
-using call::RejoiningEvent;
 using call::RejoinReason;
 using signaling::GoneCause;
 
@@ -23,23 +18,6 @@ struct Hostile : testing::Test {
     EXPECT_TRUE(world.until([&] { return person.in(); }, 10s)) << name;
     world.run(500ms);
     return person;
-  }
-  static std::set<std::string> names(const Person& person) {
-    std::set<std::string> all;
-    for (const auto& entry : person.session->roster().entries()) all.insert(entry.profile.name);
-    return all;
-  }
-  static bool agree(std::initializer_list<const Person*> people) {
-    std::set<std::string> expected;
-    for (const Person* person : people) expected.insert(person->name);
-    return std::ranges::all_of(people, [&](const Person* person) {
-      return person->in() && names(*person) == expected && person->digits() == (*people.begin())->digits();
-    });
-  }
-  static std::vector<RejoinReason> rejoined(const Person& person) {
-    std::vector<RejoinReason> reasons;
-    for (const auto& event : person.all<RejoiningEvent>()) reasons.push_back(event.reason);
-    return reasons;
   }
   static std::optional<signaling::Entry> entry_of(ByteView frame) {
     const auto message = signaling::parse_server_message(frame);

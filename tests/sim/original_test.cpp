@@ -1,22 +1,8 @@
 // Where the program that this one learned from fails: each of these left somebody locked out, forked or crashed there.
-#include <gtest/gtest.h>
-
-#include <set>
-
-#include "sim/world.h"
+#include "agree.h"
 
 namespace satsuma::sim {
 namespace {
-
-bool agree(std::initializer_list<const Person*> people) {
-  std::set<std::string> expected;
-  for (const Person* person : people) expected.insert(person->name);
-  return std::ranges::all_of(people, [&](const Person* person) {
-    std::set<std::string> seen;
-    for (const auto& entry : person->session->roster().entries()) seen.insert(entry.profile.name);
-    return person->in() && seen == expected && person->digits() == (*people.begin())->digits();
-  });
-}
 
 TEST(WhereTheOriginalFails, AVisitorOfTheLobbyWhoLeavesHarmsNobody) {
   World world;
