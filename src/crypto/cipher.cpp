@@ -111,13 +111,12 @@ Result<MutableByteView> OneTimeAead::open(ByteView key, ByteView nonce, ByteView
   return opened;
 }
 
-// Another key replaces the schedule; the key stream's last block, which lies in a buffer, is replaced when the first byte comes: with ChaCha
-// one of associated data is enough, since the key of Poly1305 goes through that buffer.
+// Another key replaces the schedule, and with GCM all that depends on it. A nonce would cost as much again: OpenSSL asks by name for its length. ChaCha's last
+// block of key stream lies in a buffer, through which the key of Poly1305 goes when the first byte of associated data comes.
 void OneTimeAead::forget(EVP_CIPHER_CTX* context) {
-  std::uint8_t byte = 0;
   int written = 0;
-  SATSUMA_CHECK(EVP_CipherInit_ex(context, nullptr, nullptr, no_key.data(), no_key.data(), -1) == 1);
-  SATSUMA_CHECK(EVP_CipherUpdate(context, chacha_ ? nullptr : &byte, &written, no_key.data(), 1) == 1);
+  SATSUMA_CHECK(EVP_CipherInit_ex(context, nullptr, nullptr, no_key.data(), nullptr, -1) == 1);
+  if (chacha_) SATSUMA_CHECK(EVP_CipherUpdate(context, nullptr, &written, no_key.data(), 1) == 1);
 }
 
 OneTimeAesCtr::OneTimeAesCtr(std::size_t key_size) : key_size_(key_size), context_(new_context()) {
