@@ -11,6 +11,50 @@ export function installPageHooks(options) {
   }
   window.RTCPeerConnection = RecordedPeerConnection;
 
+  // The camera in layers of one stream instead of several streams.
+  if (options.scalabilityMode) {
+    RecordedPeerConnection.prototype.addTransceiver = function (track, init) {
+      const mode = options.onlyVideo ? { scalabilityMode: options.scalabilityMode } : {};
+      const one = options.onlyVideo || (init?.sendEncodings?.length ?? 0) > 1 ? { ...init, sendEncodings: [mode] } : init;
+      const transceiver = Native.prototype.addTransceiver.call(this, track, one);
+      const extensions = transceiver.getHeaderExtensionsToNegotiate();
+      for (const extension of extensions) if (/dependency-descriptor/.test(extension.uri)) extension.direction = 'sendrecv';
+      transceiver.setHeaderExtensionsToNegotiate(extensions);
+      return transceiver;
+    };
+    const setParameters = RTCRtpSender.prototype.setParameters;
+    RTCRtpSender.prototype.setParameters = function (parameters) {
+      for (const encoding of parameters.encodings) {
+        if (options.onlyVideo || /vp9|av1/i.test(encoding.codec?.mimeType ?? '')) encoding.scalabilityMode = options.scalabilityMode;
+        else delete encoding.scalabilityMode;
+      }
+      return setParameters.call(this, parameters);
+    };
+  }
+  if (options.onlyVideo) {
+    const setCodecPreferences = RTCRtpTransceiver.prototype.setCodecPreferences;
+    RTCRtpTransceiver.prototype.setCodecPreferences = function (codecs) {
+      return setCodecPreferences.call(this, codecs.filter(({ mimeType }) => [options.onlyVideo, 'video/rtx'].includes(mimeType)));
+    };
+    // The side that is called has its transceiver from the offer: it sends in layers too.
+    const replaceTrack = RTCRtpSender.prototype.replaceTrack;
+    RTCRtpSender.prototype.replaceTrack = async function (track) {
+      const parameters = this.getParameters();
+      for (const encoding of parameters.encodings) encoding.scalabilityMode = options.scalabilityMode;
+      await this.setParameters(parameters);
+      return replaceTrack.call(this, track);
+    };
+  }
+  // Each packet of sound carries the one before as well (RFC 2198).
+  if (options.redundantAudio) {
+    const setCodecPreferences = RTCRtpTransceiver.prototype.setCodecPreferences;
+    RTCRtpTransceiver.prototype.setCodecPreferences = function (codecs) {
+      const isAudio = codecs.some(({ mimeType }) => mimeType === 'audio/opus');
+      const red = isAudio ? RTCRtpReceiver.getCapabilities('audio').codecs.filter(({ mimeType }) => mimeType === 'audio/red') : [];
+      return setCodecPreferences.call(this, [...red, ...codecs]);
+    };
+  }
+
   const workers = [];
   const NativeWorker = window.Worker;
   window.Worker = class extends NativeWorker {

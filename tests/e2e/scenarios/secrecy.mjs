@@ -5,6 +5,7 @@ import path from 'node:path';
 import { scenario } from '../lib/world.mjs';
 import { page } from '../lib/server.mjs';
 import { eventually, sleep } from '../lib/person.mjs';
+import { packets } from '../lib/packets.mjs';
 import { encoderHook } from '../lib/encoder-hook.mjs';
 import { commonSafetyNumber } from './meeting.mjs';
 import { sendCodec } from './codecs.mjs';
@@ -35,19 +36,6 @@ const encoderFrames = (person) => person.evaluate(() => new Promise((resolve) =>
   };
   channel.postMessage('give');
 }));
-
-/** The packets that the server wrote down: each a length of four bytes, big endian, and the packet. */
-function packets(file) {
-  const dump = fs.readFileSync(file);
-  const result = [];
-  for (let at = 0; at + 4 <= dump.length;) {
-    const size = dump.readUInt32BE(at);
-    if (at + 4 + size > dump.length) break;
-    result.push(dump.subarray(at + 4, at + 4 + size));
-    at += 4 + size;
-  }
-  return result;
-}
 
 /** Pieces of a frame that do not repeat and are long enough not to occur by chance. */
 function pieces(frame) {

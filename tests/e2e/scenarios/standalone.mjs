@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { scenario } from '../lib/world.mjs';
 import { eventually } from '../lib/person.mjs';
 
-const example = fileURLToPath(new URL('../../../packages/example/dist', import.meta.url));
+export const example = fileURLToPath(new URL('../../../packages/example/dist', import.meta.url));
 
 for (const kind of ['chrome', 'firefox']) {
   scenario(`two peers in a page without a server call each other, encrypted, in ${kind}`, async (world) => {
