@@ -205,11 +205,11 @@ Result<void> write_kept(ByteWriter& out, T object) {
 
 // {} -> { u16 suites<V> }
 Result<void> suites(ByteReader&, ByteWriter& out) {
-  std::vector<std::uint16_t> known;
+  NumberList known;
   for (std::uint32_t id = 1; id <= 0xffff; ++id) {
     if (find_suite(static_cast<CipherSuite>(id)) != nullptr) known.push_back(static_cast<std::uint16_t>(id));
   }
-  write_u16_vector(out, known);
+  write_numbers(out, known);
   return {};
 }
 

@@ -238,7 +238,7 @@ void measure(const std::string& folder, CipherSuite suite, std::size_t members, 
     if (!held.tree().is_blank({i})) keys += held.tree().public_key({i}).size();
   }
   for (const Member& member : held.members()) keys += member.signature_key.size() + held.tree().leaf(member.leaf)->signature.size();
-  std::printf("  memory %.0f bytes a member, of which keys and signatures %.0f\n", bytes / static_cast<double>(members),
+  std::printf("  memory %.0f bytes a member beyond the keys and signatures, which are %.0f\n", (bytes - static_cast<double>(keys)) / static_cast<double>(members),
               static_cast<double>(keys) / static_cast<double>(members));
 #endif
 }

@@ -537,7 +537,7 @@ TEST(KeyPackageGrease, WhateverIsUsedIsListed) {
   params.last_resort = true;
   params.grease = false;
   const KeyPackage package = VALUE(generate_key_package(params, VALUE(generate_signature_keys(CipherSuite{3}, world.random())), world.random())).key_package;
-  EXPECT_EQ((std::vector<std::uint16_t>{0xf00d, 0xf00e, extension_type::last_resort}), package.leaf_node.capabilities.extensions);
+  EXPECT_EQ((NumberList{0xf00d, 0xf00e, extension_type::last_resort}), package.leaf_node.capabilities.extensions);
   EXPECT_TRUE(is_last_resort(package));
   EXPECT_FALSE(is_last_resort(world.new_person("a").key_package));
 }

@@ -161,12 +161,19 @@ Result<PendingCommit> Group::make_commit(const CommitParams& params, ResumptionU
   };
   auto attempt = apply_proposals(s.tree, s.context, resolve(), own_leaf, psk_usage);
   if (!attempt && !by_reference.empty()) {
-    // Each is good alone, but not all together: somebody's Add lacks what the new extensions demand, say. One after the other, then.
+    // Each is good alone, but not all together: somebody's Add lacks what the new extensions demand, say. Those that go with all before them, then: in halves,
+    // so that few that do not fit cost few attempts among many that do.
     const std::vector<CachedProposal> candidates = std::exchange(by_reference, {});
-    for (const CachedProposal& candidate : candidates) {
-      by_reference.push_back(candidate);
-      if (!apply_proposals(s.tree, s.context, resolve(), own_leaf, psk_usage)) by_reference.pop_back();
-    }
+    const auto take = [&](const auto& self_, std::span<const CachedProposal> some) -> void {
+      const std::size_t before = by_reference.size();
+      by_reference.insert(by_reference.end(), some.begin(), some.end());
+      if (apply_proposals(s.tree, s.context, resolve(), own_leaf, psk_usage)) return;
+      by_reference.resize(before);
+      if (some.size() == 1) return;
+      self_(self_, some.first(some.size() / 2));
+      self_(self_, some.subspan(some.size() / 2));
+    };
+    take(take, candidates);
     attempt = apply_proposals(s.tree, s.context, resolve(), own_leaf, psk_usage);
   }
   SATSUMA_TRY(AppliedProposals applied, std::move(attempt));

@@ -319,6 +319,7 @@ Result<GroupStatePointer> Storage::parse_state(ByteReader& reader, const GroupLi
     if (past.cipher_suite != suite.id || past.group_id != context.group_id || past.epoch >= context.epoch) return mls_stored_invalid;
     if (!equal(trees[i].tree_hash().view(), past.tree_hash)) return mls_stored_invalid;
     SATSUMA_TRY(SecretBytes sender_data_secret, read_secret(reader, suite.hash_size()));
+    trees[i].drop_hashes();
     SATSUMA_TRY(SecretTree past_secret_tree, parse_secret_tree(reader, suite, trees[i].leaf_count(), limits.secret_tree));
     past_epochs.push_back({std::move(past), std::move(trees[i]), std::move(sender_data_secret), std::move(past_secret_tree)});
   }

@@ -64,18 +64,12 @@ PathSecrets generate_path_secrets(const RatchetTree& tree, LeafIndex leaf, Rando
   return out;
 }
 
-std::vector<NodeIndex> path_recipients(const RatchetTree& tree, NodeIndex copath_child, const std::vector<LeafIndex>& added) {
-  std::vector<NodeIndex> recipients = tree.resolution(copath_child);
-  std::erase_if(recipients, [&added](NodeIndex node) { return is_leaf(node) && std::ranges::find(added, leaf_of(node)) != added.end(); });
-  return recipients;
-}
-
 Result<std::vector<UpdatePathNode>> encrypt_path(const RatchetTree& tree, const PathSecrets& secrets, const std::vector<LeafIndex>& added,
                                                  ByteView group_context, RandomSource& random) {
   std::vector<UpdatePathNode> path;
   for (std::size_t i = 0; i < secrets.steps.size(); ++i) {
     UpdatePathNode node{secrets.node_keys[i].public_key, {}};
-    for (const NodeIndex recipient : path_recipients(tree, secrets.steps[i].copath_child, added)) {
+    for (const NodeIndex recipient : tree.path_recipients(secrets.steps[i].copath_child, added)) {
       SATSUMA_TRY(HpkeCiphertext ciphertext, encrypt_with_label(tree.suite(), tree.public_key(recipient), "UpdatePathNode", group_context,
                                                                 secrets.path_secrets[i].view(), random));
       node.encrypted_path_secret.push_back(std::move(ciphertext));
@@ -91,7 +85,7 @@ Result<SecretBytes> decrypt_path(const RatchetTree& tree, PrivateTree& keys, Lea
   if (steps.size() != path.size()) return mls_path_malformed;
   for (std::size_t i = 0; i < steps.size(); ++i) {
     if (!is_in_subtree(keys.own_leaf(), steps[i].copath_child)) continue;
-    const std::vector<NodeIndex> recipients = path_recipients(tree, steps[i].copath_child, added);
+    const std::vector<NodeIndex> recipients = tree.path_recipients(steps[i].copath_child, added);
     if (recipients.size() != path[i].encrypted_path_secret.size()) return mls_path_malformed;
     for (std::size_t k = 0; k < recipients.size(); ++k) {
       const crypto::KemKeyPair* own = keys.find(recipients[k]);

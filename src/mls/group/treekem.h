@@ -51,9 +51,6 @@ struct PathSecrets {
 };
 PathSecrets generate_path_secrets(const RatchetTree& tree, LeafIndex leaf, RandomSource& random);
 
-/// The nodes that a path secret is encrypted to: the copath child's resolution without leaves that were just added.
-std::vector<NodeIndex> path_recipients(const RatchetTree& tree, NodeIndex copath_child, const std::vector<LeafIndex>& added);
-
 /// s.7.6: `tree` is the one with the path's public keys; `group_context` the provisional one, encoded.
 Result<std::vector<UpdatePathNode>> encrypt_path(const RatchetTree& tree, const PathSecrets& secrets, const std::vector<LeafIndex>& added,
                                                  ByteView group_context, RandomSource& random);

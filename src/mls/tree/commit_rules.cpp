@@ -176,10 +176,11 @@ Result<AppliedProposals> apply_proposals(const RatchetTree& tree, const GroupCon
       SATSUMA_TRY_VOID(out.tree.remove_leaf(remove->removed));
     }
   }
+  std::vector<LeafNode> new_leaves;
   for (const ResolvedProposal& resolved : proposals) {
     if (const auto* add = resolved.proposal->as<Add>()) {
-      SATSUMA_TRY(const LeafIndex leaf, out.tree.add_leaf(add->key_package.leaf_node));
-      out.effects.added.push_back({leaf, add->key_package});
+      out.effects.added.push_back({{}, add->key_package});
+      new_leaves.push_back(add->key_package.leaf_node);
     } else if (const auto* psk = resolved.proposal->as<PreSharedKey>()) {
       out.effects.psks.push_back(psk->id);
     } else if (const auto* reinit = resolved.proposal->as<ReInit>()) {
@@ -188,6 +189,8 @@ Result<AppliedProposals> apply_proposals(const RatchetTree& tree, const GroupCon
       out.effects.external_init = external_init->kem_output;
     }
   }
+  SATSUMA_TRY(const std::vector<LeafIndex> places, out.tree.add_leaves(std::move(new_leaves)));
+  for (std::size_t i = 0; i < places.size(); ++i) out.effects.added[i].leaf = places[i];
   // Everyone supports what the group now demands; otherwise only who is new needs a look.
   if (out.effects.extensions_changed) {
     for (const LeafIndex member : out.tree.members()) SATSUMA_TRY_VOID(verify_leaf_capabilities(*out.tree.leaf(member), out.extensions));
@@ -295,12 +298,11 @@ Result<void> apply_update_path(CommitTransition& next, const SuiteParameters& su
   // One ciphertext for each node that the copath child resolves to, those just added aside.
   const std::vector<RatchetTree::PathStep> steps = tree.filtered_direct_path(next.path_leaf);
   if (steps.size() != path.nodes.size()) return mls_path_malformed;
+  std::vector<LeafIndex> added;
+  for (const AddedMember& member : next.effects.added) added.push_back(member.leaf);
   std::vector<Bytes> public_keys;
   for (std::size_t i = 0; i < steps.size(); ++i) {
-    std::vector<NodeIndex> recipients = tree.resolution(steps[i].copath_child);
-    std::erase_if(recipients, [&next](NodeIndex node) {
-      return is_leaf(node) && std::ranges::any_of(next.effects.added, [node](const AddedMember& added) { return added.leaf == leaf_of(node); });
-    });
+    const std::vector<NodeIndex> recipients = tree.path_recipients(steps[i].copath_child, added);
     if (recipients.size() != path.nodes[i].encrypted_path_secret.size()) return mls_path_malformed;
     if (!crypto::kem_check_public_key(suite.kem, path.nodes[i].encryption_key)) return mls_leaf_key_invalid;
     public_keys.push_back(path.nodes[i].encryption_key);

@@ -61,7 +61,7 @@ struct CommitEffects {
   /// Empty when a new member joins by an external commit; it then stands in `joined_by_external_commit`.
   std::optional<LeafIndex> committer;
   std::optional<LeafIndex> joined_by_external_commit;
-  std::vector<AddedMember> added;
+  std::vector<AddedMember> added;       ///< in the order of the commit, which is also that of their leaves
   std::vector<Member> removed;          ///< as they were before
   std::vector<ChangedMember> updated;   ///< by Update proposals, and the committer's own leaf when there is a path
   bool all_proposals_by_value = true;

@@ -17,7 +17,7 @@ TreeHash digest(const SuiteParameters& suite, ByteView input) {
 
 } // namespace
 
-RatchetTree::RatchetTree(CipherSuite suite) : suite_(find_suite(suite)), leaf_count_{1}, nodes_(1) { SATSUMA_CHECK(suite_ != nullptr); }
+RatchetTree::RatchetTree(CipherSuite suite) : suite_(find_suite(suite)), leaf_count_{1}, leaves_(1) { SATSUMA_CHECK(suite_ != nullptr); }
 
 // RFC 9420 s.12.4.3.3: optional<Node> ratchet_tree<V>, without the blanks at its end.
 Result<RatchetTree> RatchetTree::parse(CipherSuite suite, ByteView extension_data) {
@@ -26,48 +26,53 @@ Result<RatchetTree> RatchetTree::parse(CipherSuite suite, ByteView extension_dat
   SATSUMA_TRY(const ByteView body, codec::read_opaque(outer));
   SATSUMA_TRY_VOID(outer.expect_end());
 
-  std::vector<NodePointer> nodes;
+  RatchetTree tree(suite);
+  tree.leaves_.clear();
   ByteReader reader(body);
-  while (!reader.empty()) {
-    if (nodes.size() == 2 * max_leaves - 1) return mls_tree_full;
-    const NodeIndex here{static_cast<std::uint32_t>(nodes.size())};
+  bool last_is_blank = true;
+  for (NodeIndex here{0}; !reader.empty(); ++here.value) {
+    if (here.value == 2 * max_leaves - 1) return mls_tree_full;
+    if (is_leaf(here)) {
+      tree.leaves_.push_back(nullptr);
+    } else {
+      tree.parents_.push_back(nullptr);
+    }
     SATSUMA_TRY(const std::uint8_t present, reader.u8());
     if (present > 1) return codec::codec_optional_invalid;
-    if (present == 0) {
-      nodes.push_back(nullptr);
-      continue;
-    }
+    last_is_blank = present == 0;
+    if (last_is_blank) continue;
     SATSUMA_TRY(const std::uint8_t type, reader.u8());
     if (type != (is_leaf(here) ? 1 : 2)) return mls_tree_malformed;
     if (is_leaf(here)) {
       SATSUMA_TRY(LeafNode leaf, LeafNode::parse(reader));
-      nodes.push_back(std::make_shared<const Node>(Node{std::move(leaf)}));
+      tree.leaves_.back() = std::make_shared<const LeafNode>(std::move(leaf));
     } else {
       SATSUMA_TRY(ParentNode parent, ParentNode::parse(reader));
-      nodes.push_back(std::make_shared<const Node>(Node{std::move(parent)}));
+      tree.parents_.back() = std::make_shared<const ParentNode>(std::move(parent));
     }
   }
-  if (nodes.empty() || nodes.back() == nullptr) return mls_tree_malformed;
-
-  RatchetTree tree(suite);
-  tree.leaf_count_ = full(static_cast<std::uint32_t>(nodes.size() / 2 + 1));
-  nodes.resize(tree.node_width());
-  tree.nodes_ = std::move(nodes);
+  if (last_is_blank) return mls_tree_malformed;
+  tree.resize(full(static_cast<std::uint32_t>(tree.parents_.size() + 1)));
   return tree;
 }
 
 Bytes RatchetTree::serialise() const {
-  std::size_t size = nodes_.size();
-  while (size > 0 && nodes_[size - 1] == nullptr) --size;
+  std::uint32_t size = node_width();
+  while (size > 0 && is_blank({size - 1})) --size;
   ByteWriter body;
-  for (std::size_t i = 0; i < size; ++i) {
-    if (nodes_[i] == nullptr) {
+  for (NodeIndex index{0}; index.value < size; ++index.value) {
+    if (is_blank(index)) {
       body.u8(0);
       continue;
     }
     body.u8(1);
-    body.u8(i % 2 == 0 ? 1 : 2);
-    std::visit([&body](const auto& node) { node.write(body); }, nodes_[i]->value);
+    if (is_leaf(index)) {
+      body.u8(1);
+      leaf(leaf_of(index))->write(body);
+    } else {
+      body.u8(2);
+      parent(index)->write(body);
+    }
   }
   ByteWriter writer(body.size() + 4);
   codec::write_opaque(writer, body.view());
@@ -75,19 +80,18 @@ Bytes RatchetTree::serialise() const {
 }
 
 const LeafNode* RatchetTree::leaf(LeafIndex index) const {
-  if (index.value >= leaf_count_.value) return nullptr;
-  const NodePointer& node = nodes_[node_of(index).value];
-  return node == nullptr ? nullptr : std::get_if<LeafNode>(&node->value);
+  return index.value < leaves_.size() ? leaves_[index.value].get() : nullptr;
 }
 
 const ParentNode* RatchetTree::parent(NodeIndex index) const {
-  if (index.value >= nodes_.size() || nodes_[index.value] == nullptr) return nullptr;
-  return std::get_if<ParentNode>(&nodes_[index.value]->value);
+  return !is_leaf(index) && index.value / 2 < parents_.size() ? parents_[index.value / 2].get() : nullptr;
 }
+
+bool RatchetTree::is_blank(NodeIndex index) const { return is_leaf(index) ? leaf(leaf_of(index)) == nullptr : parent(index) == nullptr; }
 
 ByteView RatchetTree::public_key(NodeIndex index) const {
   SATSUMA_CHECK(!is_blank(index));
-  return std::visit([](const auto& node) -> ByteView { return node.encryption_key; }, nodes_[index.value]->value);
+  return is_leaf(index) ? leaf(leaf_of(index))->encryption_key : parent(index)->encryption_key;
 }
 
 std::vector<LeafIndex> RatchetTree::members() const {
@@ -99,9 +103,7 @@ std::vector<LeafIndex> RatchetTree::members() const {
 }
 
 std::size_t RatchetTree::member_count() const {
-  std::size_t count = 0;
-  for (std::uint32_t i = 0; i < leaf_count_.value; ++i) count += leaf({i}) != nullptr ? 1 : 0;
-  return count;
+  return static_cast<std::size_t>(std::ranges::count_if(leaves_, [](const LeafPointer& leaf) { return leaf != nullptr; }));
 }
 
 void RatchetTree::append_resolution(NodeIndex index, std::vector<NodeIndex>& out) const {
@@ -123,6 +125,12 @@ std::vector<NodeIndex> RatchetTree::resolution(NodeIndex index) const {
   return out;
 }
 
+std::vector<NodeIndex> RatchetTree::path_recipients(NodeIndex copath_child, const std::vector<LeafIndex>& added) const {
+  std::vector<NodeIndex> recipients = resolution(copath_child);
+  std::erase_if(recipients, [&added](NodeIndex node) { return is_leaf(node) && std::ranges::binary_search(added, leaf_of(node)); });
+  return recipients;
+}
+
 std::vector<RatchetTree::PathStep> RatchetTree::filtered_direct_path(LeafIndex leaf) const {
   std::vector<PathStep> steps;
   for (const NodeIndex node : direct_path(leaf, leaf_count_)) {
@@ -132,8 +140,21 @@ std::vector<RatchetTree::PathStep> RatchetTree::filtered_direct_path(LeafIndex l
   return steps;
 }
 
-void RatchetTree::set(NodeIndex index, NodePointer node) {
-  nodes_[index.value] = std::move(node);
+void RatchetTree::resize(LeafCount leaves) {
+  leaf_count_ = leaves;
+  leaves_.resize(leaves.value);
+  parents_.resize(leaves.value - 1);
+  if (hashed_.size() > node_width()) hashed_.resize(node_width());
+}
+
+void RatchetTree::set_leaf(LeafIndex index, LeafPointer leaf) {
+  leaves_[index.value] = std::move(leaf);
+  if (leaves_[index.value] == nullptr) no_blank_before_ = std::min(no_blank_before_, index.value);
+  forget_hash(node_of(index));
+}
+
+void RatchetTree::set_parent(NodeIndex index, ParentPointer parent) {
+  parents_[index.value / 2] = std::move(parent);
   forget_hash(index);
 }
 
@@ -142,8 +163,8 @@ void RatchetTree::forget_hash(NodeIndex index) {
 }
 
 void RatchetTree::drop_hashes() {
-  hashes_ = {};
-  hashed_ = {};
+  hashes_ = Bytes(); // not {}, which would keep the memory
+  hashed_ = std::vector<bool>();
 }
 
 void RatchetTree::forget_hashes(LeafIndex leaf) {
@@ -152,12 +173,7 @@ void RatchetTree::forget_hashes(LeafIndex leaf) {
 }
 
 void RatchetTree::blank_direct_path(LeafIndex leaf) {
-  for (const NodeIndex node : direct_path(leaf, leaf_count_)) set(node, nullptr);
-}
-
-void RatchetTree::grow() {
-  leaf_count_.value *= 2;
-  nodes_.resize(node_width());
+  for (const NodeIndex node : direct_path(leaf, leaf_count_)) set_parent(node, nullptr);
 }
 
 void RatchetTree::truncate() {
@@ -166,47 +182,61 @@ void RatchetTree::truncate() {
     for (std::uint32_t i = leaf_count_.value / 2; i < leaf_count_.value; ++i) {
       if (leaf({i}) != nullptr) return;
     }
-    leaf_count_.value /= 2;
-    nodes_.resize(node_width());
-    if (hashed_.size() > node_width()) hashed_.resize(node_width());
+    resize({leaf_count_.value / 2});
   }
 }
 
-Result<LeafIndex> RatchetTree::add_leaf(LeafNode leaf_node) {
-  LeafIndex index{leaf_count_.value};
-  for (std::uint32_t i = 0; i < leaf_count_.value; ++i) {
-    if (leaf({i}) == nullptr) {
-      index = {i};
-      break;
-    }
+Result<std::vector<LeafIndex>> RatchetTree::add_leaves(std::vector<LeafNode> leaves) {
+  std::vector<LeafIndex> places;
+  for (std::uint32_t i = no_blank_before_; places.size() < leaves.size(); ++i) {
+    if (i == max_leaves) return mls_tree_full;
+    if (leaf({i}) == nullptr) places.push_back({i});
   }
-  if (index.value == leaf_count_.value) {
-    if (leaf_count_.value == max_leaves) return mls_tree_full;
-    grow();
+  if (places.empty()) return places;
+  if (places.back().value >= leaf_count_.value) resize(full(places.back().value + 1));
+
+  std::vector<NodeIndex> above;
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    set_leaf(places[i], std::make_shared<const LeafNode>(std::move(leaves[i])));
+    const std::vector<NodeIndex> path = direct_path(places[i], leaf_count_);
+    above.insert(above.end(), path.begin(), path.end());
   }
-  for (const NodeIndex node : direct_path(index, leaf_count_)) {
+  no_blank_before_ = places.back().value + 1;
+  std::ranges::sort(above);
+  const auto repeated = std::ranges::unique(above);
+  above.erase(repeated.begin(), repeated.end());
+  for (const NodeIndex node : above) {
+    forget_hash(node);
     const ParentNode* current = parent(node);
     if (current == nullptr) continue;
     ParentNode changed = *current;
-    changed.unmerged_leaves.insert(std::ranges::upper_bound(changed.unmerged_leaves, index), index);
-    set(node, std::make_shared<const Node>(Node{std::move(changed)}));
+    const auto first = std::ranges::lower_bound(places, first_leaf(node));
+    const auto last = std::ranges::upper_bound(places, last_leaf(node));
+    const auto merged = changed.unmerged_leaves.insert(changed.unmerged_leaves.end(), first, last);
+    std::ranges::inplace_merge(changed.unmerged_leaves, merged);
+    set_parent(node, std::make_shared<const ParentNode>(std::move(changed)));
   }
-  set(node_of(index), std::make_shared<const Node>(Node{std::move(leaf_node)}));
-  forget_hashes(index);
-  return index;
+  return places;
+}
+
+Result<LeafIndex> RatchetTree::add_leaf(LeafNode leaf_node) {
+  std::vector<LeafNode> one;
+  one.push_back(std::move(leaf_node));
+  SATSUMA_TRY(const std::vector<LeafIndex> places, add_leaves(std::move(one)));
+  return places.front();
 }
 
 Result<void> RatchetTree::update_leaf(LeafIndex index, LeafNode leaf_node) {
   if (leaf(index) == nullptr) return mls_leaf_unknown;
   blank_direct_path(index);
-  set(node_of(index), std::make_shared<const Node>(Node{std::move(leaf_node)}));
+  set_leaf(index, std::make_shared<const LeafNode>(std::move(leaf_node)));
   return {};
 }
 
 Result<void> RatchetTree::remove_leaf(LeafIndex index) {
   if (leaf(index) == nullptr) return mls_leaf_unknown;
   blank_direct_path(index);
-  set(node_of(index), nullptr);
+  set_leaf(index, nullptr);
   truncate();
   return {};
 }
@@ -216,19 +246,19 @@ Result<Bytes> RatchetTree::apply_path(LeafIndex leaf_index, const std::vector<By
   if (steps.size() != public_keys.size()) return mls_path_malformed;
   forget_hashes(leaf_index);
   // The hashes of copath subtrees are needed as they are now; they do not change below.
-  for (const NodeIndex node : direct_path(leaf_index, leaf_count_)) set(node, nullptr);
+  for (const NodeIndex node : direct_path(leaf_index, leaf_count_)) set_parent(node, nullptr);
   Bytes hash_above; // the root's parent hash is empty, s.7.9
   for (std::size_t i = steps.size(); i-- > 0;) {
     ParentNode node{public_keys[i], hash_above, {}};
     const TreeHash hash = hash_parent_input(node, tree_hash(steps[i].copath_child));
     hash_above = to_bytes(hash.view());
-    set(steps[i].node, std::make_shared<const Node>(Node{std::move(node)}));
+    set_parent(steps[i].node, std::make_shared<const ParentNode>(std::move(node)));
   }
   return hash_above;
 }
 
 void RatchetTree::set_leaf_after_path(LeafIndex index, LeafNode leaf_node) {
-  set(node_of(index), std::make_shared<const Node>(Node{std::move(leaf_node)}));
+  set_leaf(index, std::make_shared<const LeafNode>(std::move(leaf_node)));
   forget_hashes(index);
 }
 
@@ -306,7 +336,7 @@ TreeHash RatchetTree::parent_hash(NodeIndex index, NodeIndex sibling_index) cons
 // s.7.9.2. For each parent P there must be a descendant D below one child C, with the other child S, such that D's parent
 // hash is P's over S, D is in the resolution of C, and P's unmerged leaves below C are exactly the rest of that resolution.
 Result<void> RatchetTree::verify_parent_hashes() const {
-  for (std::uint32_t i = 1; i < nodes_.size(); i += 2) {
+  for (std::uint32_t i = 1; i < node_width(); i += 2) {
     const NodeIndex index{i};
     const ParentNode* node = parent(index);
     if (node == nullptr) continue;

@@ -2,7 +2,6 @@
 
 #include <array>
 #include <memory>
-#include <variant>
 
 #include "mls/tree/tree_math.h"
 #include "mls/wire/group_info.h"
@@ -45,13 +44,15 @@ class RatchetTree {
   /// Null for a blank leaf and for one outside of the tree.
   const LeafNode* leaf(LeafIndex index) const;
   const ParentNode* parent(NodeIndex index) const;
-  bool is_blank(NodeIndex index) const { return nodes_[index.value] == nullptr; }
+  bool is_blank(NodeIndex index) const;
   ByteView public_key(NodeIndex index) const; ///< of a node that is not blank
   std::vector<LeafIndex> members() const;
   std::size_t member_count() const;
 
   /// s.4.1.1
   std::vector<NodeIndex> resolution(NodeIndex index) const;
+  /// s.7.6: the nodes that a path secret is encrypted to: the copath child's resolution without leaves that were just added (rising).
+  std::vector<NodeIndex> path_recipients(NodeIndex copath_child, const std::vector<LeafIndex>& added) const;
   /// s.4.1.2: the direct path without nodes whose copath child resolves to nobody. Each with that copath child.
   struct PathStep {
     NodeIndex node;
@@ -59,7 +60,9 @@ class RatchetTree {
   };
   std::vector<PathStep> filtered_direct_path(LeafIndex leaf) const;
 
-  /// s.7.7: the leftmost blank leaf, else the tree grows.
+  /// s.7.7: each in the leftmost blank leaf, else the tree grows. mls_tree_full leaves it as it was. One after the other comes to the same, but many
+  /// together cost what each costs alone.
+  Result<std::vector<LeafIndex>> add_leaves(std::vector<LeafNode> leaves);
   Result<LeafIndex> add_leaf(LeafNode leaf);
   /// Replaces the leaf and blanks its direct path, s.12.1.2. mls_leaf_unknown for a blank one.
   Result<void> update_leaf(LeafIndex index, LeafNode leaf);
@@ -84,16 +87,16 @@ class RatchetTree {
 
  private:
   friend class StoredTrees;
-  struct Node {
-    std::variant<LeafNode, ParentNode> value;
-  };
-  using NodePointer = std::shared_ptr<const Node>; // shared between epochs, never changed
+  // Shared between epochs, never changed.
+  using LeafPointer = std::shared_ptr<const LeafNode>;
+  using ParentPointer = std::shared_ptr<const ParentNode>;
 
+  void resize(LeafCount leaves);
   void forget_hash(NodeIndex index);
   void forget_hashes(LeafIndex leaf);
-  void set(NodeIndex index, NodePointer node);
+  void set_leaf(LeafIndex index, LeafPointer leaf);
+  void set_parent(NodeIndex index, ParentPointer parent);
   void blank_direct_path(LeafIndex leaf);
-  void grow();
   void truncate();
   void append_resolution(NodeIndex index, std::vector<NodeIndex>& out) const;
   TreeHash compute_tree_hash(NodeIndex index, const std::vector<LeafIndex>& without) const;
@@ -102,7 +105,9 @@ class RatchetTree {
 
   const SuiteParameters* suite_;
   LeafCount leaf_count_;
-  std::vector<NodePointer> nodes_;
+  std::vector<LeafPointer> leaves_;
+  std::vector<ParentPointer> parents_; ///< between the leaves: one less, node 2 i + 1 at i
+  std::uint32_t no_blank_before_ = 0;  ///< where the search for a blank leaf begins
   mutable Bytes hashes_;             ///< of the subtrees, side by side
   mutable std::vector<bool> hashed_; ///< those that are known; shorter than the tree where none is yet
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <variant>
 
 namespace satsuma::mls {
 
@@ -60,20 +61,26 @@ Result<ProposalCache> parse_stored_proposals(ByteReader& reader, const RatchetTr
 
 void StoredTrees::add(const RatchetTree& tree) {
   SATSUMA_CHECK(trees_.size() < max_trees);
-  ByteWriter places(1 + 4 * tree.nodes_.size());
+  ByteWriter places(1 + 4 * std::size_t{tree.node_width()});
   places.u8(static_cast<std::uint8_t>(std::countr_zero(tree.leaf_count_.value)));
-  for (std::size_t i = 0; i < tree.nodes_.size(); ++i) {
-    const RatchetTree::NodePointer& node = tree.nodes_[i];
+  const auto add_node = [&](const auto* node, std::uint8_t kind) {
     std::uint32_t number = 0;
     if (node != nullptr) {
-      const auto [entry, fresh] = numbers_.emplace(node.get(), static_cast<std::uint32_t>(numbers_.size() + 1));
+      const auto [entry, fresh] = numbers_.emplace(node, static_cast<std::uint32_t>(numbers_.size() + 1));
       number = entry->second;
       if (fresh) {
-        nodes_.u8(i % 2 == 0 ? 1 : 2);
-        std::visit([this](const auto& value) { value.write(nodes_); }, node->value);
+        nodes_.u8(kind);
+        node->write(nodes_);
       }
     }
     places.u32(number);
+  };
+  for (NodeIndex index{0}; index.value < tree.node_width(); ++index.value) {
+    if (is_leaf(index)) {
+      add_node(tree.leaf(leaf_of(index)), 1);
+    } else {
+      add_node(tree.parent(index), 2);
+    }
   }
   trees_.push_back(std::move(places).take());
 }
@@ -88,15 +95,15 @@ void StoredTrees::write(ByteWriter& writer) const {
 Result<std::vector<RatchetTree>> StoredTrees::parse(ByteReader& reader, CipherSuite suite) {
   SATSUMA_TRY_VOID(require_suite(suite));
   SATSUMA_TRY(const std::uint32_t node_count, reader.u32());
-  std::vector<RatchetTree::NodePointer> nodes; // grows with bytes that are there, not with the announced count
+  std::vector<std::variant<RatchetTree::LeafPointer, RatchetTree::ParentPointer>> nodes; // grows with bytes that are there, not with the announced count
   for (std::uint32_t i = 0; i < node_count; ++i) {
     SATSUMA_TRY(const std::uint8_t type, reader.u8());
     if (type == 1) {
       SATSUMA_TRY(LeafNode leaf, LeafNode::parse(reader));
-      nodes.push_back(std::make_shared<const RatchetTree::Node>(RatchetTree::Node{std::move(leaf)}));
+      nodes.push_back(std::make_shared<const LeafNode>(std::move(leaf)));
     } else if (type == 2) {
       SATSUMA_TRY(ParentNode parent, ParentNode::parse(reader));
-      nodes.push_back(std::make_shared<const RatchetTree::Node>(RatchetTree::Node{std::move(parent)}));
+      nodes.push_back(std::make_shared<const ParentNode>(std::move(parent)));
     } else {
       return mls_stored_invalid;
     }
@@ -109,16 +116,20 @@ Result<std::vector<RatchetTree>> StoredTrees::parse(ByteReader& reader, CipherSu
     SATSUMA_TRY(const std::uint8_t height, reader.u8());
     if (height > 31 || (1u << height) > RatchetTree::max_leaves) return mls_stored_invalid;
     RatchetTree tree(suite);
-    tree.leaf_count_ = {1u << height};
-    if (reader.remaining() / 4 < tree.node_width()) return bytes_truncated;
-    tree.nodes_.assign(tree.node_width(), nullptr);
+    if (reader.remaining() / 4 < node_width({1u << height})) return bytes_truncated;
+    tree.resize({1u << height});
     for (std::uint32_t i = 0; i < tree.node_width(); ++i) {
       SATSUMA_TRY(const std::uint32_t number, reader.u32());
       if (number == 0) continue;
       if (number > nodes.size()) return mls_stored_invalid;
-      const RatchetTree::NodePointer& node = nodes[number - 1];
-      if (std::holds_alternative<LeafNode>(node->value) != is_leaf({i})) return mls_stored_invalid;
-      tree.nodes_[i] = node;
+      const auto* leaf = std::get_if<RatchetTree::LeafPointer>(&nodes[number - 1]);
+      const auto* parent = std::get_if<RatchetTree::ParentPointer>(&nodes[number - 1]);
+      if ((leaf != nullptr) != is_leaf({i})) return mls_stored_invalid;
+      if (leaf != nullptr) {
+        tree.leaves_[i / 2] = *leaf;
+      } else {
+        tree.parents_[i / 2] = *parent;
+      }
     }
     for (std::uint32_t i = 1; i < tree.node_width(); i += 2) {
       const ParentNode* parent = tree.parent({i});

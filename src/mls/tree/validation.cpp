@@ -8,15 +8,13 @@ using namespace tree_math;
 
 namespace {
 
-bool contains(const std::vector<std::uint16_t>& list, std::uint16_t value) { return std::ranges::find(list, value) != list.end(); }
-
 // RFC 9420 s.7.2: the types of the RFC itself need not be listed.
 bool supports_extension(const Capabilities& capabilities, std::uint16_t type) {
-  return (type >= extension_type::application_id && type <= extension_type::external_senders) || contains(capabilities.extensions, type);
+  return (type >= extension_type::application_id && type <= extension_type::external_senders) || capabilities.extensions.contains(type);
 }
 
 bool supports_proposal(const Capabilities& capabilities, std::uint16_t type) {
-  return (type >= proposal_type::add && type <= proposal_type::group_context_extensions) || contains(capabilities.proposals, type);
+  return (type >= proposal_type::add && type <= proposal_type::group_context_extensions) || capabilities.proposals.contains(type);
 }
 
 // Done for each commit over all leaves: mostly by the last bytes as a number, which differ where keys are keys.
@@ -42,7 +40,7 @@ bool any_twice(const std::vector<ByteView>& keys) {
 
 Result<void> verify_leaf_capabilities(const LeafNode& leaf, const Extensions& group_extensions) {
   const Capabilities& has = leaf.capabilities;
-  if (!contains(has.credentials, leaf.credential.type)) return mls_leaf_capabilities_missing;
+  if (!has.credentials.contains(leaf.credential.type)) return mls_leaf_capabilities_missing;
   for (const Extension& extension : leaf.extensions) {
     if (!supports_extension(has, extension.type)) return mls_leaf_capabilities_missing;
   }
@@ -58,7 +56,7 @@ Result<void> verify_leaf_capabilities(const LeafNode& leaf, const Extensions& gr
       if (!supports_proposal(has, type)) return mls_leaf_capabilities_missing;
     }
     for (const std::uint16_t type : required.credentials) {
-      if (!contains(has.credentials, type)) return mls_leaf_capabilities_missing;
+      if (!has.credentials.contains(type)) return mls_leaf_capabilities_missing;
     }
   }
   return {};
@@ -84,18 +82,18 @@ Result<void> verify_key_package(const KeyPackage& package, std::optional<UnixSec
 Result<void> verify_leaves_together(const RatchetTree& tree) {
   std::vector<ByteView> encryption_keys;
   std::vector<ByteView> signature_keys;
-  std::vector<std::uint16_t> credential_types;
+  NumberList credential_types;
   const std::vector<LeafIndex> members = tree.members();
   for (const LeafIndex member : members) {
     const LeafNode& leaf = *tree.leaf(member);
     encryption_keys.push_back(leaf.encryption_key);
     signature_keys.push_back(leaf.signature_key);
-    if (!contains(credential_types, leaf.credential.type)) credential_types.push_back(leaf.credential.type);
+    if (!credential_types.contains(leaf.credential.type)) credential_types.push_back(leaf.credential.type);
   }
   if (any_twice(encryption_keys) || any_twice(signature_keys)) return mls_leaf_key_duplicate;
   for (const LeafIndex member : members) {
     for (const std::uint16_t type : credential_types) {
-      if (!contains(tree.leaf(member)->capabilities.credentials, type)) return mls_leaf_capabilities_missing;
+      if (!tree.leaf(member)->capabilities.credentials.contains(type)) return mls_leaf_capabilities_missing;
     }
   }
   return {};

@@ -15,7 +15,7 @@ Extension grease_extension(RandomSource& random) {
 }
 
 void add_grease(Capabilities& capabilities, RandomSource& random) {
-  for (std::vector<std::uint16_t>* list : {&capabilities.cipher_suites, &capabilities.extensions, &capabilities.proposals, &capabilities.credentials}) {
+  for (NumberList* list : {&capabilities.cipher_suites, &capabilities.extensions, &capabilities.proposals, &capabilities.credentials}) {
     list->push_back(grease_value(random));
   }
 }

@@ -95,16 +95,16 @@ const EncryptedGroupSecrets* Welcome::find(ByteView key_package_ref) const {
 
 Result<RequiredCapabilities> RequiredCapabilities::parse(ByteReader& reader) {
   RequiredCapabilities required;
-  SATSUMA_TRY(required.extensions, read_u16_vector(reader));
-  SATSUMA_TRY(required.proposals, read_u16_vector(reader));
-  SATSUMA_TRY(required.credentials, read_u16_vector(reader));
+  SATSUMA_TRY(required.extensions, read_numbers(reader));
+  SATSUMA_TRY(required.proposals, read_numbers(reader));
+  SATSUMA_TRY(required.credentials, read_numbers(reader));
   return required;
 }
 
 void RequiredCapabilities::write(ByteWriter& writer) const {
-  write_u16_vector(writer, extensions);
-  write_u16_vector(writer, proposals);
-  write_u16_vector(writer, credentials);
+  write_numbers(writer, extensions);
+  write_numbers(writer, proposals);
+  write_numbers(writer, credentials);
 }
 
 Result<ExternalSender> ExternalSender::parse(ByteReader& reader) {

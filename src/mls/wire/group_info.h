@@ -59,9 +59,9 @@ struct Welcome {
 
 /// RFC 9420 s.11.1, the data of a required_capabilities extension.
 struct RequiredCapabilities {
-  std::vector<std::uint16_t> extensions;
-  std::vector<std::uint16_t> proposals;
-  std::vector<std::uint16_t> credentials;
+  NumberList extensions;
+  NumberList proposals;
+  NumberList credentials;
 
   static Result<RequiredCapabilities> parse(ByteReader& reader);
   void write(ByteWriter& writer) const;

@@ -9,11 +9,20 @@ Result<LeafIndex> read_leaf_index(ByteReader& reader) {
   return LeafIndex{value};
 }
 
-Result<std::vector<std::uint16_t>> read_u16_vector(ByteReader& reader) {
-  return codec::read_vector_with<std::uint16_t>(reader, [](ByteReader& r) { return r.u16(); });
+Result<NumberList> read_numbers(ByteReader& reader) {
+  ByteReader attempt = reader;
+  SATSUMA_TRY(const ByteView body, codec::read_opaque(attempt));
+  ByteReader elements(body);
+  NumberList out;
+  while (!elements.empty()) {
+    SATSUMA_TRY(const std::uint16_t value, elements.u16());
+    out.push_back(value);
+  }
+  reader = attempt;
+  return out;
 }
 
-void write_u16_vector(ByteWriter& writer, const std::vector<std::uint16_t>& values) {
+void write_numbers(ByteWriter& writer, const NumberList& values) {
   codec::write_varint(writer, 2 * values.size());
   for (const std::uint16_t value : values) writer.u16(value);
 }
@@ -49,20 +58,20 @@ Capabilities Capabilities::ours() {
 
 Result<Capabilities> Capabilities::parse(ByteReader& reader) {
   Capabilities c;
-  SATSUMA_TRY(c.versions, read_u16_vector(reader));
-  SATSUMA_TRY(c.cipher_suites, read_u16_vector(reader));
-  SATSUMA_TRY(c.extensions, read_u16_vector(reader));
-  SATSUMA_TRY(c.proposals, read_u16_vector(reader));
-  SATSUMA_TRY(c.credentials, read_u16_vector(reader));
+  SATSUMA_TRY(c.versions, read_numbers(reader));
+  SATSUMA_TRY(c.cipher_suites, read_numbers(reader));
+  SATSUMA_TRY(c.extensions, read_numbers(reader));
+  SATSUMA_TRY(c.proposals, read_numbers(reader));
+  SATSUMA_TRY(c.credentials, read_numbers(reader));
   return c;
 }
 
 void Capabilities::write(ByteWriter& writer) const {
-  write_u16_vector(writer, versions);
-  write_u16_vector(writer, cipher_suites);
-  write_u16_vector(writer, extensions);
-  write_u16_vector(writer, proposals);
-  write_u16_vector(writer, credentials);
+  write_numbers(writer, versions);
+  write_numbers(writer, cipher_suites);
+  write_numbers(writer, extensions);
+  write_numbers(writer, proposals);
+  write_numbers(writer, credentials);
 }
 
 Result<LeafNode> LeafNode::parse(ByteReader& reader) {
@@ -137,16 +146,14 @@ Result<void> LeafNode::verify_signature(const SuiteParameters& suite, ByteView g
 void list_extensions(Capabilities& capabilities, const Extensions& extensions) {
   for (const Extension& extension : extensions) {
     const bool by_default = extension.type >= extension_type::application_id && extension.type <= extension_type::external_senders;
-    if (!by_default && std::ranges::find(capabilities.extensions, extension.type) == capabilities.extensions.end()) {
-      capabilities.extensions.push_back(extension.type);
-    }
+    if (!by_default && !capabilities.extensions.contains(extension.type)) capabilities.extensions.push_back(extension.type);
   }
 }
 
 void list_what_is_used(LeafNode& leaf) {
   list_extensions(leaf.capabilities, leaf.extensions);
-  std::vector<std::uint16_t>& credentials = leaf.capabilities.credentials;
-  if (std::ranges::find(credentials, leaf.credential.type) == credentials.end()) credentials.push_back(leaf.credential.type);
+  NumberList& credentials = leaf.capabilities.credentials;
+  if (!credentials.contains(leaf.credential.type)) credentials.push_back(leaf.credential.type);
 }
 
 Result<ParentNode> ParentNode::parse(ByteReader& reader) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/time.h"
+#include "mls/wire/number_list.h"
 #include "mls/wire/suite.h"
 #include "mls/wire/types.h"
 
@@ -20,11 +21,11 @@ struct Credential {
 
 /// RFC 9420 s.7.2. Numbers as they came, GREASE included.
 struct Capabilities {
-  std::vector<std::uint16_t> versions;
-  std::vector<std::uint16_t> cipher_suites;
-  std::vector<std::uint16_t> extensions;
-  std::vector<std::uint16_t> proposals;
-  std::vector<std::uint16_t> credentials;
+  NumberList versions;
+  NumberList cipher_suites;
+  NumberList extensions;
+  NumberList proposals;
+  NumberList credentials;
 
   /// What this library supports, without GREASE.
   static Capabilities ours();
@@ -82,7 +83,7 @@ struct ParentNode {
 };
 
 Result<LeafIndex> read_leaf_index(ByteReader& reader);
-Result<std::vector<std::uint16_t>> read_u16_vector(ByteReader& reader);
-void write_u16_vector(ByteWriter& writer, const std::vector<std::uint16_t>& values);
+Result<NumberList> read_numbers(ByteReader& reader);
+void write_numbers(ByteWriter& writer, const NumberList& values);
 
 } // namespace satsuma::mls
