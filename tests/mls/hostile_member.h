@@ -17,6 +17,44 @@ struct internal::HostileMember {
     SATSUMA_TRY(const AuthenticatedContent signed_content, sign(state, WireFormat::public_message, std::move(content), std::move(authenticated_data)));
     return MLSMessage{protect_public(state.suite(), state.secrets.membership_key.view(), signed_content, state.context)}.encode();
   }
+  /// A public message of ours that was changed after it was signed, with the membership tag that belongs to it now.
+  static Bytes tag_again(Group& group, PublicMessage message) {
+    const GroupState& state = *group.state_;
+    message.membership_tag = compute_membership_tag(state.suite(), state.secrets.membership_key.view(), message.authenticated_content(), state.context);
+    return MLSMessage{std::move(message)}.encode();
+  }
+  /// A PrivateMessage with whatever plaintext.
+  static Bytes seal_private(Group& group, ContentType type, ByteView plaintext) {
+    GroupState& state = *group.state_;
+    const SuiteParameters& suite = state.suite();
+    const RatchetType ratchet = type == ContentType::application ? RatchetType::application : RatchetType::handshake;
+    const SecretTree::Next next = expect(state.secret_tree.take_next(state.own_leaf(), ratchet));
+    PrivateMessage message{state.context.group_id, state.context.epoch, type, {}, {}, Bytes(plaintext.size() + crypto::aead_tag_size)};
+    ByteWriter header;
+    codec::write_opaque(header, message.group_id);
+    header.u64(message.epoch);
+    header.u8(static_cast<std::uint8_t>(type));
+    ByteWriter associated_data = header;
+    codec::write_opaque(associated_data, message.authenticated_data);
+    // The reuse guard is zeros: the nonce is the ratchet's.
+    crypto::AeadKey(suite.aead, next.key.key.view()).seal(next.key.nonce.view(), associated_data.view(), plaintext, message.ciphertext);
+    ByteWriter sender;
+    sender.u32(state.own_leaf().value);
+    sender.u32(next.generation);
+    sender.u32(0);
+    const MessageKey key = sender_data_key(suite, state.secrets.sender_data_secret.view(), message.ciphertext);
+    message.encrypted_sender_data.resize(sender.size() + crypto::aead_tag_size);
+    crypto::AeadKey(suite.aead, key.key.view()).seal(key.nonce.view(), header.view(), sender.view(), message.encrypted_sender_data);
+    return MLSMessage{std::move(message)}.encode();
+  }
+  /// The plaintext of a PrivateMessage of ours, without padding.
+  static Bytes private_plaintext(Group& group, Content content) {
+    const AuthenticatedContent signed_content = expect(sign(*group.state_, WireFormat::private_message, std::move(content), {}));
+    ByteWriter plaintext;
+    write_content(plaintext, signed_content.content.content);
+    signed_content.auth.write(plaintext, signed_content.content.type());
+    return std::move(plaintext).take();
+  }
   static Result<Bytes> send_private(Group& group, Content content, RandomSource& random) {
     GroupState& state = *group.state_;
     SATSUMA_TRY(const AuthenticatedContent signed_content, sign(state, WireFormat::private_message, std::move(content), {}));
@@ -77,7 +115,12 @@ struct internal::HostileMember {
     SATSUMA_TRY_VOID(info.sign(suite, state.signature_private_key.view()));
     const SecretBytes psk_secret = derive_psk_secret(suite, {});
     const SecretBytes welcome_secret = derive_welcome_secret(suite, secrets.joiner_secret.view(), psk_secret.view());
-    Welcome welcome{suite.id, {}, encrypt_group_info(suite, welcome_secret.view(), info)};
+    return welcome_with(suite, bundle, secrets, encrypt_group_info(suite, welcome_secret.view(), info), random);
+  }
+  /// With any bytes in place of the encrypted GroupInfo.
+  static Result<Welcome> welcome_with(const SuiteParameters& suite, const KeyPackageBundle& bundle, const GroupSecrets& secrets, Bytes encrypted_group_info,
+                                      RandomSource& random) {
+    Welcome welcome{suite.id, {}, std::move(encrypted_group_info)};
     SATSUMA_TRY(EncryptedGroupSecrets entry, encrypt_group_secrets(suite, secrets, bundle.key_package.init_key, bundle.key_package.reference(suite),
                                                                    welcome.encrypted_group_info, random));
     welcome.secrets.push_back(std::move(entry));
@@ -85,6 +128,11 @@ struct internal::HostileMember {
   }
 
  private:
+  template <class T>
+  static T expect(Result<T> result) {
+    SATSUMA_CHECK(result);
+    return std::move(*result);
+  }
   static Result<AuthenticatedContent> sign(const GroupState& state, WireFormat format, Content content, Bytes authenticated_data) {
     AuthenticatedContent out;
     out.wire_format = format;

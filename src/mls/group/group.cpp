@@ -282,7 +282,9 @@ Result<ReceivedApplication> Group::unprotect_application(ByteView bytes) {
   SATSUMA_TRY(AuthenticatedContent content, unprotect_private(tree->suite(), sender_data_secret, *secret_tree, message));
   SATSUMA_TRY(VerifiedContent verified, verify_content(*tree, *context, std::move(content)));
   SecretBytes plaintext = std::move(verified).take_application_data();
-  return ReceivedApplication{sender.leaf, std::move(plaintext), message.authenticated_data};
+  const LeafNode& from = *tree->leaf(sender.leaf);
+  return ReceivedApplication{sender.leaf, message.epoch, {sender.leaf, from.signature_key, from.credential, from.encryption_key}, std::move(plaintext),
+                             message.authenticated_data};
 }
 
 } // namespace satsuma::mls

@@ -189,7 +189,9 @@ struct PendingCommit {
 };
 
 struct ReceivedApplication {
-  LeafIndex sender;
+  LeafIndex sender;      ///< a place in `epoch`'s tree: by now somebody else may stand there, see `from`
+  Epoch epoch = 0;
+  Member from;           ///< as the sender stood in that epoch's tree
   SecretBytes plaintext;
   Bytes authenticated_data;
 };
