@@ -226,6 +226,8 @@ std::optional<MediaPacket> Encoding::find(rtp::ExtendedSequence sequence) const 
 std::int64_t Encoding::bitrate(TimePoint now, std::uint8_t spatial, std::uint8_t temporal) const {
   std::int64_t sum = 0;
   bool measured = false;
+  // Of a stream that has stopped, what it took until then: it would seem to cost less and less, and be chosen for that.
+  if (last_packet_) now = std::min(now, *last_packet_);
   for (std::size_t s = 0; s < max_spatial_layers; ++s)
     for (std::size_t t = 0; t < max_temporal_layers; ++t) {
       measured = measured || rates_[s][t].measured();
