@@ -504,6 +504,7 @@ std::string MeetingServer::metrics() {
   add("satsuma_media_key_frames_withheld_total", "counter", "requests of members that could not have decrypted them", total(&C::key_frames_withheld));
   add("satsuma_media_nacks_sent_total", "counter", "packets asked again of publishers", total(&C::nacks_sent));
   add("satsuma_media_retransmissions_sent_total", "counter", "packets sent again to subscribers", total(&C::retransmissions_sent));
+  add("satsuma_media_sound_repeated_total", "counter", "packets of sound sent again unasked over paths that lose much", total(&C::sound_repeated));
   add("satsuma_media_feedback_total", "counter", "transport-wide feedback from subscribers", total(&C::feedback_received));
   add("satsuma_media_probes_total", "counter", "probes for bandwidth", total(&C::probes_sent));
   add("satsuma_media_padding_total", "counter", "packets of padding sent", total(&C::padding_sent));

@@ -79,14 +79,14 @@ void BandwidthEstimator::grow() {
   sent_ = std::move(larger);
 }
 
-void BandwidthEstimator::on_sent(TimePoint now, std::uint16_t sequence, std::size_t size, std::uint16_t probe_cluster) {
+void BandwidthEstimator::on_sent(TimePoint now, std::uint16_t sequence, std::size_t size, std::uint16_t probe_cluster, bool repeated) {
   if (sent_.empty()) grow();
   const rtp::ExtendedSequence extended = unwrapper_.unwrap(sequence);
   const auto place = [&]() -> Sent& { return sent_[static_cast<std::size_t>(extended) & (sent_.size() - 1)]; };
   // Overwriting what feedback may still tell of means that the space is too small, if there is feedback at all.
   const Sent& before = place();
   if (started() && before.sequence >= 0 && !before.told && now - before.at < std::chrono::seconds(1) && sent_.size() < max_in_flight) grow();
-  place() = {extended, now, static_cast<std::uint32_t>(size), probe_cluster, false, false};
+  place() = {extended, now, static_cast<std::uint32_t>(size), probe_cluster, false, false, repeated};
   last_sent_at_ = now;
   if (probe_cluster != 0 && probe_cluster == probe_.cluster && !probe_.done) probe_.expected_bytes += size;
 }
@@ -109,6 +109,10 @@ void BandwidthEstimator::on_feedback(TimePoint now, std::span<const rtp::PacketS
     }
     if (!status.received || sent->told) continue;
     sent->told = true;
+    if (sent->repeated) {
+      count_acknowledged(status.arrival_us, sent->size);
+      continue;
+    }
     round_trip_ = std::clamp(now - sent->at, Duration(std::chrono::milliseconds(1)), Duration(std::chrono::seconds(3)));
     on_arrival(now, *sent, status.arrival_us);
   }

@@ -39,7 +39,8 @@ class BandwidthEstimator {
     std::size_t bytes = 0;
   };
 
-  void on_sent(TimePoint now, std::uint16_t sequence, std::size_t size, std::uint16_t probe_cluster = 0);
+  /// `repeated`: it is sent several times, and nobody can say which of them arrived: it tells of loss, and nothing of delay.
+  void on_sent(TimePoint now, std::uint16_t sequence, std::size_t size, std::uint16_t probe_cluster = 0, bool repeated = false);
   void on_feedback(TimePoint now, std::span<const rtp::PacketStatus> statuses);
   /// Whether to probe now. `wanted`: what the subscriber could use; nothing is probed for that is not.
   std::optional<Probe> poll_probe(TimePoint now, std::int64_t wanted);
@@ -70,6 +71,7 @@ class BandwidthEstimator {
     std::uint16_t probe = 0;
     bool told = false;     ///< its arrival is known
     bool counted = false;  ///< in the loss statistics
+    bool repeated = false;
   };
   /// Packets that left within 5 ms, or arrived in one go (draft s.5.2: pre-filtering).
   struct Group {

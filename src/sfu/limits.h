@@ -39,6 +39,7 @@ struct Counters {
   std::uint64_t retransmissions_sent = 0;
   std::uint64_t retransmissions_missed = 0;  ///< asked for and not held, or beyond the rate
   std::uint64_t feedback_received = 0;       ///< transport-wide, from subscribers
+  std::uint64_t sound_repeated = 0;          ///< packets of sound sent again unasked, over paths that lose much
   std::uint64_t probes_sent = 0;
   std::uint64_t padding_sent = 0;            ///< packets of probes, and in the place of layers that were left out
   std::uint64_t paced_packets = 0;           ///< that had to wait

@@ -543,8 +543,9 @@ void MediaGraph::emit_media(TimePoint now, Subscriber& subscriber, ParticipantIn
     rtp::rewrite_vp8_descriptor(*packet.vp8, rewrite.picture_id, rewrite.tl0_picture_index, space.subspan(at, packet.payload.size()));
   at += packet.payload.size();
   ++counters_.packets_out;
-  packets_.push_back({index, Leg::subscribe, false, static_cast<std::uint16_t>(header_size), static_cast<std::uint16_t>(at), space.data()});
-  count_sent(now, subscriber, at + below_rtp, slot.video(), subscriber.probe && slot.video() ? subscriber.probe->cluster : std::uint16_t{0});
+  const std::uint8_t copies = slot.video() ? std::uint8_t{0} : subscriber.audio_copies;
+  packets_.push_back({index, Leg::subscribe, false, static_cast<std::uint16_t>(header_size), static_cast<std::uint16_t>(at), space.data(), copies});
+  count_sent(now, subscriber, at + below_rtp, slot.video(), subscriber.probe && slot.video() ? subscriber.probe->cluster : std::uint16_t{0}, copies > 0);
 }
 
 bool MediaGraph::emit_padding(TimePoint now, Subscriber& subscriber, ParticipantIndex index, std::uint8_t payload_type, std::uint16_t sequence,
@@ -567,13 +568,13 @@ bool MediaGraph::emit_padding(TimePoint now, Subscriber& subscriber, Participant
   std::fill_n(space.begin() + static_cast<std::ptrdiff_t>(header_size), size, std::uint8_t{0});
   space[header_size + size - 1] = static_cast<std::uint8_t>(size);
   ++counters_.padding_sent;
-  packets_.push_back({index, Leg::subscribe, false, static_cast<std::uint16_t>(header_size), static_cast<std::uint16_t>(header_size + size), space.data()});
+  packets_.push_back({index, Leg::subscribe, false, static_cast<std::uint16_t>(header_size), static_cast<std::uint16_t>(header_size + size), space.data(), 0});
   count_sent(now, subscriber, header_size + size + below_rtp, true, probe);
   return true;
 }
 
-void MediaGraph::count_sent(TimePoint now, Subscriber& subscriber, std::size_t size, bool paced, std::uint16_t probe) {
-  subscriber.estimator.on_sent(now, subscriber.transport_sequence++, size, probe);
+void MediaGraph::count_sent(TimePoint now, Subscriber& subscriber, std::size_t size, bool paced, std::uint16_t probe, bool repeated) {
+  subscriber.estimator.on_sent(now, subscriber.transport_sequence++, size, probe, repeated);
   if (paced) subscriber.pacer.count(now, size);
 }
 
@@ -724,7 +725,7 @@ void MediaGraph::emit_rtcp(ParticipantIndex index, Leg leg, Write&& write) {
   write(out);
   const auto written = out.written();
   if (!written || written->empty()) return;
-  packets_.push_back({index, leg, true, 0, static_cast<std::uint16_t>(written->size()), space.data()});
+  packets_.push_back({index, leg, true, 0, static_cast<std::uint16_t>(written->size()), space.data(), 0});
 }
 
 // ---- time

@@ -51,6 +51,7 @@ class MediaGraph {
     std::uint16_t header_size = 0; ///< of RTP
     std::uint16_t size = 0;
     std::uint8_t* data = nullptr;  ///< size + packet_overhead bytes
+    std::uint8_t copies = 0;       ///< how often it is sent besides, the same bytes, each time a little later: sound on a path that loses much
   };
 
   struct SlotsChanged {
@@ -167,6 +168,8 @@ class MediaGraph {
     std::int64_t probe_credit = 0;   ///< bytes
     bool view_known = false;
     TimePoint next_allocation{};
+    std::uint8_t audio_copies = 0;   ///< OutgoingPacket::copies of sound
+    TimePoint audio_copies_at{};     ///< when as many were last called for
     std::int64_t allocated = 0;      ///< bits per second of the layers chosen
     std::int64_t desired = 0;        ///< of those it would have if the path carried them
     TimePoint limited_since{};       ///< the first feedback
@@ -213,7 +216,9 @@ class MediaGraph {
   /// An RTP packet with nothing but padding, of `size` bytes.
   bool emit_padding(TimePoint now, Subscriber& subscriber, ParticipantIndex index, std::uint8_t payload_type, std::uint16_t sequence,
                     std::uint32_t timestamp, std::uint32_t ssrc, const Slot& slot, std::size_t size, std::uint16_t probe);
-  void count_sent(TimePoint now, Subscriber& subscriber, std::size_t size, bool paced, std::uint16_t probe);
+  void count_sent(TimePoint now, Subscriber& subscriber, std::size_t size, bool paced, std::uint16_t probe, bool repeated = false);
+  /// How often sound is sent again, by what the path loses and carries. `audio`: its bits per second, once.
+  void choose_copies(TimePoint now, Subscriber& subscriber, std::int64_t audio);
   void pace(TimePoint now, ParticipantIndex index);
   void drain_pacer(TimePoint now, ParticipantIndex index);
   void send_probe(TimePoint now, ParticipantIndex index);

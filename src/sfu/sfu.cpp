@@ -19,6 +19,10 @@ namespace {
 
 /// Addresses from which one connection may be reached at a time; as many as ICE keeps pairs.
 constexpr std::size_t max_paths = ice::max_pairs;
+/// Sound that is sent again is kept so long for it, and of one connection so much.
+constexpr std::array<Duration, 2> repeat_after{std::chrono::milliseconds(20), std::chrono::milliseconds(60)};
+constexpr std::size_t max_repeated = 64;
+constexpr std::size_t max_repeated_size = 512;
 /// Of an ICE restart the old fragment stays good until a pair is selected with the new one.
 constexpr std::size_t max_ufrags = 2;
 
@@ -62,8 +66,22 @@ class Sfu::Shard {
     friend bool operator==(const ConnectionKey&, const ConnectionKey&) = default;
   };
   /// A transport with what its description said, and where the tables know it.
+  /// A sealed packet that is to be sent again as it is: under its number, nothing else may ever be.
+  struct Repetition {
+    std::array<std::uint8_t, max_repeated_size> bytes;
+    std::uint16_t size = 0;
+    std::uint8_t sent = 0; ///< times besides the first
+    std::uint8_t copies = 0;
+    TimePoint first{};
+  };
+  struct Repetitions {
+    std::array<Repetition, max_repeated> ring;
+    std::size_t begin = 0, count = 0; ///< oldest first
+    TimePoint kept_at{};
+  };
   struct Connection {
     std::unique_ptr<Transport> transport;
+    std::unique_ptr<Repetitions> repetitions; ///< while the path loses much
     signaling::IceDescription remote_ice;
     dtls::Fingerprint remote_fingerprint;
     std::vector<std::string> ufrags;
@@ -114,7 +132,9 @@ class Sfu::Shard {
 
   /// Passes on what the transport has to say; may end the connection.
   void pump(TimePoint now, const ConnectionKey& key);
-  void drain_graph();
+  void drain_graph(TimePoint now);
+  void keep_for_repetition(TimePoint now, Connection& c, ByteView sealed, std::uint8_t copies);
+  void repeat(TimePoint now, const ConnectionKey& key);
   void send(const ConnectionKey& key, const NetworkPath& path, ByteView bytes);
   void wake(TimePoint now) {
     if (!next_tick_) next_tick_ = now + MediaGraph::tick_interval;
@@ -165,14 +185,14 @@ Result<void> Sfu::Shard::remove_participant(TimePoint now, const IncarnationId& 
   peers_[index] = {};
   std::erase(growing_, index);
   std::erase_if(outputs_, [&id](const Output& output) { return std::visit([&id](const auto& o) { return o.id == id; }, output); });
-  drain_graph();
+  drain_graph(now);
   return {};
 }
 
 Result<void> Sfu::Shard::set_member(TimePoint now, const IncarnationId& id, bool member) {
   SATSUMA_TRY(const ParticipantIndex index, index_of(id));
   graph_.set_member(now, index, member);
-  drain_graph();
+  drain_graph(now);
   return {};
 }
 
@@ -185,7 +205,7 @@ Result<void> Sfu::Shard::handle_followed(const IncarnationId& id, std::uint64_t 
 Result<void> Sfu::Shard::handle_sources(TimePoint now, const IncarnationId& id, SourceSet active) {
   SATSUMA_TRY(const ParticipantIndex index, index_of(id));
   graph_.set_active(now, index, active);
-  drain_graph();
+  drain_graph(now);
   return {};
 }
 
@@ -266,7 +286,7 @@ Result<std::string> Sfu::Shard::handle_publish_offer(TimePoint now, const Incarn
   }
   graph_.set_publisher(now, index, offer);
   pump(now, key);
-  drain_graph();
+  drain_graph(now);
   // What the transport had to say may have been its end.
   const auto& c = connection(key);
   if (!c) return transport_closed;
@@ -287,7 +307,7 @@ Result<void> Sfu::Shard::request_subscribe(TimePoint now, const IncarnationId& i
   graph_.begin_subscriber(now, index);
   std::erase(growing_, index); // this offer tells of all slots
   offer(id, index, ice::Credentials::generate(random_, config_.part), true);
-  drain_graph();
+  drain_graph(now);
   return {};
 }
 
@@ -313,21 +333,21 @@ Result<void> Sfu::Shard::handle_subscribe_answer(TimePoint now, const Incarnatio
   peer.offer.reset();
   graph_.accept_slots(now, index, answer.slots);
   pump(now, key);
-  drain_graph();
+  drain_graph(now);
   return {};
 }
 
 Result<void> Sfu::Shard::handle_key_frame_request(TimePoint now, const IncarnationId& id, std::string_view mid) {
   SATSUMA_TRY(const ParticipantIndex index, index_of(id));
   if (!graph_.request_key_frame(now, index, mid)) return sfu_unknown_slot;
-  drain_graph();
+  drain_graph(now);
   return {};
 }
 
 Result<void> Sfu::Shard::handle_view(TimePoint now, const IncarnationId& id, std::span<const TileView> tiles) {
   SATSUMA_TRY(const ParticipantIndex index, index_of(id));
   graph_.set_view(now, index, tiles);
-  drain_graph();
+  drain_graph(now);
   return {};
 }
 
@@ -372,7 +392,7 @@ void Sfu::Shard::handle_packet(TimePoint now, const NetworkPath& path, MutableBy
     case Transport::Received::rtcp: graph_.handle_rtcp(now, key->participant, key->leg, received->packet); break;
   }
   pump(now, *key);
-  drain_graph();
+  drain_graph(now);
 }
 
 void Sfu::Shard::handle_path_closed(TimePoint now, const NetworkPath& path) {
@@ -384,13 +404,13 @@ void Sfu::Shard::handle_path_closed(TimePoint now, const NetworkPath& path) {
   std::erase(c.paths, path);
   c.transport->handle_path_closed(path);
   pump(now, key);
-  drain_graph();
+  drain_graph(now);
 }
 
 void Sfu::Shard::handle_timeout(TimePoint now) {
   if (next_tick_ && now < *next_tick_ && graph_.participant_count() > 0) { // only the pace
     graph_.handle_pacing(now);
-    drain_graph();
+    drain_graph(now);
     return;
   }
   for (ParticipantIndex index = 0; index < peers_.size(); ++index)
@@ -399,9 +419,10 @@ void Sfu::Shard::handle_timeout(TimePoint now) {
       if (!connection(key)) continue;
       connection(key)->transport->handle_timeout(now);
       pump(now, key);
+      if (connection(key) && connection(key)->repetitions) repeat(now, key);
     }
   graph_.handle_timeout(now);
-  drain_graph();
+  drain_graph(now);
   for (ParticipantIndex index = 0; index < peers_.size(); ++index) {
     const auto& c = connection({index, Leg::subscribe});
     if (!c || !c->announced || now < peers_[index].next_path_report) continue;
@@ -453,7 +474,7 @@ void Sfu::Shard::send(const ConnectionKey& key, const NetworkPath& path, ByteVie
   queued_.push_back({static_cast<std::uint32_t>(queued_.size()), key, {path, space}});
 }
 
-void Sfu::Shard::drain_graph() {
+void Sfu::Shard::drain_graph(TimePoint now) {
   for (const MediaGraph::OutgoingPacket& packet : graph_.packets()) {
     const ConnectionKey key{packet.participant, packet.leg};
     Connection* const c = connection(key).get();
@@ -464,6 +485,7 @@ void Sfu::Shard::drain_graph() {
                                     : c->transport->protect_rtp(plain.first(packet.header_size), plain.subspan(packet.header_size), space);
     if (!sealed) continue;
     queued_.push_back({static_cast<std::uint32_t>(queued_.size()), key, {*c->transport->path(), *sealed}});
+    if (packet.copies > 0) keep_for_repetition(now, *c, *sealed, packet.copies);
   }
   graph_.clear_packets();
 
@@ -488,6 +510,38 @@ void Sfu::Shard::drain_graph() {
     offer(graph_.id(index), index, connection(key)->transport->local_credentials(), false);
     return true;
   });
+}
+
+void Sfu::Shard::keep_for_repetition(TimePoint now, Connection& c, ByteView sealed, std::uint8_t copies) {
+  if (sealed.size() > max_repeated_size) return;
+  if (!c.repetitions) c.repetitions = std::make_unique_for_overwrite<Repetitions>();
+  Repetitions& r = *c.repetitions;
+  r.kept_at = now;
+  if (r.count == max_repeated) return; // more speak at once than anybody can follow
+  Repetition& one = r.ring[(r.begin + r.count++) % max_repeated];
+  std::copy(sealed.begin(), sealed.end(), one.bytes.begin());
+  one.size = static_cast<std::uint16_t>(sealed.size());
+  one.sent = 0;
+  one.copies = std::min<std::uint8_t>(copies, repeat_after.size());
+  one.first = now;
+}
+
+void Sfu::Shard::repeat(TimePoint now, const ConnectionKey& key) {
+  Connection& c = *connection(key);
+  Repetitions& r = *c.repetitions;
+  if (!c.transport->connected() || !c.transport->path()) r.count = 0;
+  for (std::size_t i = 0; i < r.count; ++i) {
+    Repetition& one = r.ring[(r.begin + i) % max_repeated];
+    if (one.sent == one.copies || now - one.first < repeat_after[one.sent]) continue;
+    ++one.sent;
+    ++graph_.counters().sound_repeated;
+    send(key, *c.transport->path(), ByteView(one.bytes).first(one.size));
+  }
+  while (r.count > 0 && r.ring[r.begin].sent == r.ring[r.begin].copies) {
+    r.begin = (r.begin + 1) % max_repeated;
+    --r.count;
+  }
+  if (r.count == 0 && now - r.kept_at > std::chrono::seconds(10)) c.repetitions.reset();
 }
 
 std::optional<Output> Sfu::Shard::poll_output() {

@@ -8,6 +8,7 @@
 
 #include "rtp/packet.h"
 #include "rtp/rtcp.h"
+#include "rtp/transport_feedback.h"
 #include "rtp/vp8.h"
 #include "signaling/sdp.h"
 #include "transport_peer.h"
@@ -154,7 +155,7 @@ class SfuTest : public ::testing::Test {
     for (auto& [path, bytes] : out)
       for (auto& c : clients) {
         if (path == c->publish_path) take(c->publish, bytes, nullptr, &c->feedback);
-        if (path == c->subscribe_path) take(c->subscribe, bytes, &c->media, nullptr);
+        if (path == c->subscribe_path && !lost(bytes)) take(c->subscribe, bytes, &c->media, nullptr);
       }
     while (auto output = sfu.poll_output())
       for (auto& c : clients) {
@@ -179,10 +180,49 @@ class SfuTest : public ::testing::Test {
       if (rtcp) rtcp->push_back(to_bytes(*plain));
     } else {
       const auto plain = peer.receiver().unprotect_rtp(bytes);
+      if (!plain && plain.error() == Error(srtp::srtp_replayed)) {
+        ++repeated;
+        return;
+      }
       ASSERT_TRUE(plain) << plain.error().name();
       if (rtp) rtp->push_back(to_bytes(*plain));
     }
   }
+
+  bool lost(const Bytes& datagram) {
+    return datagram[0] >= 128 && static_cast<double>(weather.u64() % 1000) < 1000 * loss;
+  }
+  /// Sound for so long; the subscriber says what arrives. Returns what arrived, of each 50 a second.
+  double talk(Client& from, Client& to, Duration length) {
+    std::size_t sent = 0, came = 0;
+    for (const TimePoint end = now + length; now < end; ++sent) {
+      const std::size_t seen = to.media.size();
+      send_audio(from);
+      turn();
+      for (std::size_t i = seen; i < to.media.size(); ++i) {
+        const auto packet = rtp::parse_packet(to.media[i]);
+        const auto value = packet->extension(signaling::slot_transport_cc_extension);
+        came += packet->payload_type == signaling::slot_payload_type(signaling::Codec::opus);
+        if (value) recorder.on_packet(now, static_cast<std::uint16_t>((*value)[0] << 8 | (*value)[1]));
+      }
+      if (sent % 250 == 0) { // consent goes on
+        give(from.publish_path, from.publish.check(false));
+        give(to.subscribe_path, to.subscribe.check(false));
+      }
+      if (sent % 5 != 0) continue;
+      Bytes message(1200), out(1300);
+      const auto written = recorder.write(1, 2, message);
+      if (!written) continue;
+      const auto sealed = to.subscribe.sender().protect_rtcp(*written, out);
+      if (sealed) give(to.subscribe_path, to_bytes(*sealed));
+    }
+    return static_cast<double>(came) / static_cast<double>(sent);
+  }
+
+  double loss = 0; ///< of media to subscribers
+  SeededSource weather{7};
+  rtp::TransportFeedbackRecorder recorder;
+  std::size_t repeated = 0; ///< packets that came a second time
 
   void send_audio(Client& c, std::uint8_t tag = 1) {
     Bytes header(12);
@@ -273,6 +313,30 @@ TEST_F(SfuTest, WhenTheConnectionThatIsThePathEndsNothingGoesThereAndAnotherOneT
   sfu.handle_path_closed(now, old); // known no more, and no harm
   send_audio(a);
   EXPECT_EQ(b.media.size(), 3u);
+}
+
+TEST_F(SfuTest, OnAPathThatLosesAThirdSoundIsSentSeveralTimesAndLittleOfItIsMissing) {
+  Client& a = add(1);
+  Client& b = add(2);
+  connect_publisher(a);
+  connect_subscriber(b);
+  for (Client* c : {&a, &b}) ASSERT_TRUE(sfu.set_member(now, c->id, true));
+  ASSERT_TRUE(sfu.handle_sources(now, a.id, {Source::microphone}));
+  turn();
+  EXPECT_EQ(talk(a, b, 5s), 1);
+  EXPECT_EQ(sfu.counters().sound_repeated, 0u); // nothing is lost, so nothing costs more
+
+  loss = 0.3;
+  (void)talk(a, b, 3s); // it is noticed
+  EXPECT_GT(talk(a, b, 30s), 0.95);
+  EXPECT_GT(sfu.counters().sound_repeated, 2 * 1400u);
+  EXPECT_GT(repeated, 1000u); // the same bytes: SRTP takes them for what they are
+
+  loss = 0;
+  (void)talk(a, b, 12s);
+  const std::uint64_t until_now = sfu.counters().sound_repeated;
+  EXPECT_EQ(talk(a, b, 5s), 1);
+  EXPECT_EQ(sfu.counters().sound_repeated, until_now);
 }
 
 TEST_F(SfuTest, AFirstCheckSaysWhichShardItIsFor) {

@@ -1,9 +1,10 @@
 // A bad network for datagrams between clients and the server, by seed. node relay-process.mjs FROM-ADDRESS TO-ADDRESS PORT SEED; the parent
-// says { loss, reorder, duplicate, outage }, fractions and a boolean, and is told what became of the datagrams.
+// says { loss, downLoss, reorder, duplicate, outage }, fractions (downLoss: of what goes to clients, besides) and a boolean, and is told what became of the
+// datagrams.
 import dgram from 'node:dgram';
 
 const [from, to, port, seed] = process.argv.slice(2);
-const network = { loss: 0, reorder: 0, duplicate: 0, outage: false };
+const network = { loss: 0, downLoss: 0, reorder: 0, duplicate: 0, outage: false };
 const counts = { passed: 0, lost: 0, reordered: 0, duplicated: 0 };
 let state = Number(seed) >>> 0;
 /** Mulberry32. */
@@ -14,10 +15,10 @@ const random = () => {
   return ((value ^ (value >>> 14)) >>> 0) / 2 ** 32;
 };
 
-function pass(send) {
+function pass(send, down = false) {
   // Always as many numbers, so that the fate of the n-th does not depend on the settings.
   const [loss, reorder, duplicate] = [random(), random(), random()];
-  if (network.outage || loss < network.loss) {
+  if (network.outage || loss < network.loss + (down ? network.downLoss : 0)) {
     counts.lost += 1;
     return;
   }
@@ -43,7 +44,7 @@ front.on('message', (datagram, client) => {
   if (back === undefined) {
     back = dgram.createSocket('udp4');
     clients.set(name, back);
-    back.on('message', (answer) => pass(() => front.send(answer, client.port, client.address)));
+    back.on('message', (answer) => pass(() => front.send(answer, client.port, client.address), true));
   }
   pass(() => back.send(datagram, Number(port), to));
 });
