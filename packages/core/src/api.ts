@@ -103,6 +103,8 @@ export interface Participant {
   readonly connected: boolean;
   /** Left for good, but a commit that takes away its keys is still to come; without one, nothing is sent after 15 s. */
   readonly departed: boolean;
+  /** From the decoded sound; false for oneself. */
+  readonly speaking: boolean;
   readonly microphone: SourceState;
   readonly camera: SourceState;
   readonly screen: SourceState;
@@ -160,6 +162,8 @@ export interface MeetingState {
   /** In the order of the MLS tree, oneself included. Empty before "in-room". */
   readonly participants: readonly Participant[];
   readonly self: ParticipantId | null;
+  /** Which of the others has the floor: speaks, or spoke last. */
+  readonly mainSpeaker: ParticipantId | null;
   /** Null until in the room. */
   readonly safetyNumber: SafetyNumber | null;
   readonly local: LocalMedia;

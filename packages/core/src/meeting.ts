@@ -22,13 +22,15 @@ import { missingFeatures } from "./features.ts";
 import { decodeRoomSecret, makeRoomLink } from "./link.ts";
 import { MediaSession } from "./media-session.ts";
 import type { FromWorker } from "./messages.ts";
-import { activeSources, type Change, codecsOfOthers, initialModel, type Model, ownAnnouncement, reduce, view } from "./model.ts";
+import { audibleMids, activeSources, type Change, codecsOfOthers, initialModel, type Model, ownAnnouncement, reduce, view } from "./model.ts";
+import { SpeakerDetector } from "./speakers.ts";
 import type { SessionEvent } from "./session-events.ts";
 import { collectStats } from "./stats.ts";
 import { Store } from "./store.ts";
 import { standardSuite } from "./suites.ts";
 
 const watchdogIntervalMs = 1000;
+const speakersIntervalMs = 300;
 /** Questions in a row that the engine leaves unanswered, each for three seconds, before it counts as dead. */
 const silentCountsTolerated = 3;
 /** An engine that stops again within this time after that many new starts is not started any more. */
@@ -62,6 +64,9 @@ class EncryptedMeeting implements Meeting {
   readonly #states: Store<MeetingState>;
   #model: Model;
   #watchdog: ReturnType<typeof setInterval> | undefined;
+  #listener: ReturnType<typeof setInterval> | undefined;
+  readonly #detector = new SpeakerDetector();
+  #hearing = false;
   #watching = false;
   #unansweredCounts = 0;
   #restarts: number[] = []; // performance.now() of each
@@ -138,6 +143,7 @@ class EncryptedMeeting implements Meeting {
     this.#apply({ type: "socket", status: "connecting", attempt: 1 });
     await this.#start(engine);
     this.#watchdog = setInterval(() => void this.#watch(), watchdogIntervalMs);
+    this.#listener = setInterval(() => void this.#hear(), speakersIntervalMs);
     // The others learn at once, not after the time that a lost connection is given.
     globalThis.addEventListener("pagehide", () => this.#engine?.post({ type: "leave" }), { signal: this.#ending.signal });
     globalThis.addEventListener("online", () => void this.#watch(), { signal: this.#ending.signal });
@@ -446,7 +452,7 @@ class EncryptedMeeting implements Meeting {
           this.#notice({
             code: "media-connection-failed",
             message: "Sound and pictures do not get through.",
-            advice: "We keep trying. A firewall may block UDP: try another network.",
+            advice: "We keep trying. A firewall may be in the way: try another network.",
           });
         }
       },
@@ -476,6 +482,25 @@ class EncryptedMeeting implements Meeting {
     }
   }
 
+  async #hear(): Promise<void> {
+    const subscribe = this.#media?.subscribeConnection ?? null;
+    const mids = audibleMids(this.#model);
+    if (this.#hearing || (mids.size === 0 && this.#model.speakers.speaking.size === 0 && this.#model.speakers.main === null)) return;
+    this.#hearing = true;
+    try {
+      const byMid = (await subscribe?.levels(new Set(mids.keys()))) ?? new Map<string, number>();
+      const levels = new Map([...byMid].flatMap(([mid, level]) => {
+        const id = mids.get(mid);
+        return id === undefined ? [] : [[id, level] as const];
+      }));
+      if (this.#detector.handle(performance.now(), levels)) this.#apply({ type: "speakers", speakers: this.#detector.state });
+    } catch {
+      // The connection was closed meanwhile.
+    } finally {
+      this.#hearing = false;
+    }
+  }
+
   // ----
 
   #notice(notice: Problem<NoticeCode>): void {
@@ -491,6 +516,7 @@ class EncryptedMeeting implements Meeting {
 
   #end(): void {
     clearInterval(this.#watchdog);
+    clearInterval(this.#listener);
     clearTimeout(this.#codecTimer);
     this.#capture.stop();
     this.#media?.close();

@@ -23,6 +23,7 @@ import type { Slot } from "./control.ts";
 import { sourceOf, sources } from "./ids.ts";
 import { standardSuite } from "./suites.ts";
 import type { Proof } from "./messages.ts";
+import { nobodySpeaks, type Speakers } from "./speakers.ts";
 import type { Announcement, RosterEntry, SessionEvent } from "./session-events.ts";
 
 const maxNotices = 8;
@@ -59,6 +60,7 @@ export interface Model {
   readonly protecting: ReadonlySet<Source>;
   /** Streams in which frames came that the member did not send, as `incarnation/source`. */
   readonly forged: ReadonlySet<string>;
+  readonly speakers: Speakers;
   readonly capture: CaptureState;
   readonly media: { readonly publish: MediaConnection; readonly subscribe: MediaConnection };
   readonly notices: readonly Notice[];
@@ -74,6 +76,7 @@ export type Change =
   | { readonly type: "subscription"; readonly connection: number }
   | { readonly type: "stream"; readonly connection: number; readonly mid: string; readonly stream: MediaStream }
   | { readonly type: "proof"; readonly proof: Proof }
+  | { readonly type: "speakers"; readonly speakers: Speakers }
   | { readonly type: "protecting"; readonly source: Source; readonly on: boolean }
   | { readonly type: "media"; readonly side: "publish" | "subscribe"; readonly state: MediaConnection }
   | { readonly type: "notice"; readonly notice: Problem<NoticeCode>; readonly id: number }
@@ -99,6 +102,7 @@ export function initialModel(room: RoomName, capture: CaptureState, suite: RoomS
     proofs: new Map(),
     protecting: new Set(),
     forged: new Set(),
+    speakers: nobodySpeaks,
     capture,
     media: { publish: "none", subscribe: "none" },
     notices: [],
@@ -133,6 +137,8 @@ export function reduce(model: Model, change: Change, now: number): Model {
     case "proof":
       if (change.proof.connection !== model.subscription) return model;
       return { ...model, proofs: new Map(model.proofs).set(change.proof.mid, change.proof) };
+    case "speakers":
+      return { ...model, speakers: change.speakers };
     case "protecting": {
       const protecting = new Set(model.protecting);
       if (change.on) protecting.add(change.source);
@@ -256,6 +262,7 @@ export function view(model: Model): MeetingState {
     connection: viewConnection(model),
     participants: model.roster.map((member) => (member.self ? viewSelf(model, member) : viewOther(model, member))),
     self: model.roster.find((member) => member.self)?.incarnation ?? null,
+    mainSpeaker: model.roster.find((member) => !member.self && member.incarnation === model.speakers.main)?.incarnation ?? null,
     safetyNumber: model.safetyNumber,
     local: model.capture.local,
     devices: model.capture.devices,
@@ -295,6 +302,7 @@ function viewSelf(model: Model, member: RosterEntry): Participant {
     ...identity(member),
     connected: model.link.at === "in",
     departed: false,
+    speaking: false,
     microphone: state("microphone", null), // nobody wants to hear oneself
     camera: state("camera", cameraStream),
     screen: state("screen", screenStream),
@@ -311,6 +319,7 @@ function viewOther(model: Model, member: RosterEntry): Participant {
     ...identity(member),
     connected: !model.away.has(member.incarnation),
     departed: model.departed.has(member.incarnation),
+    speaking: model.speakers.speaking.has(member.incarnation),
     microphone: state("microphone"),
     camera: state("camera"),
     screen: state("screen"),
@@ -332,6 +341,16 @@ function provenStream(model: Model, id: ParticipantId, source: Source): MediaStr
     if (slot?.incarnation === id && slot.source === source) return model.streams.get(proof.mid) ?? null;
   }
   return null;
+}
+
+/** Whose sound comes over which line of the subscribing connection, as the keys prove it. */
+export function audibleMids(model: Model): ReadonlyMap<string, ParticipantId> {
+  const found = new Map<string, ParticipantId>();
+  for (const { mid, incarnation, source } of model.proofs.values()) {
+    const slot = model.slots.get(mid);
+    if (source === "microphone" && slot?.incarnation === incarnation && slot.source === source) found.set(mid, incarnation);
+  }
+  return found;
 }
 
 /** What we tell the other members. */

@@ -6,6 +6,7 @@ export class SubscribeConnection {
   readonly number = nextConnectionNumber();
   readonly #connection = newPeerConnection();
   readonly #fingerprint: string | null;
+  readonly #loudness = new Map<string, { readonly energy: number; readonly seconds: number }>();
 
   constructor(
     worker: Worker,
@@ -46,6 +47,24 @@ export class SubscribeConnection {
       if (transceiver.mid === null) continue;
       for (const report of (await transceiver.receiver.getStats()).values() as Iterable<RTCStats>) {
         if (isInbound(report)) found.set(transceiver.mid, report);
+      }
+    }
+    return found;
+  }
+
+  /** How loud what came over these lines has been since the last call, 0 to 1, by mid. */
+  async levels(mids: ReadonlySet<string>): Promise<ReadonlyMap<string, number>> {
+    const found = new Map<string, number>();
+    const wanted = this.#connection.getTransceivers().filter(({ mid }) => mid !== null && mids.has(mid));
+    const reports = await Promise.all(wanted.map(({ receiver }) => receiver.getStats()));
+    for (const [index, { mid }] of wanted.entries()) {
+      for (const report of (reports[index]?.values() ?? []) as Iterable<RTCStats>) {
+        if (mid === null || !isInbound(report)) continue;
+        const now = { energy: report.totalAudioEnergy ?? 0, seconds: report.totalSamplesDuration ?? 0 };
+        const before = this.#loudness.get(mid);
+        this.#loudness.set(mid, now);
+        const seconds = before === undefined ? 0 : now.seconds - before.seconds;
+        found.set(mid, before === undefined || seconds <= 0 ? 0 : Math.sqrt(Math.max(0, now.energy - before.energy) / seconds));
       }
     }
     return found;

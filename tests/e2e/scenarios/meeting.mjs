@@ -44,6 +44,11 @@ scenario('two people in Firefox see and hear each other', async (world) => {
 scenario('three people in Chromium and Firefox see and hear each other, and each coming and going changes the safety number', async (world) => {
   const { present: [ada, bo, cy], numbers } = await meeting(world, ['chrome', 'firefox', 'chrome']);
   assert.equal(new Set(numbers).size, 3);
+  // Browsers' made-up microphones beep: the page shows who is heard, and no more once the microphone is off.
+  const speaks = (who, whom) => who.evaluate((name) => document.querySelector(`figure[aria-label="${name}"]`)?.dataset.speaking === 'true', whom.name);
+  for (const [who, whom] of [[ada, bo], [bo, ada], [cy, bo]]) await eventually(`${who.name} sees that ${whom.name} speaks`, () => speaks(who, whom), 20_000, 100);
+  await bo.click('Mute microphone');
+  await eventually('nobody sees Bo speak any more', async () => !(await speaks(ada, bo)) && !(await speaks(cy, bo)));
   await bo.leave();
   const after = await commonSafetyNumber([ada, cy], numbers);
   assert.ok(!numbers.includes(after));

@@ -1,5 +1,5 @@
 import type { Participant } from "@satsuma/core";
-import { LockKeyhole, MicOff, TriangleAlert, WifiOff } from "lucide-react";
+import { AudioLines, LockKeyhole, MicOff, TriangleAlert, WifiOff } from "lucide-react";
 import type { CSSProperties, JSX } from "react";
 
 import { displayedName } from "../words.ts";
@@ -8,15 +8,17 @@ import { Video } from "./Video.tsx";
 interface TileProps {
   readonly participant: Participant;
   readonly source: "camera" | "screen";
+  readonly large?: boolean;
 }
 
-export function Tile({ participant, source }: TileProps): JSX.Element {
+export function Tile({ participant, source, large = false }: TileProps): JSX.Element {
   const name = displayedName(participant.name);
   const { stream, on, proof } = participant[source];
   const shown = on && stream !== null ? stream : null;
   const title = source === "screen" ? `${name}: screen` : participant.isSelf ? `${name} (you)` : name;
+  const speaks = source === "camera" && participant.speaking;
   return (
-    <figure className={`tile ${source}`} aria-label={title} data-participant={participant.id} data-source={source} data-proof={proof}>
+    <figure className={`tile ${source}${speaks ? " speaking" : ""}${large ? " large" : ""}`} data-speaking={speaks} aria-label={title} data-participant={participant.id} data-source={source} data-proof={proof}>
       {shown !== null ? (
         <Video stream={shown} mirrored={participant.isSelf && source === "camera"} contain={source === "screen"} label={`Picture of ${title}`} />
       ) : (
@@ -36,6 +38,7 @@ export function Tile({ participant, source }: TileProps): JSX.Element {
       )}
       <figcaption>
         {source === "camera" && !participant.microphone.on && <MicOff size={15} aria-label="Microphone off" role="img" />}
+        {speaks && <AudioLines size={15} aria-label="Speaking" role="img" />}
         <span className="tile-name">{title}</span>
         {proof === "encrypted" && shown !== null && (
           <LockKeyhole size={14} role="img" aria-label={participant.isSelf ? "Encrypted before it leaves" : `Decrypted with ${name}'s own key`} />

@@ -69,7 +69,7 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
       <Banner state={state} />
       <div className="room-body">
         <main className="stage-area">
-          {participants.length === 0 ? <Entrance connection={connection} /> : <Stage participants={participants} />}
+          {participants.length === 0 ? <Entrance connection={connection} /> : <Stage participants={participants} mainSpeaker={state.mainSpeaker} />}
         </main>
         {listOpen && <Participants participants={participants} onClose={() => setListOpen(false)} />}
       </div>
@@ -178,13 +178,17 @@ function CopyLinkButton({ meeting }: { readonly meeting: Meeting }): JSX.Element
   );
 }
 
+/** From so many people on, who has the floor is shown larger. */
+const crowd = 5;
+
 /** Screens first and large, people around; a grid of people otherwise. */
-function Stage({ participants }: { readonly participants: readonly Participant[] }): JSX.Element {
+function Stage({ participants, mainSpeaker }: { readonly participants: readonly Participant[]; readonly mainSpeaker: string | null }): JSX.Element {
   const screens = participants.filter((participant) => participant.screen.on && participant.screen.stream !== null);
-  const tiles = participants.map((participant) => <Tile key={participant.id} participant={participant} source="camera" />);
+  const enlarged = screens.length === 0 && participants.length >= crowd ? mainSpeaker : null;
+  const tiles = participants.map((participant) => <Tile key={participant.id} participant={participant} source="camera" large={participant.id === enlarged} />);
   if (screens.length === 0) {
     return (
-      <div className="grid" data-count={Math.min(participants.length, 12)}>
+      <div className={enlarged === null ? "grid" : "grid with-speaker"} data-count={Math.min(participants.length + (enlarged === null ? 0 : 3), 12)}>
         {tiles}
       </div>
     );
@@ -219,7 +223,7 @@ function Banner({ state }: { readonly state: MeetingState }): JSX.Element | null
       if (media.publish === "failed" || media.subscribe === "failed") {
         return (
           <div className="banner warning" role="status">
-            Picture and sound do not get through. A network that blocks UDP does that: try another one.
+            Picture and sound do not get through. A firewall may be in the way: try another network.
           </div>
         );
       }
