@@ -11,6 +11,7 @@ namespace satsuma::mls {
 /// A member who knows all secrets that a member knows and keeps to no rule: signs and protects whatever content it is given, so that the
 /// checks behind signature and tags are reached.
 struct internal::HostileMember {
+  static const GroupState& state(const Group& group) { return *group.state_; }
   /// As a PublicMessage, with a confirmation tag that nobody can expect.
   static Result<Bytes> send_public(Group& group, Content content, Bytes authenticated_data = {}) {
     const GroupState& state = *group.state_;
