@@ -32,10 +32,13 @@ class CrashStore final : public delivery::Store {
     dies_at_next_append_ = false;
   }
   bool died() const { return died_; }
+  std::uint64_t writes_unknown() const { return writes_unknown_; }
+  std::uint64_t writes_lost() const { return writes_lost_; }
 
   delivery::StoreStatus append(std::string_view room, const delivery::StoreAppend& append) override {
     if (fault_ != Fault::none && faults_left_ > 0) {
       --faults_left_;
+      ++(fault_ == Fault::unknown_but_written ? writes_unknown_ : writes_lost_);
       if (fault_ == Fault::unknown_but_written) static_cast<void>(write(room, append));
       return delivery::StoreStatus::unknown;
     }
@@ -72,6 +75,8 @@ class CrashStore final : public delivery::Store {
   int faults_left_ = 0;
   bool dies_at_next_append_ = false;
   bool died_ = false;
+  std::uint64_t writes_unknown_ = 0;
+  std::uint64_t writes_lost_ = 0;
 };
 
 } // namespace satsuma::sim

@@ -25,10 +25,12 @@ Plan plan_of(Dice& dice) {
     plan.people = static_cast<std::size_t>(dice.between(2, 5));
   } else if (size < 980) {
     plan.people = static_cast<std::size_t>(dice.between(6, 10));
-  } else if (size < 999) {
+  } else if (size < 998) {
     plan.people = static_cast<std::size_t>(dice.between(11, 25));
-  } else {
+  } else if (size < 999) {
     plan.people = static_cast<std::size_t>(dice.between(26, 100));
+  } else {
+    plan.people = static_cast<std::size_t>(dice.between(101, 200));
   }
   plan.faults = static_cast<std::size_t>(dice.between(2, plan.people > 25 ? 8 : 16));
   plan.duration = dice.between(Duration(5s), Duration(40s));
@@ -58,6 +60,7 @@ class Scenario {
     result.eras = oracle_.eras();
     result.departures = oracle_.departures();
     result.rejoins = oracle_.rejoins();
+    result.weather = world_.weather();
     result.trace = world_.trace();
     return result;
   }
@@ -169,6 +172,7 @@ class Scenario {
       case 14: return world_.hold_up(*person, dice_.between(Duration(100ms), Duration(25s)));
       default: { // a partition: some of them cannot be reached for a while
         const Duration length = dice_.between(Duration(100ms), Duration(20s));
+        world_.count_partition();
         for (const auto& other : world_.people()) {
           if (dice_.one_in(2)) world_.hold_up(*other, length);
         }

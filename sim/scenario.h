@@ -4,6 +4,8 @@
 #include <optional>
 #include <string>
 
+#include "sim/world.h"
+
 namespace satsuma::sim {
 
 struct SeedResult {
@@ -15,6 +17,7 @@ struct SeedResult {
   std::uint64_t eras = 0;
   std::uint64_t departures = 0;
   std::uint64_t rejoins = 0;
+  Weather weather;
   std::string trace;                  ///< when asked for
 };
 

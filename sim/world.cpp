@@ -11,6 +11,11 @@ namespace satsuma::sim {
 
 namespace {
 
+std::uint8_t kind_of(ByteView frame) { return frame.empty() ? std::uint8_t{0} : frame.front(); }
+std::uint64_t short_of(ByteView frame) {
+  return std::hash<std::string_view>()({reinterpret_cast<const char*>(frame.data()), frame.size()});
+}
+
 SecretBytes secret_of(std::uint8_t byte, std::size_t size) {
   SecretBytes secret(size);
   for (std::uint8_t& b : secret.mutable_view()) b = byte;
@@ -18,6 +23,58 @@ SecretBytes secret_of(std::uint8_t byte, std::size_t size) {
 }
 
 } // namespace
+
+// --- what went wrong
+
+std::array<std::pair<const char*, std::uint64_t>, Weather::kinds> Weather::list() const {
+  return {{{"frames delayed", delayed},
+           {"held up", held_up},
+           {"lost", lost},
+           {"overtaken", overtaken},
+           {"repeated", repeated},
+           {"partitions", partitions},
+           {"cuts", cuts},
+           {"half cuts", half_cuts},
+           {"server stops", server_stops},
+           {"server deaths", server_deaths},
+           {"starts from the store", recoveries},
+           {"writes unknown", writes_unknown},
+           {"writes lost", writes_lost},
+           {"crashes", crashes},
+           {"silent crashes", silent_crashes},
+           {"sleeps", sleeps},
+           {"clocks that stood still", still_clocks},
+           {"wedges", wedges},
+           {"clocks that drift", drifting}}};
+}
+
+Weather& Weather::operator+=(const Weather& other) {
+  for (auto field : {&Weather::delayed, &Weather::held_up, &Weather::lost, &Weather::overtaken, &Weather::repeated, &Weather::partitions, &Weather::cuts,
+                     &Weather::half_cuts, &Weather::server_stops, &Weather::server_deaths, &Weather::recoveries, &Weather::writes_unknown,
+                     &Weather::writes_lost, &Weather::crashes, &Weather::silent_crashes, &Weather::sleeps, &Weather::still_clocks, &Weather::wedges,
+                     &Weather::drifting}) {
+    this->*field += other.*field;
+  }
+  return *this;
+}
+
+Weather World::weather() const {
+  Weather all = weather_;
+  for (const auto& server : servers_) {
+    all.writes_unknown += server->store.writes_unknown();
+    all.writes_lost += server->store.writes_lost();
+  }
+  for (const auto& person : people_) {
+    if (person->frozen) ++all.wedges;
+    if (person->clock.parts_per_million != 0) ++all.drifting;
+  }
+  return all;
+}
+
+void World::count_carried(const Person& person, Duration jitter, TimePoint arrives) {
+  if (jitter.count() > 0) ++weather_.delayed;
+  if (person.unreachable_until > now_ && arrives >= person.unreachable_until) ++weather_.held_up;
+}
 
 // --- clocks
 
@@ -79,6 +136,7 @@ void World::leave(Person& person) {
 
 void World::crash(Person& person, bool half_open) {
   note(person.name + (half_open ? " crashes without a word" : " crashes"));
+  ++(half_open ? weather_.silent_crashes : weather_.crashes);
   person.crashed = true;
   person.connect_at.reset();
   rearm(person);
@@ -101,7 +159,11 @@ void World::thaw(Person& person, bool clock_stood_still) {
   if (!person.frozen || person.crashed || person.closed) return;
   note(person.name + " thaws");
   person.frozen = false;
-  if (clock_stood_still) person.clock.stood_still += now_ - person.frozen_at;
+  ++weather_.sleeps;
+  if (clock_stood_still) {
+    ++weather_.still_clocks;
+    person.clock.stood_still += now_ - person.frozen_at;
+  }
   std::vector<LinkId> waiting;
   for (const auto& [id, link] : links_) {
     if (link.person == &person && link.overdue > 0) waiting.push_back(id);
@@ -128,7 +190,9 @@ void World::cut(Person& person) {
   if (!person.link) return;
   const LinkId id = *person.link;
   note(person.name + " is cut off");
+  ++weather_.cuts;
   Link& link = *find(id);
+  weather_.lost += link.up.size() + link.down.size();
   link.client_side = false;
   link.up.clear();
   link.down.clear();
@@ -141,6 +205,7 @@ void World::cut(Person& person) {
 void World::cut_client_first(Person& person, Duration later) {
   if (!person.link) return;
   const LinkId id = *person.link;
+  ++weather_.half_cuts;
   note(person.name + " loses its connection");
   find(id)->client_side = false;
   at(now_ + later, [this, id] {
@@ -153,9 +218,11 @@ void World::cut_client_first(Person& person, Duration later) {
 void World::cut_server_first(Person& person, Duration later) {
   if (!person.link) return;
   const LinkId id = *person.link;
+  ++weather_.half_cuts;
   note("the server loses the connection of " + person.name);
   server_lost(id);
   Link& link = *find(id);
+  weather_.lost += link.up.size();
   link.up.clear();
   link.last_down = std::max(link.last_down, now_ + later);
   carry_down(id, {Item::Kind::close, {}});
@@ -223,6 +290,7 @@ void World::carry_up(LinkId id, Item item) {
   Person& person = *link.person;
   const Duration jitter = person.jitter.count() > 0 ? dice_.between(Duration{}, person.jitter) : Duration{};
   link.last_up = std::max({now_ + person.delay + jitter, link.last_up, person.unreachable_until});
+  count_carried(person, jitter, link.last_up);
   link.up.push_back(std::move(item));
   schedule(link.last_up, {Event::Kind::up, id, nullptr, {}});
 }
@@ -233,6 +301,7 @@ void World::carry_down(LinkId id, Item item) {
   Person& person = *link->person;
   const Duration jitter = person.jitter.count() > 0 ? dice_.between(Duration{}, person.jitter) : Duration{};
   link->last_down = std::max({now_ + person.delay + jitter, link->last_down, person.unreachable_until});
+  count_carried(person, jitter, link->last_down);
   link->down_bytes += item.bytes.size();
   link->down.push_back(std::move(item));
   schedule(link->last_down, {Event::Kind::down, id, nullptr, {}});
@@ -253,6 +322,7 @@ void World::deliver_up(LinkId id) {
   link->up.pop_front();
   Server& server = *servers_[link->server];
   if (!link->server_side || server.service == nullptr) {
+    ++weather_.lost;
     drop_link_if_done(id);
     return;
   }
@@ -260,6 +330,8 @@ void World::deliver_up(LinkId id) {
   switch (item.kind) {
     case Item::Kind::open: server.service->handle_connected(now_, id); break;
     case Item::Kind::frame:
+      if (link->person->link && *link->person->link > id) ++weather_.overtaken;
+      if (kind_of(item.bytes) == 3 || kind_of(item.bytes) == 4) weather_.repeated += link->person->arrived_up.insert(short_of(item.bytes)).second ? 0 : 1;
       if (server.trace != nullptr) server.trace->handle_frame(id, item.bytes);
       if (options_.trace) {
         const auto message = signaling::parse_client_message(item.bytes);
@@ -294,7 +366,10 @@ void World::deliver_down(LinkId id) {
 void World::handle_down(LinkId id, Item item) {
   Link& link = *find(id);
   Person& person = *link.person;
-  if (!link.client_side || !person.up() || person.link != id) return;
+  if (!link.client_side || !person.up() || person.link != id) {
+    ++weather_.lost;
+    return;
+  }
   mix(item.bytes);
   if (item.kind == Item::Kind::close) {
     note(person.name + " < close");
@@ -311,6 +386,7 @@ void World::handle_down(LinkId id, Item item) {
     const auto message = signaling::parse_server_message(item.bytes);
     note(person.name + " < " + (message ? describe(*message) : "what cannot be parsed"));
   }
+  if (kind_of(item.bytes) == 66) weather_.repeated += person.arrived_down.insert(short_of(item.bytes)).second ? 0 : 1;
   person.life = link.life;
   person.session->handle_frame(local_now(person), item.bytes);
   drain(person);
@@ -374,6 +450,7 @@ void World::rearm(Person& person) {
 
 void World::drain(Server& server) {
   if (server.store.died()) {
+    ++weather_.server_deaths;
     note("the server dies after a write");
     const std::size_t index = static_cast<std::size_t>(std::ranges::find(servers_, &server, [](const auto& one) { return one.get(); }) - servers_.begin());
     stop_server(index);
@@ -442,6 +519,7 @@ const delivery::RoomSequencer* World::room(std::size_t server) const {
 void World::stop_server(std::size_t index) {
   Server& server = *servers_[index];
   if (server.service == nullptr) return;
+  ++weather_.server_stops;
   note("the server stops");
   server.service.reset();
   server.store.crash();
@@ -451,6 +529,7 @@ void World::stop_server(std::size_t index) {
   }
   for (const LinkId id : ids) {
     Link& link = *find(id);
+    weather_.lost += link.up.size();
     link.server_side = false;
     link.up.clear();
     carry_down(id, {Item::Kind::close, {}}); // after what was sent before
@@ -471,6 +550,7 @@ void World::start_server(std::size_t index) {
   }
   server.service = std::make_unique<delivery::DeliveryService>(options_.delivery, *store, gates_);
   SATSUMA_CHECK(server.service->load(now_).has_value());
+  if (server.service->room_count() > 0) ++weather_.recoveries;
   drain(server);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <deque>
 #include <functional>
 #include <map>
@@ -75,6 +76,36 @@ struct Person {
   friend class World;
   std::optional<TimePoint> timer;
   TimePoint frozen_at{};
+  std::set<std::uint64_t> arrived_up;   ///< commits and geneses that the server got, in short
+  std::set<std::uint64_t> arrived_down; ///< entries
+};
+
+/// What went wrong on purpose, each counted when it has had an effect: a kind that never happens tests nothing.
+struct Weather {
+  std::uint64_t delayed = 0;        ///< frames, beyond the link's own time
+  std::uint64_t held_up = 0;        ///< frames that waited until somebody could be reached again
+  std::uint64_t lost = 0;           ///< frames
+  std::uint64_t overtaken = 0;      ///< frames of an old connection that arrived after the new one began
+  std::uint64_t repeated = 0;       ///< frames that arrived a second time, over another connection
+  std::uint64_t partitions = 0;     ///< several people cut off at once
+  std::uint64_t cuts = 0;           ///< connections, for both sides at once
+  std::uint64_t half_cuts = 0;      ///< ... of which one side hears later
+  std::uint64_t server_stops = 0;
+  std::uint64_t server_deaths = 0;  ///< between a write and telling anybody
+  std::uint64_t recoveries = 0;     ///< the server started from a store that held something
+  std::uint64_t writes_unknown = 0; ///< the store could not say, and the write had happened
+  std::uint64_t writes_lost = 0;    ///< the store could not say, and it had not
+  std::uint64_t crashes = 0;
+  std::uint64_t silent_crashes = 0; ///< without the socket closing
+  std::uint64_t sleeps = 0;         ///< frozen, and back
+  std::uint64_t still_clocks = 0;   ///< ... and the clock stood still meanwhile
+  std::uint64_t wedges = 0;         ///< frozen for ever
+  std::uint64_t drifting = 0;       ///< people whose clock runs fast or slow
+
+  /// Of all of them, in this order, with their names.
+  static constexpr std::size_t kinds = 19;
+  std::array<std::pair<const char*, std::uint64_t>, kinds> list() const;
+  Weather& operator+=(const Weather& other);
 };
 
 /// Sees everything that happens, and may say that it must not.
@@ -194,6 +225,8 @@ class World {
   /// Of everything that happened, whether or not a trace is written.
   std::uint64_t fingerprint() const { return fingerprint_; }
   std::uint64_t steps() const { return steps_; }
+  Weather weather() const;
+  void count_partition() { ++weather_.partitions; }
 
  private:
   struct Item {
@@ -247,6 +280,7 @@ class World {
   void server_lost(LinkId id);
   void drop_link_if_done(LinkId id);
   void rearm(Person& person);
+  void count_carried(const Person& person, Duration jitter, TimePoint arrives);
   void mix(std::uint64_t value) { fingerprint_ = (fingerprint_ ^ value) * 0x100000001b3; }
   void mix(ByteView bytes);
   Link* find(LinkId id);
@@ -265,6 +299,7 @@ class World {
   std::uint64_t steps_ = 0;
   int break_every_ = 0;
   int carried_ = 0;
+  Weather weather_;
   Observer* observer_ = nullptr;
   std::optional<std::string> failure_;
   std::string trace_;

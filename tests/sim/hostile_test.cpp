@@ -228,6 +228,36 @@ TEST_F(Hostile, KeyPackageThatTheServerSwapsForOneMemberIsNotAddedAndTheTwoStori
   ASSERT_TRUE(world.until([&] { return agree({&ada, &bo, &cy}); }, 20s));
 }
 
+TEST_F(Hostile, KeyPackageThatTheServerSwapsForEverybodyLetsNobodyInAndItsOwnerIsTold) {
+  Person& ada = enter("Ada");
+  Person& bo = enter("Bo");
+  const std::string before = ada.digits();
+  // Whoever knocks as Cy, it is the server's own key package that everybody is shown: real, but made without the room's secret.
+  Person& spy = world.add("Cy", 2, false);
+  Person& cy = world.add("Cy", 1, false);
+  std::optional<Bytes> own;
+  world.on_up = [&](Person& from, Bytes& frame) {
+    auto message = signaling::parse_client_message(frame);
+    auto* hello = message ? std::get_if<signaling::Hello>(&*message) : nullptr;
+    if (&from == &spy && hello != nullptr) own = hello->key_package;
+    if (&from == &cy && hello != nullptr) {
+      hello->key_package = *own;
+      frame = signaling::write_client_message(std::move(*message));
+    }
+    return &from != &spy;
+  };
+  world.reconnect(spy);
+  world.run(1s);
+  ASSERT_TRUE(own);
+  world.reconnect(cy);
+  world.run(10s);
+  EXPECT_FALSE(cy.in());
+  ASSERT_FALSE(rejoined(cy).empty());
+  EXPECT_EQ(rejoined(cy)[0], RejoinReason::log_broken) << "the log does not begin with Cy's own key package";
+  EXPECT_TRUE(agree({&ada, &bo}));
+  EXPECT_EQ(ada.digits(), before) << "nobody was added, not even for a moment";
+}
+
 TEST_F(Hostile, ServerThatClaimsThatSomebodyLeftRemovesHimVisiblyAndHeComesBack) {
   Person& ada = enter("Ada");
   Person& bo = enter("Bo");
@@ -336,6 +366,18 @@ TEST_F(Hostile, ReportOfACommitThatIsNotThereOrWasFollowedIsRefused) {
   ASSERT_TRUE(world.until([&] { return !bo.all<call::ErrorEvent>().empty(); }, 5s));
   EXPECT_EQ(bo.all<call::ErrorEvent>()[0].code, static_cast<std::uint16_t>(signaling::ErrorReason::malformed));
   ASSERT_TRUE(world.until([&] { return agree({&ada, &bo}); }, 30s));
+  Person& cy = enter("Cy"); // through a commit of Ada's, which Bo follows and acknowledges
+  std::optional<std::uint64_t> commit;
+  for (std::uint64_t i = world.room()->log_start(); i < world.room()->head(); ++i) {
+    const auto* one = std::get_if<signaling::CommitEntry>(&world.room()->record(i).entry.body);
+    if (one != nullptr && one->who != bo.session->incarnation()) commit = i;
+  }
+  ASSERT_TRUE(commit);
+  const std::size_t errors = bo.all<call::ErrorEvent>().size();
+  world.inject_up(bo, signaling::write_client_message(signaling::Report{*commit}));
+  ASSERT_TRUE(world.until([&] { return bo.all<call::ErrorEvent>().size() > errors; }, 5s));
+  EXPECT_EQ(bo.all<call::ErrorEvent>().back().code, static_cast<std::uint16_t>(signaling::ErrorReason::malformed));
+  ASSERT_TRUE(world.until([&] { return agree({&ada, &bo, &cy}); }, 30s));
   EXPECT_TRUE(rejoined(ada).empty());
 }
 
