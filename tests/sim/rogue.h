@@ -71,7 +71,7 @@ class Rogue {
     return spoilt({.path = [this, leaf](const mls::RatchetTree& tree, std::vector<mls::UpdatePathNode>& nodes) {
       const auto steps = tree.filtered_direct_path(group_->own_leaf());
       for (std::size_t i = 0; i < steps.size(); ++i) {
-        const auto recipients = mls::path_recipients(tree, steps[i].copath_child, {});
+        const auto recipients = tree.path_recipients(steps[i].copath_child, {});
         for (std::size_t k = 0; k < recipients.size(); ++k) {
           if (mls::tree_math::is_in_subtree(leaf, recipients[k])) nodes[i].encrypted_path_secret[k].ciphertext.back() ^= 1;
         }
