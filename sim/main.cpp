@@ -39,7 +39,7 @@ static_assert(sizeof(Report) < 512 && std::is_trivially_copyable_v<Report>);
 constexpr std::uint64_t seeds_with_all_weather = 1000;
 
 int replay(std::uint64_t seed, bool trace) {
-  const auto result = satsuma::sim::run_seed(seed, trace);
+  const auto result = satsuma::sim::run_seed(seed, {trace, {}, false});
   std::fputs(result.trace.c_str(), stdout);
   std::printf("seed %llu: %zu people, %llu steps, %llu commits, %llu eras, fingerprint %016llx: %s\n", static_cast<unsigned long long>(seed), result.people,
               static_cast<unsigned long long>(result.steps), static_cast<unsigned long long>(result.commits), static_cast<unsigned long long>(result.eras),

@@ -8,22 +8,21 @@
 
 namespace satsuma::sim {
 
-/// Watches an honest world and fails it at the first step that breaks a safety property. The names are those of spec/README.md:
-///   S1  one accepted commit for each epoch, the epochs without gaps
-///   S2  a new era only where no live member was
-///   S3  equal (era, epoch) means equal authenticator and roster, and the log knows the epoch
-///   S4  nobody holds a state that it is not in
-///   S5  an incarnation that was gone never joins, and never becomes a member
-///   S6  what one's own accepted commit led to is held: no session says that it cannot process the log (S9 too)
-///   S7  no commit after its sender's departure
-///   S8  only those are added who asked and did not leave, only those removed who left
-///   S10 a departure is passed over by at most one commit, a join by at most one beyond those that were full
+/// Watches an honest world and fails it at the first step that breaks one of the specification's safety properties (spec/README.md, by their
+/// names). What they say here, where MLS is real and a commit has limits:
+///   OneCommitForEachEpoch  the epochs are without gaps, too
+///   Agreement              equal (era, epoch) means equal authenticator and roster
+///   HeldIsLogged           the log knows the epoch, and it follows the one before
+///   OwnIsHeld, NobodyBreaks   no session begins anew for another reason than its departure, whether the commit that did it was its own or not
+///   BoundedOvertaking      a departure is passed over by at most one commit, a join by at most one beyond those that were full
 class Oracle final : public Observer {
  public:
   explicit Oracle(World& world) : world_(world) { world.set_observer(this); }
 
   void on_entry(std::uint64_t life, const delivery::Record& record, const delivery::Roster& after) override;
   void on_event(const Person& person, const call::SessionOutput& event) override;
+  void on_sent(const Person& person, ByteView frame) override;
+  void on_received(const Person& person, ByteView frame) override;
 
   std::uint64_t commits() const { return commits_; }
   std::uint64_t eras() const { return eras_; }
@@ -32,10 +31,18 @@ class Oracle final : public Observer {
 
  private:
   using EpochName = std::tuple<std::uint64_t, std::uint64_t, std::uint64_t>; ///< life, era, epoch
-  struct Epoch {
-    std::set<IncarnationId> members; ///< as the server follows them
-    std::optional<Bytes> authenticator;
+  /// What somebody holds.
+  struct State {
+    Bytes authenticator;
     std::vector<call::RosterEntry> roster;
+    std::optional<std::uint32_t> designated;
+  };
+  /// A commit, or with zeros a genesis, that its maker has had no answer to.
+  struct Attempt {
+    IncarnationId who;
+    std::uint64_t era = 0;
+    std::uint64_t epoch = 0;
+    Bytes frame;
   };
   struct Pending {
     std::uint32_t passed_over = 0;
@@ -59,7 +66,10 @@ class Oracle final : public Observer {
   std::map<std::uint64_t, Life> lives_;
   std::set<IncarnationId> gone_;
   std::set<IncarnationId> joined_;
-  std::map<EpochName, Epoch> history_;
+  std::map<EpochName, std::set<IncarnationId>> history_; ///< the members, as the log says
+  std::map<EpochName, State> states_;
+  std::map<std::size_t, Attempt> attempts_; ///< by person
+  Bytes handling_;                          ///< the frame that a session had last
   std::map<std::size_t, Held> held_; ///< by person
   std::uint64_t commits_ = 0;
   std::uint64_t eras_ = 0;

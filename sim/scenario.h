@@ -23,10 +23,17 @@ struct SeedResult {
 
 /// One run: people, weather and faults follow from the seed. First a time of trouble, with the safety properties of oracle.h checked at each
 /// step; then everything heals, and within a bounded time
-///   L1  everyone who is up and has the secret is a member
-///   L2  nobody else is
-///   L3  all agree on epoch, roster and number, and everyone decrypts everyone's frames and messages
-///   L4  one more person who knocks is in within two seconds
-SeedResult run_seed(std::uint64_t seed, bool trace = false);
+///   EachIsAdmitted    everyone who is up and has the secret is a member; one more person who knocks is in within two seconds
+///   EachLeaves        nobody else is
+///   OnlyInsiders      who was taken out knows
+///   InTheEndAllAgree  on epoch, roster and number, and everyone decrypts everyone's frames and messages
+struct SeedOptions {
+  bool trace = false;
+  /// Runs on after other violations (WorldOptions::only_property).
+  std::string only_property;
+  /// Only the beginning of a room: a few come at once over slow networks, and leave again at once.
+  bool founders = false;
+};
+SeedResult run_seed(std::uint64_t seed, const SeedOptions& options = {});
 
 } // namespace satsuma::sim

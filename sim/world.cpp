@@ -388,6 +388,7 @@ void World::handle_down(LinkId id, Item item) {
   }
   if (kind_of(item.bytes) == 66) weather_.repeated += person.arrived_down.insert(short_of(item.bytes)).second ? 0 : 1;
   person.life = link.life;
+  if (observer_ != nullptr) observer_->on_received(person, item.bytes);
   person.session->handle_frame(local_now(person), item.bytes);
   drain(person);
 }
@@ -406,6 +407,7 @@ void World::drain(Person& person) {
 void World::handle(Person& person, call::SessionOutput output) {
   if (auto* send = std::get_if<call::SendBinary>(&output)) {
     if (!person.link) return;
+    if (observer_ != nullptr) observer_->on_sent(person, send->frame);
     if (on_up && !on_up(person, send->frame)) return;
     carry_up(*person.link, {Item::Kind::frame, std::move(send->frame)});
     return;
@@ -644,6 +646,7 @@ void World::step(TimePoint when) {
 
 void World::fail(std::string what) {
   note("FAILURE: " + what);
+  if (!options_.only_property.empty() && !what.starts_with(options_.only_property + ":")) return;
   if (!failure_) failure_ = std::move(what);
 }
 

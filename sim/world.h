@@ -114,6 +114,9 @@ class Observer {
   virtual ~Observer() = default;
   virtual void on_entry(std::uint64_t life, const delivery::Record& record, const delivery::Roster& after) = 0;
   virtual void on_event(const Person& person, const call::SessionOutput& event) = 0;
+  /// A session's frame, before the network has it; and one that a session is about to handle.
+  virtual void on_sent(const Person& person, ByteView frame) = 0;
+  virtual void on_received(const Person& person, ByteView frame) = 0;
 };
 
 struct WorldOptions {
@@ -125,6 +128,8 @@ struct WorldOptions {
   /// The server's send queue for one connection (docs/protocol.md): beyond, the connection closes.
   std::size_t send_queue = 1024 * 1024;
   bool trace = false;
+  /// Runs on after other violations than of this property. Empty: ends with the first of any.
+  std::string only_property;
   /// What happens in the first server's rooms is appended there, for satsuma_replay (sim/explore). Empty: in a file of its own in the folder
   /// $SATSUMA_ROOM_TRACES, if that is set.
   std::string room_trace;

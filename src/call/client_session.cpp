@@ -267,6 +267,8 @@ void ClientSession::handle_error(TimePoint now, const signaling::ErrorMessage& e
   };
   switch (error.code) {
     case signaling::ErrorReason::gone:
+      if (SATSUMA_BUG(stays_after_removal) && group_) return;
+      return rejoin(now, RejoinReason::gone);
     case signaling::ErrorReason::not_yours: return rejoin(now, RejoinReason::gone);
     case signaling::ErrorReason::replaced: return fail(code, error.text);
     case signaling::ErrorReason::unsupported_version:
@@ -415,6 +417,7 @@ ClientSession::Outcome ClientSession::handle(TimePoint now, std::uint64_t, const
 }
 
 ClientSession::Outcome ClientSession::handle_commit_as_member(TimePoint now, const signaling::CommitEntry& entry) {
+  if (SATSUMA_BUG(merge_at_send) && entry.who == self_ && entry.era == era_ && entry.epoch < group_->epoch()) return {};
   if (entry.era != era_ || entry.epoch != group_->epoch()) return broken(RejoinReason::log_broken);
   if (entry.who == self_) {
     // It must be the one that we hold; of any other made in our name we have no secrets.
@@ -600,7 +603,7 @@ void ClientSession::run_committer(TimePoint now) {
 void ClientSession::prepare_commit(TimePoint now, const MakeCommit& request) {
   mls::CommitParams params;
   params.force_path = true; // each commit renews the committer's own leaf
-  params.ratchet_tree_in_welcome = tree_in_welcome_;
+  params.ratchet_tree_in_welcome = tree_in_welcome_ || SATSUMA_BUG(welcome_before_acceptance);
   params.authenticated_data = signaling::write_log_prefix({digests_from_ + digests_.size() - 1, digests_.back()});
   std::vector<IncarnationId> inadmissible;
   for (const IncarnationId& who : request.adds) {
@@ -627,6 +630,15 @@ void ClientSession::prepare_commit(TimePoint now, const MakeCommit& request) {
   message.commit = pending->commit;
   if (pending->welcome) message.welcome = *pending->welcome;
   pending_commit_ = std::move(*pending);
+#ifdef SATSUMA_BUG_SWITCHES
+  if (SATSUMA_BUG(merge_at_send)) {
+    send(message);
+    SATSUMA_CHECK(group_->merge(std::move(pending_commit_->staged)).has_value());
+    pending_commit_.reset();
+    (void)entered_epoch(now, era_, self_);
+    return;
+  }
+#endif
   committer_->handle_prepared(now, signaling::write_client_message(message));
 }
 

@@ -340,6 +340,12 @@ void DeliveryService::handle_message(TimePoint now, ConnectionId id, Connection&
   SATSUMA_CHECK(room != nullptr);
   const IncarnationId who = connection.who;
   const auto found = room->participants.find(who);
+#ifdef SATSUMA_BUG_SWITCHES
+  if (SATSUMA_BUG(gone_may_commit) && found == room->participants.end()) {
+    if (const auto* commit = std::get_if<signaling::Commit>(&message)) handle_commit(now, id, *room, who, *commit);
+    return;
+  }
+#endif
   SATSUMA_CHECK(found != room->participants.end() && found->second.connection == id);
 
   const auto handshake = [&](std::size_t size) {
@@ -393,6 +399,15 @@ void DeliveryService::handle_genesis(TimePoint now, ConnectionId id, Room& room,
 
 void DeliveryService::handle_commit(TimePoint now, ConnectionId id, Room& room, IncarnationId who,
                                     const signaling::Commit& commit) {
+#ifdef SATSUMA_BUG_SWITCHES
+  if (SATSUMA_BUG(welcome_before_acceptance)) {
+    for (const auto& waiting : room.sequencer.roster().snapshot().waiting) {
+      const auto participant = room.participants.find(waiting.who);
+      if (!participant->second.connection || participant->second.sent != room.sequencer.head()) continue;
+      send(*participant->second.connection, signaling::Entry{room.sequencer.head(), signaling::CommitEntry{commit.era, commit.epoch, who, commit.commit, commit.welcome}});
+    }
+  }
+#endif
   auto record = room.sequencer.propose_commit(who, commit, *room.gate);
   if (!record) return reject(id, commit.era, commit.epoch, record.error());
   if (record->added.empty() && record->removed.empty() && !connections_.find(id)->second->renewals.take(now, 1)) {
@@ -558,7 +573,7 @@ bool DeliveryService::make_gone(TimePoint now, Room& room, IncarnationId who, Go
   if (connection && cause == GoneCause::goodbye) {
     outputs_.push_back(Close{*connection, 1000, "goodbye"});
     drop_connection(*connection);
-  } else if (connection) {
+  } else if (connection && !SATSUMA_BUG(gone_may_commit)) {
     dismiss(*connection, ErrorReason::gone, "This participant stopped answering and was taken out. Enter again.");
   }
   if (room.participants.empty()) {

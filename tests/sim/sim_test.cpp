@@ -8,14 +8,21 @@ namespace {
 
 TEST(Simulator, TheSameSeedGivesTheSameTraceToTheByte) {
   for (const std::uint64_t seed : {3, 17, 40}) {
-    const SeedResult first = run_seed(seed, true);
-    const SeedResult second = run_seed(seed, true);
+    const SeedResult first = run_seed(seed, {true, {}, false});
+    const SeedResult second = run_seed(seed, {true, {}, false});
     const SeedResult without_trace = run_seed(seed);
     EXPECT_GT(first.trace.size(), 1000u);
     EXPECT_EQ(first.trace, second.trace) << seed;
     EXPECT_EQ(first.fingerprint, second.fingerprint) << seed;
     EXPECT_EQ(first.fingerprint, without_trace.fingerprint) << seed;
     EXPECT_NE(first.fingerprint, run_seed(seed + 1).fingerprint) << seed;
+  }
+}
+
+TEST(Simulator, RoomsThatAreLeftWhileTheyBeginHeal) {
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    const SeedResult result = run_seed(seed, {false, {}, true});
+    EXPECT_EQ(result.failure.value_or(""), "") << "founders, seed " << seed;
   }
 }
 
