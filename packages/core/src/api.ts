@@ -116,6 +116,8 @@ export interface SafetyNumberReason {
   readonly kind: "entered" | "changed" | "refreshed" | "new-era";
   readonly joined: readonly string[];
   readonly left: readonly string[];
+  /** Whose changes of keys did not work for somebody before this one, which is then why it came. Those who say so cannot prove it to others. */
+  readonly blamed: readonly string[];
 }
 
 export interface SafetyNumber {
@@ -166,6 +168,8 @@ export interface MeetingState {
   readonly mainSpeaker: ParticipantId | null;
   /** Null until in the room. */
   readonly safetyNumber: SafetyNumber | null;
+  /** A change of keys has been needed for 15 s, and none comes: the server holds it back, or somebody's device hangs. */
+  readonly overdue: boolean;
   readonly local: LocalMedia;
   readonly devices: Devices;
   /** The media connections; "none" before there is one. Trouble here is shown, and mended without the person. */

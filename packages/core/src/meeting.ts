@@ -271,7 +271,7 @@ class EncryptedMeeting implements Meeting {
     this.#media = this.#newMediaSession(engine);
     this.#media.setVideoCodec(this.#codec);
     this.#listenTo(engine);
-    this.#apply({ type: "session", event: { type: "rejoining", reason: "engine" }, calendarMs: Date.now() });
+    this.#apply({ type: "session", event: { type: "rejoining", reason: "engine", committer: "" }, calendarMs: Date.now() });
     for (const source of this.#model.protecting) this.#apply({ type: "protecting", source, on: false });
     this.#notice({
       code: "engine-restarted",
@@ -378,6 +378,7 @@ class EncryptedMeeting implements Meeting {
         this.#chooseCodec();
         return;
       case "waiting":
+      case "overdue":
       case "present":
       case "keys":
       case "stream":

@@ -27,6 +27,7 @@ import { nobodySpeaks, type Speakers } from "./speakers.ts";
 import type { Announcement, RosterEntry, SessionEvent } from "./session-events.ts";
 
 const maxNotices = 8;
+const maxBlamed = 8;
 
 /** From the socket and the session together; each leads on to the next, and any one back to "away". */
 export type Link =
@@ -51,6 +52,10 @@ export interface Model {
   readonly away: ReadonlySet<ParticipantId>;
   /** Gone for good, and still in the group until a commit takes them out. */
   readonly departed: ReadonlySet<ParticipantId>;
+  /** The session says that a commit is needed and none comes. */
+  readonly overdue: boolean;
+  /** Names of those whose commits did not work for somebody, since the last epoch. */
+  readonly blamed: readonly string[];
   readonly announced: ReadonlyMap<ParticipantId, Announcement>;
   readonly subscription: number | null;
   readonly slotSequence: number;
@@ -94,6 +99,8 @@ export function initialModel(room: RoomName, capture: CaptureState, suite: RoomS
     safetyNumber: null,
     away: new Set(),
     departed: new Set(),
+    overdue: false,
+    blamed: [],
     announced: new Map(),
     subscription: null,
     slotSequence: -1,
@@ -194,11 +201,13 @@ function reduceSession(model: Model, event: SessionEvent, calendarMs: number, no
               kind: event.reason.kind === "new_era" ? "new-era" : event.reason.kind,
               joined: event.reason.joined,
               left: event.reason.left,
+              blamed: model.blamed,
             },
             changedAt: calendarMs,
           },
           away: new Set([...model.away].filter((id) => members.has(id))),
           departed: new Set([...model.departed].filter((id) => members.has(id))),
+          blamed: [],
           announced: new Map([...model.announced].filter(([id]) => members.has(id))),
           forged: new Set([...model.forged].filter((stream) => event.roster.some(({ incarnation }) => stream.startsWith(`${incarnation}/`)))),
         },
@@ -207,7 +216,12 @@ function reduceSession(model: Model, event: SessionEvent, calendarMs: number, no
       );
     }
     case "departed":
-      return { ...model, away: new Set(model.away).add(event.incarnation), departed: new Set(model.departed).add(event.incarnation) };
+      return blame(
+        { ...model, away: new Set(model.away).add(event.incarnation), departed: new Set(model.departed).add(event.incarnation) },
+        event.cause === "reported" ? event.name : event.cause === "could_not_follow" ? event.committer : "",
+      );
+    case "overdue":
+      return { ...model, overdue: event.overdue };
     case "present": {
       const away = new Set(model.away);
       if (event.connected) away.delete(event.incarnation);
@@ -222,7 +236,11 @@ function reduceSession(model: Model, event: SessionEvent, calendarMs: number, no
       return { ...model, forged: new Set(model.forged).add(`${event.incarnation}/${source}`) };
     }
     case "rejoining":
-      return moveTo({ ...model, roster: [], away: new Set(), departed: new Set(), announced: new Map() }, { at: "away", attempt: 0 }, now);
+      return moveTo(
+        blame({ ...model, roster: [], away: new Set(), departed: new Set(), overdue: false, announced: new Map() }, event.committer),
+        { at: "away", attempt: 0 },
+        now,
+      );
     case "error":
       if (!event.fatal) return model;
       return moveTo(model, { at: "failed", error: refused(event.text) }, now);
@@ -233,6 +251,12 @@ function reduceSession(model: Model, event: SessionEvent, calendarMs: number, no
     default:
       return unreachable(event);
   }
+}
+
+/** Empty: nobody is. */
+function blame(model: Model, name: string): Model {
+  if (name === "" || model.blamed.includes(name)) return model;
+  return { ...model, blamed: [...model.blamed, name].slice(-maxBlamed) };
 }
 
 const waitingReasons = {
@@ -264,6 +288,7 @@ export function view(model: Model): MeetingState {
     self: model.roster.find((member) => member.self)?.incarnation ?? null,
     mainSpeaker: model.roster.find((member) => !member.self && member.incarnation === model.speakers.main)?.incarnation ?? null,
     safetyNumber: model.safetyNumber,
+    overdue: model.overdue && model.link.at === "in",
     local: model.capture.local,
     devices: model.capture.devices,
     media: model.media,

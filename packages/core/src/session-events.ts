@@ -50,12 +50,18 @@ const epoch = object({
   }),
   designated: nullable(leafIndex),
 });
-const departed = object({ incarnation: matching(isParticipantId), cause: oneOf("goodbye", "lost", "stalled", "could_not_follow", "reported") });
+const departed = object({
+  incarnation: matching(isParticipantId),
+  name: text(maxName),
+  cause: oneOf("goodbye", "lost", "stalled", "could_not_follow", "reported"),
+  committer: text(maxName),
+});
+const overdue = object({ overdue: boolean });
 const present = object({ incarnation: matching(isParticipantId), connected: boolean });
 const application = object({ incarnation: matching(isParticipantId), text: text(16 * 1024) });
 const keys = object({ sending: nullable(object({ era: counter, epoch: counter })) });
 const stream = object({ incarnation: matching(isParticipantId), context: integer(0, 3) });
-const rejoining = object({ reason: text(64) });
+const rejoining = object({ reason: text(64), committer: text(maxName) });
 const failure = object({ code: integer(-(2 ** 31), 2 ** 31), text: text(1024), fatal: boolean });
 const announcement = object({ type: oneOf("state"), microphone: boolean, camera: boolean, screen: boolean, video: nullable(arrayOf(text(16), 16)) });
 
@@ -64,6 +70,7 @@ export type SessionEvent =
   | ({ readonly type: "waiting" } & ReturnType<typeof waiting>)
   | ({ readonly type: "epoch" } & ReturnType<typeof epoch>)
   | ({ readonly type: "departed" } & ReturnType<typeof departed>)
+  | ({ readonly type: "overdue" } & ReturnType<typeof overdue>)
   | ({ readonly type: "present" } & ReturnType<typeof present>)
   | { readonly type: "announcement"; readonly incarnation: ParticipantId; readonly announcement: Announcement }
   | ({ readonly type: "keys" } & ReturnType<typeof keys>)
@@ -86,6 +93,8 @@ export function parseSessionEvent(json: string): SessionEvent | null {
       return { type, ...epoch(value) };
     case "departed":
       return { type, ...departed(value) };
+    case "overdue":
+      return { type, ...overdue(value) };
     case "present":
       return { type, ...present(value) };
     case "application": {

@@ -58,7 +58,7 @@ function after(model: Model, ...changes: readonly (Change | SessionEvent)[]): Mo
 }
 
 function isSessionEvent(change: Change | SessionEvent): change is SessionEvent {
-  return ["ready", "waiting", "epoch", "departed", "present", "announcement", "keys", "rejoining", "error", "left"].includes(change.type) || (change.type === "stream" && "verdict" in change);
+  return ["ready", "waiting", "epoch", "departed", "overdue", "present", "announcement", "keys", "rejoining", "error", "left"].includes(change.type) || (change.type === "stream" && "verdict" in change);
 }
 
 const ready = event({ type: "ready", incarnation: ada, resumed: false });
@@ -223,4 +223,29 @@ test("a stream with frames that its member did not sign is marked as forged, for
   assert.equal(camera(after(forged, judged("confirmed"), epoch([ada, bo], 1))), "forged");
   assert.equal(view(forged).participants[1]?.microphone.proof, "none");
   assert.equal(after(forged, epoch([ada], 1)).forged.size, 0);
+});
+
+test("a change of keys that does not come is shown while one is in the room, and no longer than it lasts", () => {
+  const late = event({ type: "overdue", overdue: true });
+  const inside = after(start(), connecting, open, ready, epoch([ada, bo]));
+  assert.equal(view(inside).overdue, false);
+  assert.equal(view(after(inside, late)).overdue, true);
+  assert.equal(view(after(inside, late, event({ type: "overdue", overdue: false }))).overdue, false);
+  assert.equal(view(after(inside, late, closed)).overdue, false);
+  const anew = event({ type: "rejoining", reason: "gone", delay_ms: 0, committer: "" });
+  assert.equal(view(after(inside, late, anew, connecting, open, ready, epoch([ada]))).overdue, false);
+});
+
+test("whose commit did not work is told with the epoch that heals it, once", () => {
+  const inside = after(start(), connecting, open, ready, epoch([ada, bo]));
+  const blamed = (model: Model) => view(model).safetyNumber?.reason.blamed;
+  const departs = (cause: string, committer: string) => event({ type: "departed", incarnation: bo, leaf: 1, name: "Bo", cause, committer });
+  assert.deepEqual(blamed(inside), []);
+  assert.deepEqual(blamed(after(inside, departs("goodbye", ""), epoch([ada], 1))), []);
+  const reported = after(inside, departs("could_not_follow", "Mallory"), departs("could_not_follow", "Mallory"), epoch([ada], 1));
+  assert.deepEqual(blamed(reported), ["Mallory"]);
+  assert.deepEqual(blamed(after(reported, epoch([ada], 2))), []);
+  assert.deepEqual(blamed(after(inside, departs("reported", ""), epoch([ada], 1))), ["Bo"]);
+  const anew = event({ type: "rejoining", reason: "cannot_process", delay_ms: 0, committer: "Mallory" });
+  assert.deepEqual(blamed(after(inside, anew, connecting, open, ready, epoch([ada]))), ["Mallory"]);
 });

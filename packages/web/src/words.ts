@@ -15,20 +15,25 @@ export function list(names: readonly string[]): string {
   return `${shown.slice(0, -1).join(", ")} and ${shown.at(-1) ?? ""}`;
 }
 
-export function reasonText({ kind, joined, left }: SafetyNumberReason): string {
+export function reasonText({ kind, joined, left, blamed }: SafetyNumberReason): string {
+  const trouble = blamed.length > 0 ? `the keys that ${list(blamed)} sent did not work` : null;
   switch (kind) {
     case "entered":
-      return "You came in";
+      return trouble === null ? "You came in" : `You came in anew: ${trouble} for you`;
     case "changed": {
       const parts = [...(joined.length > 0 ? [`${list(joined)} joined`] : []), ...(left.length > 0 ? [`${list(left)} left`] : [])];
-      return parts.join(", ");
+      return trouble === null ? parts.join(", ") : `${parts.join(", ")}: ${trouble} for everybody`;
     }
     case "refreshed":
       return "Keys were renewed";
     case "new-era":
-      return "The group was started anew, because its keys could not be agreed on";
+      return `The group was started anew, because ${trouble ?? "its keys could not be agreed on"}`;
   }
 }
+
+export const overdueText =
+  "New keys have been due for a while and do not come: the server holds them back, or a device hangs. " +
+  "Nobody can come in meanwhile, and when somebody has left, nothing more is sent until they are here.";
 
 export function displayedName(name: string): string {
   return name === "" ? "Guest" : name;

@@ -282,6 +282,7 @@ export class Engine {
         break;
       case "waiting":
       case "departed":
+      case "overdue":
       case "present":
       case "announcement":
       case "stream":

@@ -11,7 +11,7 @@ import { SettingsDialog } from "../components/SettingsDialog.tsx";
 import { Tile } from "../components/Tile.tsx";
 import { Audio } from "../components/Video.tsx";
 import { useShortcuts, useStore, useView } from "../hooks.ts";
-import { displayedName, reasonText } from "../words.ts";
+import { displayedName, overdueText, reasonText } from "../words.ts";
 
 interface Props {
   readonly meeting: Meeting;
@@ -207,7 +207,7 @@ function Stage({ participants, mainSpeaker }: { readonly participants: readonly 
 
 /** What is going on with the connection, as long as it is. */
 function Banner({ state }: { readonly state: MeetingState }): JSX.Element | null {
-  const { connection, participants, media } = state;
+  const { connection, participants, media, overdue } = state;
   switch (connection.status) {
     case "idle":
     case "connecting":
@@ -224,6 +224,13 @@ function Banner({ state }: { readonly state: MeetingState }): JSX.Element | null
         return (
           <div className="banner warning" role="status">
             Picture and sound do not get through. A firewall may be in the way: try another network.
+          </div>
+        );
+      }
+      if (overdue) {
+        return (
+          <div className="banner warning" role="status" data-overdue="">
+            {overdueText}
           </div>
         );
       }

@@ -1,0 +1,18 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { reasonText } from "../src/words.ts";
+
+const nobody = { joined: [], left: [], blamed: [] };
+
+test("a new era says whose keys did not work, where that is known", () => {
+  assert.equal(reasonText({ ...nobody, kind: "new-era" }), "The group was started anew, because its keys could not be agreed on");
+  assert.equal(reasonText({ ...nobody, kind: "new-era", blamed: ["Mallory"] }), "The group was started anew, because the keys that Mallory sent did not work");
+});
+
+test("who had to come in anew, and those who stayed, are told why", () => {
+  assert.equal(reasonText({ ...nobody, kind: "entered" }), "You came in");
+  assert.equal(reasonText({ ...nobody, kind: "entered", blamed: ["Mallory"] }), "You came in anew: the keys that Mallory sent did not work for you");
+  assert.equal(reasonText({ ...nobody, kind: "changed", joined: ["Ada"], left: ["Bo", "Cy"] }), "Ada joined, Bo and Cy left");
+  assert.equal(reasonText({ kind: "changed", joined: [], left: ["Bo"], blamed: ["Mallory", ""] }), "Bo left: the keys that Mallory and Someone without a name sent did not work for everybody");
+});
