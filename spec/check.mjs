@@ -26,18 +26,25 @@ function parse(config) {
   };
 }
 
+/** Of this thread: how busy the machine is otherwise does not count. */
+function cpuSeconds() {
+  const [, fields] = readFileSync('/proc/thread-self/stat', 'utf8').split(') ');
+  const [user, system] = fields.split(' ').slice(11, 13).map(Number);
+  return (user + system) / 100;
+}
+
 function specification({ config, graph }) {
   if (!/^\\\* expect: (holds|violates \w+)$/m.test(config)) return { ok: false, text: 'no "expect:" line' };
   const { violates } = parse(config);
-  const began = performance.now();
+  const began = cpuSeconds();
   const result = checkModel(config, { mostStates, graph });
-  const seconds = ((performance.now() - began) / 1000).toFixed(1);
+  const seconds = (cpuSeconds() - began).toFixed(1);
   const found = result.success ? 'holds' : `${result.error_type}: ${result.error_message}`;
   // A mistake's file names one property, so a violation is of that one.
   const wanted = violates === undefined ? ['holds'] : ['InvariantViolation', 'LivenessViolation'];
   const ok = wanted.includes(result.success ? 'holds' : result.error_type) && result.states_explored > 1;
   const outcome = violates === undefined ? 'holds' : `violates ${violates}`;
-  const text = `${result.states_explored} states, ${seconds} s: ${ok ? outcome : `expected "${outcome}", found ${found}`}`;
+  const text = `${result.states_explored} states, ${seconds} s of CPU: ${ok ? outcome : `expected "${outcome}", found ${found}`}`;
   return { ok, text, details: ok ? [] : result.trace ?? [], states: ok && graph ? statesOf(result.dot) : undefined };
 }
 

@@ -171,7 +171,7 @@ test("what the others read is what they announce; who says nothing about it read
   assert.deepEqual(codecsOfOthers(entered), [null]);
   assert.deepEqual(codecsOfOthers(after(entered, says(',"video":["av2","vp9","vp8"]'))), [["vp9", "vp8"]]);
   assert.deepEqual(codecsOfOthers(after(entered, says(""))), [["vp8"]]);
-  assert.deepEqual(codecsOfOthers(after(entered, event({ type: "departed", incarnation: bo, cause: "goodbye" }))), []);
+  assert.deepEqual(codecsOfOthers(after(entered, event({ type: "departed", incarnation: bo, leaf: 1, name: "Bo", cause: "goodbye", committer: "" }))), []);
 });
 
 test("an application message that is not an announcement is passed over", () => {
