@@ -5,19 +5,21 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <map>
 #include <memory>
 #include <variant>
 
 #include "mls/group/external_proposal.h"
 #include "mls/group/group.h"
+#include "mls/tree/stored.h"
 
 using namespace satsuma;
 using namespace satsuma::mls;
 
 namespace {
 
-constexpr std::uint32_t abi_version = 1;
+constexpr std::uint32_t abi_version = 2;
 constexpr std::uint32_t max_allocation = 64 * 1024 * 1024;
 constexpr std::size_t max_handles = 1 << 16;
 
@@ -44,8 +46,50 @@ struct SuiteKeys {
 };
 using Object = std::variant<SuiteKeys, KeyPackageBundle, Group, PendingCommit, StagedCommit, PublicGroup, StagedPublicCommit, ExternalJoin>;
 
+/// The caller's CredentialVerifier: the host is asked, and 1 is yes.
+/// { u8 0: verify { Credential; signature_key<V> } | 1: successor { Credential before, after } | 2: same client { Credential a, b } }
+extern "C" __attribute__((import_module("satsuma"), import_name("verify_credential"))) std::uint32_t satsuma_host_verify_credential(const std::uint8_t* request,
+                                                                                                                                   std::uint32_t size);
+
+class HostVerifier final : public CredentialVerifier {
+ public:
+  Result<void> verify(const Credential& credential, ByteView signature_key) const override {
+    ByteWriter question;
+    question.u8(0);
+    credential.write(question);
+    codec::write_opaque(question, signature_key);
+    return ask(question) ? Result<void>() : mls_credential_rejected;
+  }
+  Result<void> verify_successor(const Credential& before, const Credential& after) const override {
+    return ask(about_two(1, before, after)) ? Result<void>() : mls_credential_rejected;
+  }
+  bool same_client(const Credential& a, const Credential& b) const override { return ask(about_two(2, a, b)); }
+
+ private:
+  static ByteWriter about_two(std::uint8_t kind, const Credential& a, const Credential& b) {
+    ByteWriter question;
+    question.u8(kind);
+    a.write(question);
+    b.write(question);
+    return question;
+  }
+  static bool ask(const ByteWriter& question) {
+    return satsuma_host_verify_credential(question.view().data(), static_cast<std::uint32_t>(question.size())) == 1;
+  }
+};
+
+/// What the caller said by `configure`.
+struct Settings {
+  bool host_verifies = false;
+  bool check_lifetimes = false;
+  UnixSeconds max_lifetime = ~UnixSeconds{0};
+  GroupLimits limits;
+};
+
 struct Module {
   SystemRandom random;
+  HostVerifier verifier;
+  Settings settings;
   std::uint32_t last_handle = 0;
   std::map<std::uint32_t, std::unique_ptr<Object>> objects;
   SecretBytes answer;
@@ -54,6 +98,16 @@ Module& module() {
   static Module instance;
   return instance;
 }
+
+LeafPolicy policy() {
+  const Settings& settings = module().settings;
+  LeafPolicy out;
+  if (settings.host_verifies) out.verifier = &module().verifier;
+  if (settings.check_lifetimes) out.now = static_cast<UnixSeconds>(std::time(nullptr));
+  out.max_lifetime = settings.max_lifetime;
+  return out;
+}
+const GroupLimits& limits() { return module().settings.limits; }
 
 template <class T>
 Result<std::uint32_t> keep(T object) {
@@ -201,6 +255,27 @@ Result<void> write_kept(ByteWriter& out, T object) {
   return {};
 }
 
+// --- Settings
+
+// { bool host_verifies; bool check_lifetimes; u64 max_lifetime; u32 max_members, max_proposals, max_pending_updates, max_past_epochs,
+//   max_past_resumption_psks, max_skip, max_kept, max_kept_in_epoch } -> {}. Limits are those of groups made and loaded from now on.
+Result<void> configure(ByteReader& in, ByteWriter&) {
+  Settings settings;
+  SATSUMA_TRY(settings.host_verifies, read_bool(in));
+  SATSUMA_TRY(settings.check_lifetimes, read_bool(in));
+  SATSUMA_TRY(settings.max_lifetime, in.u64());
+  GroupLimits& bounds = settings.limits;
+  for (std::size_t* bound : {&bounds.max_members, &bounds.max_proposals, &bounds.max_pending_updates, &bounds.max_past_epochs, &bounds.max_past_resumption_psks}) {
+    SATSUMA_TRY(*bound, in.u32());
+  }
+  SATSUMA_TRY(bounds.secret_tree.max_skip, in.u32());
+  SATSUMA_TRY(bounds.secret_tree.max_kept, in.u32());
+  SATSUMA_TRY(bounds.secret_tree.max_kept_in_epoch, in.u32());
+  if (bounds.max_past_epochs >= StoredTrees::max_trees) return request_malformed; // it could not be stored
+  module().settings = settings;
+  return {};
+}
+
 // --- Keys and key packages
 
 // {} -> { u16 suites<V> }
@@ -297,6 +372,7 @@ Result<void> group_create(ByteReader& in, ByteWriter& out) {
   SATSUMA_TRY(params.group_id, codec::read_bytes(in));
   SATSUMA_TRY(params.extensions, read_extensions(in));
   SATSUMA_TRY(params.padding, in.u32());
+  params.limits = limits();
   SATSUMA_TRY(Group group, Group::create(params, *bundle, module().random));
   return write_kept(out, std::move(group));
 }
@@ -312,6 +388,8 @@ Result<void> group_join(ByteReader& in, ByteWriter& out) {
   SATSUMA_TRY(params.padding, in.u32());
   SATSUMA_TRY(const auto predecessor, codec::read_optional_with<Group*>(in, read_handle<Group>));
   params.predecessor = predecessor.value_or(nullptr);
+  params.policy = policy();
+  params.limits = limits();
   SATSUMA_TRY(Group group, Group::join(welcome, *bundle, params));
   return write_kept(out, std::move(group));
 }
@@ -319,7 +397,7 @@ Result<void> group_join(ByteReader& in, ByteWriter& out) {
 // { stored<V> } -> { u32 handle }
 Result<void> group_load(ByteReader& in, ByteWriter& out) {
   SATSUMA_TRY(const ByteView stored, codec::read_opaque(in));
-  SATSUMA_TRY(Group group, Group::load(stored));
+  SATSUMA_TRY(Group group, Group::load(stored, limits()));
   return write_kept(out, std::move(group));
 }
 
@@ -399,6 +477,7 @@ Result<void> group_commit(ByteReader& in, ByteWriter& out) {
   SATSUMA_TRY(params.ratchet_tree_in_welcome, read_bool(in));
   SATSUMA_TRY(params.authenticated_data, codec::read_bytes(in));
   SATSUMA_TRY(params.leaf, read_leaf_changes(in));
+  params.policy = policy();
   SATSUMA_TRY(PendingCommit pending, group->commit(params, module().random));
   return write_pending(out, std::move(pending));
 }
@@ -413,7 +492,7 @@ Result<void> pending_store(ByteReader& in, ByteWriter& out) {
 // { stored<V> } -> pending
 Result<void> pending_load(ByteReader& in, ByteWriter& out) {
   SATSUMA_TRY(const ByteView stored, codec::read_opaque(in));
-  SATSUMA_TRY(PendingCommit pending, PendingCommit::load(stored));
+  SATSUMA_TRY(PendingCommit pending, PendingCommit::load(stored, limits()));
   return write_pending(out, std::move(pending));
 }
 
@@ -431,7 +510,7 @@ Result<void> group_merge(ByteReader& in, ByteWriter&) {
   return {};
 }
 
-// { u32 group; message<V>; psk values } -> { u8 1: application { u32 sender; data<V>; authenticated_data<V> }
+// { u32 group; message<V>; psk values } -> { u8 1: application { u32 sender; data<V>; authenticated_data<V>; u64 epoch; member }
 //   | 2: proposal, now cached { proposal; authenticated_data<V> } | 3: commit { u32 handle; effects; authenticated_data<V> } }
 Result<void> group_receive(ByteReader& in, ByteWriter& out) {
   SATSUMA_TRY(Group* const group, read_handle<Group>(in));
@@ -446,6 +525,8 @@ Result<void> group_receive(ByteReader& in, ByteWriter& out) {
     out.u32(received.sender.value);
     codec::write_opaque(out, received.plaintext.view());
     codec::write_opaque(out, received.authenticated_data);
+    out.u64(received.epoch);
+    write_member(out, received.from);
     return {};
   }
   if (closed == nullptr && open == nullptr) return mls_wire_format_unexpected;
@@ -456,7 +537,9 @@ Result<void> group_receive(ByteReader& in, ByteWriter& out) {
     out.u8(2);
     write_proposal(out, content.sender, *proposal);
   } else {
-    SATSUMA_TRY(StagedCommit staged, group->stage(verified, &psks));
+    StageParams params(&psks);
+    params.policy = policy();
+    SATSUMA_TRY(StagedCommit staged, group->stage(verified, params));
     ByteWriter effects;
     write_effects(effects, staged.effects(), staged.next_epoch(), staged.removes_self());
     out.u8(3);
@@ -549,6 +632,8 @@ Result<void> group_join_external(ByteReader& in, ByteWriter& out) {
   params.psk_store = &psks;
   SATSUMA_TRY(params.authenticated_data, codec::read_bytes(in));
   SATSUMA_TRY(params.padding, in.u32());
+  params.policy = policy();
+  params.limits = limits();
   SATSUMA_TRY(ExternalJoin join, Group::join_external(info, *bundle, params, module().random));
   const Bytes commit = join.commit();
   SATSUMA_TRY_VOID(write_kept(out, std::move(join)));
@@ -614,6 +699,8 @@ Result<void> group_branch(ByteReader& in, ByteWriter& out) {
   SATSUMA_TRY(params.members, codec::read_vector_with<KeyPackage>(in, read_message<KeyPackage>));
   SATSUMA_TRY(const KeyPackageBundle* const bundle, read_handle<KeyPackageBundle>(in));
   SATSUMA_TRY(params.padding, in.u32());
+  params.policy = policy();
+  params.limits = limits();
   SATSUMA_TRY(Successor successor, group->branch(params, *bundle, module().random));
   return write_successor(out, std::move(successor));
 }
@@ -625,6 +712,8 @@ Result<void> group_reinitialise(ByteReader& in, ByteWriter& out) {
   SATSUMA_TRY(params.members, codec::read_vector_with<KeyPackage>(in, read_message<KeyPackage>));
   SATSUMA_TRY(const KeyPackageBundle* const bundle, read_handle<KeyPackageBundle>(in));
   SATSUMA_TRY(params.padding, in.u32());
+  params.policy = policy();
+  params.limits = limits();
   SATSUMA_TRY(Successor successor, group->reinitialise(params, *bundle, module().random));
   return write_successor(out, std::move(successor));
 }
@@ -697,7 +786,7 @@ constexpr Operation operations[] = {
     group_export,     group_info,        group_commit,          pending_store,        pending_load,       group_merge,          group_receive,
     group_protect,    group_propose,     public_group_new,      public_group_load,    public_group_store, public_group_state,   public_group_receive,
     public_group_apply, group_propose_update, group_join_external, external_join_merge, propose_from_outside, propose_oneself,    group_branch,
-    group_reinitialise,
+    group_reinitialise, configure,
 };
 
 void put_u32(MutableByteView out, std::uint32_t value) { std::memcpy(out.data(), &value, 4); } // WASM is little endian

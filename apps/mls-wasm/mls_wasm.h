@@ -10,7 +10,7 @@
 
 #define SATSUMA_EXPORT(name) extern "C" __attribute__((export_name(#name), used))
 
-/// 1. Ask first, and refuse another.
+/// 2. Ask first, and refuse another.
 SATSUMA_EXPORT(satsuma_mls_abi_version) std::uint32_t satsuma_mls_abi_version();
 /// Memory inside the module for a request; `size` at free is the one of alloc. 0 when `size` is 0 or above 64 MiB.
 SATSUMA_EXPORT(satsuma_mls_alloc) std::uint8_t* satsuma_mls_alloc(std::uint32_t size);

@@ -2,7 +2,10 @@
 import { Reader, Writer } from "./wire.ts";
 import { hostImports, systemRandom } from "./wasi.ts";
 
-const abiVersion = 1;
+/** Answers the module's question whose a credential is (mls_wasm.cpp has its form). */
+export type CredentialQuestion = (question: Reader) => boolean;
+
+const abiVersion = 2;
 
 /** By number; mls_wasm.cpp has the same list. */
 const operations = [
@@ -42,6 +45,7 @@ const operations = [
   "proposeOneself",
   "groupBranch",
   "groupReinitialise",
+  "configure",
 ] as const;
 export type Operation = (typeof operations)[number];
 
@@ -72,13 +76,22 @@ const functionNames = [
 ] as const;
 type Functions = Readonly<Record<(typeof functionNames)[number], ModuleFunction>>;
 
+interface Host {
+  answer: CredentialQuestion | undefined;
+  busy: boolean;
+  thrown: { readonly error: unknown } | undefined;
+}
+
 export class Calls {
   private readonly functions: Functions;
   private readonly memory: WebAssembly.Memory;
 
-  private constructor(functions: Functions, memory: WebAssembly.Memory) {
+  private readonly host: Host;
+
+  private constructor(functions: Functions, memory: WebAssembly.Memory, host: Host) {
     this.functions = functions;
     this.memory = memory;
+    this.host = host;
   }
 
   static async instantiate(module: WebAssembly.Module): Promise<Calls> {
@@ -87,7 +100,17 @@ export class Calls {
       if (memory === undefined) throw new Error("the module has no memory");
       return memory;
     };
-    const { exports } = await WebAssembly.instantiate(module, hostImports(module, memoryOf, await systemRandom()));
+    const host: Host = { answer: undefined, busy: false, thrown: undefined };
+    // Nothing may be thrown through the module: it is kept, and thrown when the call has returned.
+    const verifyCredential = (pointer: number, size: number): number => {
+      try {
+        return host.answer?.(new Reader(new Uint8Array(memoryOf().buffer, pointer >>> 0, size >>> 0).slice())) === true ? 1 : 0;
+      } catch (error) {
+        host.thrown ??= { error };
+        return 0;
+      }
+    };
+    const { exports } = await WebAssembly.instantiate(module, hostImports(module, memoryOf, await systemRandom(), verifyCredential));
     if (exports["memory"] instanceof WebAssembly.Memory) memory = exports["memory"];
     const found = (name: string): ModuleFunction => {
       const value = exports[name];
@@ -98,11 +121,16 @@ export class Calls {
     const functions = Object.fromEntries(functionNames.map((name) => [name, found(name)])) as unknown as Functions;
     const version = functions.satsuma_mls_abi_version();
     if (version !== abiVersion) throw new Error(`the module speaks version ${version}, not ${abiVersion}`);
-    return new Calls(functions, memoryOf());
+    return new Calls(functions, memoryOf(), host);
   }
 
-  /** Throws MlsError. */
+  onCredentialQuestion(answer: CredentialQuestion | undefined): void {
+    this.host.answer = answer;
+  }
+
+  /** Throws MlsError, and what a credential verifier threw. */
   call(operation: Operation, write: (request: Writer) => void): Reader {
+    if (this.host.busy) throw new Error("called from within a credential verifier");
     const request = new Writer();
     write(request);
     const bytes = request.view();
@@ -110,13 +138,18 @@ export class Calls {
     if (bytes.length > 0 && pointer === 0) throw new RangeError("the request is too large");
     try {
       new Uint8Array(this.memory.buffer).set(bytes, pointer);
+      this.host.busy = true;
       const answer = this.functions.satsuma_mls_call(operations.indexOf(operation), pointer, bytes.length) >>> 0;
+      const thrown = this.host.thrown;
+      if (thrown !== undefined) throw thrown.error;
       const header = new DataView(this.memory.buffer, answer, 8);
       const payload = new Uint8Array(this.memory.buffer, answer + 8, header.getUint32(4, true));
       if (header.getUint32(0, true) === 0) return new Reader(new Uint8Array(payload)); // a copy: the next call reuses the place
       const name = new TextDecoder().decode(payload.slice(1));
       throw new MlsError(name, errorKinds[payload[0] ?? 0] ?? "caller");
     } finally {
+      this.host.busy = false;
+      this.host.thrown = undefined;
       this.functions.satsuma_mls_free(pointer, bytes.length);
       request.wipe();
     }

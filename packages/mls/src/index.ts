@@ -11,17 +11,19 @@ import type {
   CommitEffects,
   CommitOptions,
   Credential,
+  CredentialVerifier,
   Extension,
   ExternalJoinOptions,
   GroupReference,
   JoinOptions,
   KeyPackageOptions,
   Member,
+  MlsSettings,
   Proposal,
   Psk,
   SuccessorOptions,
 } from "./types.ts";
-import type { Reader, Writer } from "./wire.ts";
+import { Writer, type Reader } from "./wire.ts";
 
 export { MlsError, type MlsErrorKind } from "./calls.ts";
 export * from "./types.ts";
@@ -169,7 +171,15 @@ function readSuccessor(calls: Calls, from: Reader): Successor {
 }
 
 export type Received =
-  | { readonly kind: "application"; readonly sender: number; readonly data: Uint8Array; readonly authenticatedData: Uint8Array }
+  | {
+      readonly kind: "application";
+      /** A leaf of `epoch`: by now somebody else may stand there, so look at `from`. */
+      readonly sender: number;
+      readonly epoch: bigint;
+      readonly from: Member;
+      readonly data: Uint8Array;
+      readonly authenticatedData: Uint8Array;
+    }
   | { readonly kind: "proposal"; readonly proposal: CachedProposal; readonly authenticatedData: Uint8Array }
   | { readonly kind: "commit"; readonly staged: StagedCommit; readonly authenticatedData: Uint8Array };
 
@@ -301,8 +311,10 @@ export class Group extends Held {
   receive(message: Uint8Array, psks: readonly Psk[] = []): Received {
     const answer = this.ask("groupReceive", (w) => writePsks(w.opaque(message), psks));
     switch (answer.u8()) {
-      case 1:
-        return { kind: "application", sender: answer.u32(), data: answer.opaque(), authenticatedData: answer.opaque() };
+      case 1: {
+        const application = { kind: "application", sender: answer.u32(), data: answer.opaque(), authenticatedData: answer.opaque() } as const;
+        return { ...application, epoch: answer.u64(), from: readMember(answer) };
+      }
       case 2:
         return { kind: "proposal", proposal: readProposal(answer), authenticatedData: answer.opaque() };
       default: {
@@ -422,6 +434,19 @@ export class Mls {
     return new Mls(await Calls.instantiate(await WebAssembly.compile(bytes)));
   }
 
+  /** Whom to trust, and bounds; until then there is no verifier and the limits are the defaults. What is left out goes back to its default. */
+  configure(settings: MlsSettings): void {
+    const limits = settings.limits ?? {};
+    this.calls.call("configure", (w) => {
+      w.bool(settings.credentialVerifier !== undefined).bool(settings.checkLifetimes ?? false).u64(settings.maxLifetime ?? maxUint64);
+      w.u32(bound(limits.maxMembers, 16384)).u32(bound(limits.maxProposals, 16384)).u32(bound(limits.maxPendingUpdates, 16));
+      w.u32(bound(limits.maxPastEpochs, 2)).u32(bound(limits.maxPastResumptionPsks, 64));
+      w.u32(bound(limits.maxSkip, 1024)).u32(bound(limits.maxKept, 1024)).u32(bound(limits.maxKeptInEpoch, 16384));
+    });
+    const verifier = settings.credentialVerifier;
+    this.calls.onCredentialQuestion(verifier === undefined ? undefined : (question) => answerQuestion(verifier, question));
+  }
+
   /** The cipher suites that it has. */
   get suites(): CipherSuite[] {
     return this.calls.call("suites", () => undefined).vector((r) => r.u16());
@@ -530,6 +555,30 @@ export class Mls {
   loadPublicGroup(stored: Uint8Array): PublicGroup {
     return new PublicGroup(this.calls, this.calls.call("publicGroupLoad", (w) => w.opaque(stored)).u32());
   }
+}
+
+function bound(value: number | undefined, otherwise: number): number {
+  const given = value ?? otherwise;
+  if (!Number.isInteger(given) || given < 0 || given > 0xffffffff) throw new RangeError(`a limit of ${given}`);
+  return given;
+}
+
+function sameCredential(a: Credential, b: Credential): boolean {
+  const encoded = [a, b].map((credential) => {
+    const writer = new Writer();
+    writeCredential(writer, credential);
+    return writer.view();
+  });
+  return encoded[0]?.length === encoded[1]?.length && (encoded[0]?.every((byte, i) => byte === encoded[1]?.[i]) ?? false);
+}
+
+function answerQuestion(verifier: CredentialVerifier, question: Reader): boolean {
+  const kind = question.u8();
+  const first = readCredential(question);
+  if (kind === 0) return verifier.verify(first, question.opaque());
+  const second = readCredential(question);
+  const same = (): boolean => verifier.sameClient?.(first, second) ?? sameCredential(first, second);
+  return kind === 1 ? (verifier.verifySuccessor?.(first, second) ?? same()) : same();
 }
 
 function writeReference(out: Writer, group: GroupReference): void {

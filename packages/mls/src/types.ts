@@ -123,3 +123,44 @@ export interface JoinOptions {
   /** Private messages are padded to a multiple of this many bytes. */
   readonly padding?: number;
 }
+
+/** Who is who (RFC 9420 s.5.3.1): asked when a commit is made or received, and for everyone in a group that is joined. Must not call the library. */
+export interface CredentialVerifier {
+  /** Whether `signatureKey` is the one of whom `credential` names; false is `mls_credential_rejected`. What it throws is thrown by the call that asked. */
+  verify(credential: Credential, signatureKey: Uint8Array): boolean;
+  /** Whether a leaf with `after` may take the place of one with `before`. Unless given: when `sameClient` says so. */
+  verifySuccessor?(before: Credential, after: Credential): boolean;
+  /** Whether both name the same client: for branches and reinitialised groups. Unless given: when they are the same to the byte. */
+  sameClient?(a: Credential, b: Credential): boolean;
+}
+
+/** Bounds on what others can make grow. Each has a default that serves 10,000 members. */
+export interface GroupLimits {
+  /** More are `mls_too_many_members`. 16384. */
+  readonly maxMembers?: number;
+  /** In an epoch, and in one commit; more are `mls_too_many_proposals`. 16384. */
+  readonly maxProposals?: number;
+  /** Updates of our own that wait for somebody's commit; the oldest goes first. 16. */
+  readonly maxPendingUpdates?: number;
+  /** Epochs whose messages can still be read when they come late. 2; at most 15. */
+  readonly maxPastEpochs?: number;
+  /** Past resumption secrets that are kept. 64. */
+  readonly maxPastResumptionPsks?: number;
+  /** How far one message may jump ahead in its sender's ratchet; more is `mls_generation_too_far`. 1024. */
+  readonly maxSkip?: number;
+  /** Keys of messages not seen, kept for one sender. 1024. */
+  readonly maxKept?: number;
+  /** The same for all senders of an epoch together. 16384. */
+  readonly maxKeptInEpoch?: number;
+}
+
+export interface MlsSettings {
+  /** Without one, basic credentials are taken as they stand and X.509 ones are `mls_credential_unverified`. */
+  readonly credentialVerifier?: CredentialVerifier;
+  /** Leaves from key packages outside of their lifetime are `mls_lifetime_over`, by the host's clock. False unless said otherwise. */
+  readonly checkLifetimes?: boolean;
+  /** Seconds; longer lifetimes are `mls_lifetime_too_long`. */
+  readonly maxLifetime?: bigint;
+  /** Of groups that are made, joined and loaded from now on. */
+  readonly limits?: GroupLimits;
+}

@@ -19,7 +19,12 @@ export async function systemRandom(): Promise<FillRandom> {
   };
 }
 
-export function hostImports(module: WebAssembly.Module, memory: () => WebAssembly.Memory, random: FillRandom): WebAssembly.Imports {
+export function hostImports(
+  module: WebAssembly.Module,
+  memory: () => WebAssembly.Memory,
+  random: FillRandom,
+  verifyCredential: (pointer: number, size: number) => number,
+): WebAssembly.Imports {
   const address = (value: number | bigint | undefined): number => Number(value ?? 0) >>> 0;
   const setZeros: HostFunction = (count, size) => {
     const view = new DataView(memory().buffer);
@@ -45,10 +50,11 @@ export function hostImports(module: WebAssembly.Module, memory: () => WebAssembl
   };
   const functions: Record<string, HostFunction> = {};
   for (const wanted of WebAssembly.Module.imports(module)) {
+    if (wanted.module === "satsuma" && wanted.name === "verify_credential") continue;
     if (wanted.module !== "wasi_snapshot_preview1" || wanted.kind !== "function") {
       throw new Error(`the module wants ${wanted.module}.${wanted.name}`);
     }
     functions[wanted.name] = answered[wanted.name] ?? (() => notImplemented);
   }
-  return { wasi_snapshot_preview1: functions };
+  return { wasi_snapshot_preview1: functions, satsuma: { verify_credential: verifyCredential } };
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { cipherSuites, Mls, MlsError, type Group, type KeyPackage, type Received } from "../src/index.ts";
+import { cipherSuites, Mls, MlsError, type Credential, type Group, type KeyPackage, type Received } from "../src/index.ts";
 
 const compiled = await readFile(new URL("../../wasm/satsuma-mls.wasm", import.meta.url)).catch(() => null);
 const skip = compiled === null ? "the module is not built" : false;
@@ -201,6 +201,108 @@ test("updates, entering from outside, branches and successors are here too", { s
   ada.merge(last);
   assert.equal(ada.active, false);
   fails("mls_succession_invalid", () => ada.reinitialise(person(mls, "Ada", 1), { members: [] }));
+});
+
+test("the caller's verifier is asked whenever somebody comes in or changes", { skip }, async () => {
+  const mls = await load();
+  const asked: string[] = [];
+  const known = new Set(["Ada", "Bo"]);
+  const nameOf = (credential: Credential): string => (credential.type === "basic" ? read(credential.identity) : "a certificate");
+  mls.configure({
+    credentialVerifier: {
+      verify: (credential, signatureKey) => {
+        assert.equal(signatureKey.length, 32);
+        asked.push(nameOf(credential));
+        return known.has(nameOf(credential));
+      },
+    },
+  });
+  const { ada, bo } = two(mls);
+  assert.ok(asked.includes("Bo") && asked.includes("Ada")); // by Ada's commit, and by Bo's joining
+  const eve = person(mls, "Eve");
+  fails("mls_credential_rejected", () => ada.commit({ add: [eve.message] }));
+  known.add("Eve");
+  const adding = ada.commit({ add: [eve.message] });
+  known.delete("Eve");
+  fails("mls_credential_rejected", () => bo.receive(adding.commit));
+  fails("mls_credential_rejected", () => mls.joinGroup(adding.welcome ?? text(""), eve));
+  const entering = mls.joinExternally(ada.groupInfo({ withExternalPub: true }), eve); // Eve trusts those inside
+  fails("mls_credential_rejected", () => bo.receive(entering.commit));
+
+  // A new credential in the place of the old one: the verifier's word, or else the same bytes.
+  const renamed = { leaf: { credential: { type: "basic", identity: text("Bo") } } } as const;
+  fails("mls_credential_rejected", () => ada.commit(renamed));
+  mls.configure({ credentialVerifier: { verify: () => true, verifySuccessor: (before, after) => nameOf(before) === "Ada" && nameOf(after) === "Bo" } });
+  ada.commit(renamed).free();
+  fails("mls_credential_rejected", () => ada.commit({ leaf: { credential: { type: "basic", identity: text("Eve") } } }));
+  mls.configure({ credentialVerifier: { verify: () => true, sameClient: () => true } });
+  ada.commit({ leaf: { credential: { type: "basic", identity: text("Eve") } } }).free();
+
+  // Certificates are refused where nobody looks at them. Everyone must support them: so in a group of one kind.
+  mls.configure({});
+  const certified = (): KeyPackage =>
+    mls.generateKeyPackage(mls.generateSignatureKeys(3), { credential: { type: "x509", certificates: [text("of a kind")] } });
+  const group = mls.createGroup(certified(), { groupId: text("certified") });
+  fails("mls_credential_unverified", () => group.commit({ add: [certified().message] }));
+  mls.configure({ credentialVerifier: { verify: ({ type }) => type === "x509" } });
+  assert.equal(group.commit({ add: [certified().message] }).effects.added[0]?.credential.type, "x509");
+
+  // What it throws comes out, and the module goes on.
+  mls.configure({ credentialVerifier: { verify: () => { throw new TypeError("no directory"); } } });
+  assert.throws(() => ada.commit({ add: [eve.message] }), /no directory/);
+  mls.configure({ credentialVerifier: { verify: () => ada.epoch > 0n } });
+  assert.throws(() => ada.commit({ add: [eve.message] }), /within a credential verifier/);
+  mls.configure({});
+  const pending = ada.commit({ add: [eve.message] });
+  mergeReceived(bo, bo.receive(pending.commit));
+  ada.merge(pending);
+  assert.deepEqual(ada.epochAuthenticator, bo.epochAuthenticator);
+});
+
+test("lifetimes and limits are kept to", { skip }, async () => {
+  const mls = await load();
+  const now = BigInt(Math.floor(Date.now() / 1000));
+  const lasting = (notBefore: bigint, notAfter: bigint): Uint8Array =>
+    mls.generateKeyPackage(mls.generateSignatureKeys(3), { credential: { type: "basic", identity: text("x") }, notBefore, notAfter }).message;
+  const over = lasting(now - 2000n, now - 1000n);
+  two(mls).ada.commit({ add: [over] }).free();
+  mls.configure({ checkLifetimes: true });
+  const { ada } = two(mls);
+  fails("mls_lifetime_over", () => ada.commit({ add: [over] }));
+  ada.commit({ add: [lasting(now - 1000n, now + 1000n)] }).free();
+  mls.configure({ maxLifetime: 100n });
+  fails("mls_lifetime_too_long", () => ada.commit({ add: [lasting(now - 1000n, now + 1000n)] }));
+
+  mls.configure({ limits: { maxMembers: 2, maxPastEpochs: 1, maxSkip: 3 } });
+  const small = two(mls);
+  fails("mls_too_many_members", () => small.ada.commit({ add: [person(mls, "Cy").message] }));
+  const messages = [1, 2, 3, 4, 5].map((n) => small.ada.protect(text(String(n))));
+  fails("mls_generation_too_far", () => small.bo.receive(messages[4] ?? text("")));
+  const turn = (): void => {
+    const pending = small.ada.commit();
+    mergeReceived(small.bo, small.bo.receive(pending.commit));
+    small.ada.merge(pending);
+  };
+  turn();
+  const late = small.bo.receive(messages[0] ?? text(""));
+  assert.ok(late.kind === "application");
+  assert.equal(late.epoch, small.bo.epoch - 1n);
+  assert.equal(late.from.leaf, small.ada.ownLeaf);
+  assert.ok(late.from.credential.type === "basic" && read(late.from.credential.identity) === "Ada");
+  turn();
+  fails("mls_epoch_mismatch", () => small.bo.receive(messages[1] ?? text("")));
+  mls.configure({});
+  assert.throws(() => mls.configure({ limits: { maxMembers: -1 } }), RangeError);
+  fails("request_malformed", () => mls.configure({ limits: { maxPastEpochs: 16 } }));
+});
+
+test("what means nothing is sent and tolerated", { skip }, async () => {
+  const mls = await load();
+  const { message } = person(mls, "Ada");
+  // GREASE, RFC 9420 s.13.5: 0x0A0A, 0x1A1A and so on, here among the key package's extensions.
+  const meaningless = (type: number): boolean => (type & 0x0f0f) === 0x0a0a && type >> 8 === (type & 0xff);
+  assert.ok(mls.verifyKeyPackage(message).extensions.some(({ type }) => meaningless(type)));
+  two(mls).ada.commit({ add: [message] }).free();
 });
 
 test("objects are released, by name and once merged", { skip }, async () => {
