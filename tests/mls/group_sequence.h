@@ -76,7 +76,7 @@ class GroupSequence {
 
   void step() {
     ++steps_;
-    switch (choices_.below(16)) {
+    switch (choices_.below(18)) {
       case 0: case 1: case 2: case 3: commit(); break;
       case 4: rival_commits(); break;
       case 5: propose(); break;
@@ -86,6 +86,8 @@ class GroupSequence {
       case 12: case 13: hostile_bytes(); break;
       case 14: forget_somebody(); break;
       case 15: deliver_late(); break;
+      case 16: propose_update(); break;
+      case 17: join_externally(); break;
     }
   }
 
@@ -94,6 +96,8 @@ class GroupSequence {
   std::size_t refused() const { return refused_; }
   std::size_t restarts() const { return restarts_; }
   std::size_t largest() const { return largest_; }
+  std::size_t updates() const { return updates_; }
+  std::size_t external_joins() const { return external_joins_; }
 
  private:
   struct Live {
@@ -247,6 +251,33 @@ class GroupSequence {
     accept(committer, std::move(made));
   }
 
+  /// Somebody comes in unasked, in place of somebody else in a while.
+  void join_externally() {
+    const Live& host = pick();
+    const std::size_t members = host.group.tree().member_count();
+    const KeyPackageBundle self = new_person();
+    const GroupInfo info = value(MLSMessage::decode_as<GroupInfo>(value(host.group.group_info(true, true))));
+    if (members >= limits_.members) return;
+    ExternalJoinParams params;
+    params.padding = 32;
+    params.psk_store = &psks_;
+    if (choices_.one_in(4)) {
+      PreSharedKeyId id;
+      id.external_id = to_bytes(as_bytes("shared"));
+      params.psks.push_back(std::move(id));
+    }
+    ExternalJoin join = value(Group::join_external(info, self, params, random_));
+    const PublicMessage message = value(MLSMessage::decode_as<PublicMessage>(join.commit()));
+    StagedPublicCommit followed = value(follower_->verify(message));
+    done(follower_->apply(std::move(followed)));
+    for (Live& member : live_) done(member.group.merge(value(receive(member.group, join.commit()))));
+    live_.push_back({std::move(join).merge(), {}});
+    ++commits_;
+    ++external_joins_;
+    while (live_.size() > limits_.live) live_.erase(live_.begin() + static_cast<std::ptrdiff_t>(choices_.below(live_.size())));
+    expect_agreement();
+  }
+
   // --- Proposals
 
   void propose() {
@@ -274,7 +305,22 @@ class GroupSequence {
         break;
       }
     }
-    const Bytes bytes = value(proposer.group.propose(*proposal, false, {}, random_));
+    hear(proposer, value(proposer.group.propose(*proposal, false, {}, random_)));
+  }
+
+  void propose_update() {
+    Live& proposer = pick();
+    LeafChanges changes;
+    std::optional<crypto::SignatureKeyPair> keys;
+    if (choices_.one_in(3)) {
+      keys.emplace(value(generate_signature_keys(suite_, random_)));
+      changes.signature_keys = &*keys;
+    }
+    hear(proposer, value(proposer.group.propose_update(changes, false, {}, random_)));
+    ++updates_;
+  }
+
+  void hear(Live& proposer, const Bytes& bytes) {
     const PublicMessage message = value(MLSMessage::decode_as<PublicMessage>(bytes));
     done(follower_->handle_proposal(message));
     for (Live& other : live_) {
@@ -391,7 +437,7 @@ class GroupSequence {
   std::vector<Live> live_;
   std::optional<PublicGroup> follower_;
   std::size_t next_name_ = 0;
-  std::size_t steps_ = 0, commits_ = 0, messages_ = 0, refused_ = 0, restarts_ = 0, largest_ = 1;
+  std::size_t steps_ = 0, commits_ = 0, messages_ = 0, refused_ = 0, restarts_ = 0, largest_ = 1, updates_ = 0, external_joins_ = 0;
 };
 
 } // namespace satsuma::mls::testing

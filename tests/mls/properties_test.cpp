@@ -2,6 +2,7 @@
 #include <cstdlib>
 
 #include "group_sequence.h"
+#include "mls/group/external_proposal.h"
 #include "world.h"
 
 #if defined(__has_feature)
@@ -24,17 +25,19 @@ void live(CipherSuite suite, testing::SequenceLimits limits, std::uint64_t seed,
   SeededRandom random(seed);
   testing::GroupSequence sequence(testing::Choices(random), suite, limits, seed + 1);
   sequence.run(steps);
-  std::printf("  %zu commits, %zu messages, %zu refused, %zu restarts, at most %zu members\n", sequence.commits(), sequence.messages(), sequence.refused(),
-              sequence.restarts(), sequence.largest());
+  std::printf("  %zu commits, %zu messages, %zu refused, %zu restarts, %zu updates, %zu external joins, at most %zu members\n", sequence.commits(),
+              sequence.messages(), sequence.refused(), sequence.restarts(), sequence.updates(), sequence.external_joins(), sequence.largest());
   EXPECT_GT(sequence.commits(), steps / 8);
   EXPECT_GT(sequence.refused(), steps / 64);
   EXPECT_GT(sequence.restarts(), steps / 16);
+  EXPECT_GT(sequence.updates(), steps / 64);
+  EXPECT_GT(sequence.external_joins(), steps / 128);
 }
 
 #ifdef SATSUMA_SLOW
 constexpr std::size_t small_steps = 40, large_steps = 100;
 #else
-constexpr std::size_t small_steps = 200, large_steps = 1500;
+constexpr std::size_t small_steps = 200, large_steps = 2000;
 #endif
 
 class RandomLife : public ::testing::TestWithParam<int> {};
@@ -116,6 +119,30 @@ TEST_F(DamagedMessage, OfACommitInAPrivateMessage) {
 TEST_F(DamagedMessage, OfAProposal) {
   const Bytes proposal = VALUE(world.at("a").propose(Proposal{Remove{world.at("c").own_leaf()}}, false, as_bytes("why"), world.random()));
   expect_refused(proposal, [this](const Bytes& bytes) {
+    const auto message = MLSMessage::decode_as<PublicMessage>(bytes);
+    if (!message) return false;
+    const auto verified = world.at("b").verify(*message);
+    return verified.has_value() && world.at("b").cache_proposal(*verified).has_value();
+  });
+}
+
+TEST_F(DamagedMessage, OfAProposalInAPrivateMessage) {
+  const Bytes proposal = VALUE(world.at("a").propose_update({}, true, as_bytes("why"), world.random()));
+  expect_refused(proposal, [this](const Bytes& bytes) {
+    const auto message = MLSMessage::decode_as<PrivateMessage>(bytes);
+    if (!message) return false;
+    const auto verified = world.at("b").unprotect(*message);
+    return verified.has_value() && world.at("b").cache_proposal(*verified).has_value();
+  });
+}
+
+TEST_F(DamagedMessage, OfAnExternalCommitAndOfAProposalFromOutside) {
+  const KeyPackageBundle d = world.new_person("d");
+  const GroupInfo info = VALUE(MLSMessage::decode_as<GroupInfo>(VALUE(world.at("a").group_info(true, true))));
+  const ExternalJoin join = VALUE(Group::join_external(info, d, {}, world.random()));
+  expect_refused(join.commit(), [this](const Bytes& bytes) { return world.at("b").stage(bytes).has_value(); });
+  const ExternalProposalParams here{CipherSuite{3}, to_bytes(world.at("a").group_id()), world.at("a").epoch(), {}};
+  expect_refused(VALUE(new_member_proposal(here, d)), [this](const Bytes& bytes) {
     const auto message = MLSMessage::decode_as<PublicMessage>(bytes);
     if (!message) return false;
     const auto verified = world.at("b").verify(*message);
