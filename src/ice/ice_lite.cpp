@@ -76,6 +76,7 @@ Result<void> IceLite::restart(Credentials local, std::string_view remote_ufrag) 
   // The peer goes on with the old ones until it has our answer. Only one old generation: whoever restarts twice has given up the first.
   if (!local_.remote_ufrag.empty()) previous_ = std::move(local_);
   local_ = {std::move(local), std::string(remote_ufrag)};
+  selected_priority_ = 0; // the peer will name a pair
   return {};
 }
 
@@ -126,8 +127,15 @@ void IceLite::nominate(TimePoint now, Pair& pair) {
   select(pair.path);
 }
 
+bool IceLite::follows_selected(const Pair& pair) const {
+  if (selected_priority_ == 0 || selected_ == pair.path) return false;
+  if (!selected_) return true;
+  return selected_->socket == pair.path.socket && pair.priority == selected_priority_;
+}
+
 void IceLite::select(const NetworkPath& path) {
   selected_ = path;
+  if (const Pair* pair = find(path)) selected_priority_ = pair->priority;
   announce_selected_ = true;
   announce_expired_ = false;
 }
@@ -216,7 +224,7 @@ Result<void> IceLite::handle_stun(TimePoint now, const NetworkPath& path, ByteVi
   Pair& pair = pair_of(path);
   pair.priority = *check->priority;
   pair.last_check = now;
-  if (check->use_candidate) {
+  if (check->use_candidate || (is_current && follows_selected(pair))) {
     // After a restart the old generation's checks keep the old pair alive, and choose nothing any more.
     if (is_current || !selected_) nominate(now, pair);
     if (is_current && selected_ == path) previous_.reset();

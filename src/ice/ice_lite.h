@@ -60,6 +60,10 @@ std::optional<std::string_view> receiver_ufrag(ByteView datagram);
 ///                                        ▲                                        │
 ///                                        └──────── no check for 30 s ─────────────┘
 ///
+/// Peers need not name a pair again that they have chosen. So a check that comes to the same socket with the same priority from another address is taken for
+/// the chosen pair behind a translator that forgot it: no peer has two pairs of one priority to one candidate. And once a pair was chosen and none is left,
+/// any that is checked will do.
+///
 /// restart() accepts the new credentials from then on, and the old ones until a pair is selected with the new.
 class IceLite {
  public:
@@ -132,6 +136,8 @@ class IceLite {
   Pair& pair_of(const NetworkPath& path);
   const Pair* find(const NetworkPath& path) const;
   void nominate(TimePoint now, Pair& pair);
+  /// Whether a check that names no pair is to be taken for one that does.
+  bool follows_selected(const Pair& pair) const;
   void drop_selected_unless_known();
   void select(const NetworkPath& path);
   void check(TimePoint now, const NetworkPath& path);
@@ -145,6 +151,7 @@ class IceLite {
   std::string remote_password_;
   RandomSource* random_ = nullptr;
   bool answers_required_ = false;
+  std::uint32_t selected_priority_ = 0; ///< of the selected pair's checks, or of the last there was; 0: there was none
   std::optional<Check> check_;
   bool announce_selected_ = false;
   bool announce_expired_ = false;

@@ -136,6 +136,34 @@ TEST_F(IceLiteTest, FollowsThePeerToAnotherPair) {
   EXPECT_EQ(drain(agent).selected, std::vector{path(2)});
 }
 
+// Peers name a pair once, and only check it from then on.
+TEST_F(IceLiteTest, FollowsAPeerWhoseAddressTranslatorForgotIt) {
+  EXPECT_TRUE(check(start, path(1), {.priority = 100, .use_candidate = true}));
+  drain(agent);
+  EXPECT_TRUE(check(start + 1s, path(1, 6000), {.priority = 99})); // another pair of the peer's
+  EXPECT_TRUE(check(start + 1s, path(1, 6001, 1), {.priority = 100})); // the same, to another of our candidates
+  EXPECT_EQ(agent.selected(), path(1));
+  EXPECT_TRUE(check(start + 2s, path(1, 6002), {.priority = 100}));
+  EXPECT_EQ(agent.selected(), path(1, 6002));
+  EXPECT_EQ(drain(agent).selected, std::vector{path(1, 6002)});
+
+  // After a restart it is for the peer to name one.
+  EXPECT_TRUE(agent.restart(local_again, "peer"));
+  EXPECT_TRUE(check(start + 3s, path(1, 6003), {.username = "othr:peer", .password = local_again.password, .priority = 100}));
+  EXPECT_EQ(agent.selected(), path(1, 6002));
+}
+
+TEST_F(IceLiteTest, WhenThePairIsGoneAnyOtherThatIsCheckedWillDo) {
+  EXPECT_TRUE(check(start, path(1), {.priority = 50}));
+  EXPECT_FALSE(agent.selected()); // nobody named one yet
+  EXPECT_TRUE(check(start, path(1), {.priority = 50, .use_candidate = true}));
+  drain(agent);
+  agent.handle_path_closed(path(1));
+  EXPECT_EQ(drain(agent).expired, 1);
+  EXPECT_TRUE(check(start + 1s, path(2), {.priority = 60}));
+  EXPECT_EQ(agent.selected(), path(2));
+}
+
 TEST_F(IceLiteTest, AnswersNothingBeforeItKnowsThePeer) {
   IceLite fresh(local);
   EXPECT_EQ(fresh.handle_stun(start, path(1), write({.use_candidate = true})).error(), Error(ice_no_remote_yet));
@@ -234,7 +262,7 @@ TEST_F(IceLiteTest, RefusesCredentialsThatAreNone) {
 TEST_F(IceLiteTest, RemembersABoundedNumberOfPairsAndNeverForgetsTheSelectedOne) {
   ASSERT_TRUE(check(start, path(1), {.use_candidate = true}));
   for (std::uint8_t i = 0; i < 100; ++i) {
-    ASSERT_TRUE(check(start + std::chrono::seconds(1) + std::chrono::milliseconds(i), path(2, static_cast<std::uint16_t>(6000 + i)), {}));
+    ASSERT_TRUE(check(start + std::chrono::seconds(1) + std::chrono::milliseconds(i), path(2, static_cast<std::uint16_t>(6000 + i)), {.priority = 90}));
     drain(agent);
   }
   EXPECT_TRUE(agent.validated(path(1)));

@@ -1,5 +1,5 @@
 // A bad network for datagrams between clients and the server, by seed. node relay-process.mjs FROM-ADDRESS TO-ADDRESS PORT SEED; the parent
-// says { loss, downLoss, reorder, duplicate, outage }, fractions (downLoss: of what goes to clients, besides) and a boolean, and is told what became of the
+// says { loss, downLoss, reorder, duplicate, outage }, fractions (downLoss: of what goes to clients, besides) and a boolean, or { rebind }, and is told what became of the
 // datagrams.
 import dgram from 'node:dgram';
 
@@ -50,7 +50,12 @@ front.on('message', (datagram, client) => {
 });
 front.bind(Number(port), from, () => process.send({ ready: true }));
 process.on('message', ({ id, set }) => {
-  Object.assign(network, set);
+  if (set.rebind) {
+    // As when a router forgets: the server sees everybody come from another port.
+    for (const back of clients.values()) back.close();
+    clients.clear();
+  }
+  Object.assign(network, { ...set, rebind: undefined });
   process.send({ id, counts: { ...counts } });
 });
 process.on('disconnect', () => process.exit(0));
