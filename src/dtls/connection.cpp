@@ -261,9 +261,22 @@ void Connection::handle_datagram(TimePoint now, ByteView datagram) {
     ++last_flight_repeats_;
     repeat_flight();
   }
+  if (!ssl_) return;
   io_->incoming = datagram;
   advance(now);
   io_->incoming = {};
+}
+
+void Connection::forget() {
+  ERR_clear_error();
+  const std::size_t before = io_->outgoing.size();
+  if (SSL_alloc_buffers(ssl_.get()) == 1) SSL_shutdown(ssl_.get());
+  ERR_clear_error();
+  if (io_->outgoing.size() > before) {
+    goodbye_ = std::move(io_->outgoing.back());
+    io_->outgoing.resize(before);
+  }
+  ssl_.reset();
 }
 
 void Connection::advance(TimePoint now) {
@@ -295,6 +308,7 @@ void Connection::advance(TimePoint now) {
     state_ = State::established;
     if (role_ == Role::client) io_->flight.clear();
     retransmit_at_.reset();
+    gives_up_ = now + forget_after;
   }
   // Nothing is carried inside DTLS; what comes is dropped. Reading lets OpenSSL see close_notify and repeated flights.
   std::array<std::uint8_t, 2048> dropped;
@@ -309,6 +323,8 @@ void Connection::advance(TimePoint now) {
     }
     break;
   }
+  // Thirty kilobytes that nothing will be in before the end; reading takes them anew.
+  SSL_free_buffers(ssl_.get());
   ERR_clear_error();
 }
 
@@ -349,6 +365,7 @@ Result<SrtpKeys> Connection::export_keys() const {
 }
 
 void Connection::handle_timeout(TimePoint now) {
+  if (state_ == State::established && role_ == Role::server && ssl_ && now >= gives_up_) forget();
   if (state_ != State::handshaking) return;
   if (now >= gives_up_) {
     finish(dtls_timed_out);
@@ -368,6 +385,7 @@ void Connection::repeat_flight() {
 }
 
 std::optional<TimePoint> Connection::next_deadline() const {
+  if (state_ == State::established && role_ == Role::server && ssl_) return gives_up_;
   if (state_ != State::handshaking) return std::nullopt;
   return retransmit_at_ ? std::min(*retransmit_at_, gives_up_) : gives_up_;
 }
@@ -400,7 +418,12 @@ void Connection::close() {
   if (state_ == State::closed) return;
   io_->recycle();
   ERR_clear_error();
-  if (state_ == State::established) SSL_shutdown(ssl_.get());
+  // Writing does not take the buffers anew by itself.
+  if (!ssl_) {
+    if (!goodbye_.empty()) io_->outgoing.push_back(std::move(goodbye_));
+  } else if (state_ == State::established && SSL_alloc_buffers(ssl_.get()) == 1) {
+    SSL_shutdown(ssl_.get());
+  }
   ERR_clear_error();
   finish(dtls_closed);
 }

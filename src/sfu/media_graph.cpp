@@ -130,7 +130,6 @@ void MediaGraph::set_publisher(TimePoint now, ParticipantIndex index, const sign
   if (!p.publisher) {
     p.publisher.emplace();
     p.publisher->ssrc = fresh_ssrc();
-    p.publisher->feedback = std::make_unique<rtp::TransportFeedbackRecorder>();
   }
   Publisher& publisher = *p.publisher;
   std::array<const signaling::PublishedMedia*, signaling::source_count> wanted{};
@@ -229,7 +228,7 @@ void MediaGraph::set_connected(TimePoint now, ParticipantIndex index, Leg leg, b
   Participant& p = *participants_[index];
   if (leg == Leg::publish && p.publisher) {
     p.publisher->connected = connected;
-    if (renewed) *p.publisher->feedback = {};
+    if (renewed && p.publisher->feedback) *p.publisher->feedback = {};
     if (connected)
       for (std::size_t i = 0; i < signaling::source_count; ++i)
         if (p.publisher->publications[i]) send_key_frame_requests(now, {index, static_cast<Source>(i)});
@@ -420,8 +419,10 @@ void MediaGraph::handle_rtp(TimePoint now, ParticipantIndex index, ByteView data
   }
   Publisher& publisher = *p.publisher;
   if (publisher.transport_cc_extension)
-    if (const auto value = packet->extension(*publisher.transport_cc_extension); value && value->size() == 2)
+    if (const auto value = packet->extension(*publisher.transport_cc_extension); value && value->size() == 2) {
+      if (!publisher.feedback) publisher.feedback = std::make_unique<rtp::TransportFeedbackRecorder>(); // 32 KB, for those who send
       publisher.feedback->on_packet(now, static_cast<std::uint16_t>((*value)[0] << 8 | (*value)[1]));
+    }
 
   const Stream* const stream = stream_of(publisher, *packet);
   if (!stream) {
@@ -769,7 +770,7 @@ void MediaGraph::tick_publisher(TimePoint now, ParticipantIndex index) {
   }
   if (now >= publisher.next_feedback) {
     publisher.next_feedback = now + feedback_interval;
-    for (int i = 0; i < 8 && publisher.feedback->pending(); ++i)
+    for (int i = 0; i < 8 && publisher.feedback && publisher.feedback->pending(); ++i)
       emit_rtcp(index, Leg::publish, [&](SpanWriter& out) {
         std::array<std::uint8_t, max_rtcp_size> message;
         // The draft wants the SSRC of a stream; which one does not matter.
