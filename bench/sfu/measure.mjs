@@ -154,18 +154,21 @@ admin: { admin_http = false admin_https = false }
   return { child, port };
 }
 
+/** All cases with both peers end within eight minutes, whatever goes wrong. */
+const readyTimeoutSeconds = 40;
+
 /** Offers `shape`, and reads the server's processor time while it holds. */
 async function measure(peer, shape, seconds) {
   const started = peer === "ours" ? await startOurs() : await startJanus();
   const ready = path.join(folder, `ready-${Math.random()}`);
   const common = ["--participants", shape.participants, "--publishers", shape.publishers, "--seconds", seconds + 1.5, "--ready-file", ready];
   const load = peer === "ours"
-    ? start(client, ["load", started.link, ...common, "--join-rate", options.joinRate, "--decrypt-every", 20, "--json", "--ready-timeout", 60,
+    ? start(client, ["load", started.link, ...common, "--join-rate", options.joinRate, "--decrypt-every", 20, "--json", "--ready-timeout", readyTimeoutSeconds - 5,
       ...(shape.audio ? ["--no-video"] : ["--no-audio", "--packet-bytes", shape.bytes, "--packets-per-second", shape.rate, "--packets-per-frame", shape.perFrame])].map(String))
     : start(bench, ["janus", "--port", started.port, "--address", process.env.SATSUMA_BENCH_ADDRESS ?? "127.0.0.1", ...common, "--packet-bytes", shape.audio ? 1200 : shape.bytes, "--packets-per-second", shape.rate, "--packets-per-frame", shape.perFrame,
       ...(shape.audio ? ["--audio"] : [])].map(String));
   try {
-    await until(() => existsSync(ready) || load.exitCode !== null, 150_000, `the load on ${peer}`);
+    await until(() => existsSync(ready) || load.exitCode !== null, readyTimeoutSeconds * 1000, `the load on ${peer}`);
     if (!existsSync(ready)) throw new Error(`${peer}: ${load.problems || load.output}`);
     await sleep(500);
     const [cpu, time] = [cpuOf(started.child.pid), performance.now()];
@@ -173,7 +176,7 @@ async function measure(peer, shape, seconds) {
     const used = cpuOf(started.child.pid) - cpu;
     const elapsed = (performance.now() - time) / 1000;
     const memory = residentOf(started.child.pid);
-    await load.ended;
+    await Promise.race([load.ended, sleep(15_000)]);
     const result = JSON.parse(load.output);
     if (result.good === false) throw new Error(Object.keys(result.problems).join(" "));
     const latency = result.latency_ms ?? (shape.audio ? result.audio_latency_ms : result.video_latency_ms);
