@@ -24,8 +24,8 @@ struct internal::HostileMember {
     message.membership_tag = compute_membership_tag(state.suite(), state.secrets.membership_key.view(), message.authenticated_content(), state.context);
     return MLSMessage{std::move(message)}.encode();
   }
-  /// A PrivateMessage with whatever plaintext.
-  static Bytes seal_private(Group& group, ContentType type, ByteView plaintext) {
+  /// A PrivateMessage with whatever plaintext, and as from whatever leaf.
+  static Bytes seal_private(Group& group, ContentType type, ByteView plaintext, std::optional<LeafIndex> as = std::nullopt) {
     GroupState& state = *group.state_;
     const SuiteParameters& suite = state.suite();
     const RatchetType ratchet = type == ContentType::application ? RatchetType::application : RatchetType::handshake;
@@ -40,7 +40,7 @@ struct internal::HostileMember {
     // The reuse guard is zeros: the nonce is the ratchet's.
     crypto::AeadKey(suite.aead, next.key.key.view()).seal(next.key.nonce.view(), associated_data.view(), plaintext, message.ciphertext);
     ByteWriter sender;
-    sender.u32(state.own_leaf().value);
+    sender.u32(as.value_or(state.own_leaf()).value);
     sender.u32(next.generation);
     sender.u32(0);
     const MessageKey key = sender_data_key(suite, state.secrets.sender_data_secret.view(), message.ciphertext);

@@ -375,6 +375,7 @@ TEST_F(Outside, WithoutTheExtensionNobodyOutsideIsHeard) {
 
 TEST_F(Outside, ANewMemberMayAskToBeAdded) {
   person("e");
+  EXPECT_ERROR(mls_key_package_suite_mismatch, new_member_proposal(now(), World(CipherSuite{1}).new_person("e")));
   hear("", VALUE(new_member_proposal(now(), people.at("e"))));
   EXPECT_EQ(1u, commit_cached("d").added.size());
   // But for nobody else, and for nothing else.

@@ -45,6 +45,59 @@ TEST_F(Rules, ApplicationDataInTheOpenIsRefused) {
   EXPECT_ERROR(mls_content_unexpected, b().verify(message));
 }
 
+TEST_F(Rules, AMessageOfAnotherGroupIsRefusedAsSuch) {
+  World elsewhere(CipherSuite{3}, 9);
+  GroupParams params;
+  params.group_id = to_bytes(as_bytes("another group"));
+  Group other = VALUE(Group::create(params, elsewhere.new_person("x"), elsewhere.random()));
+  EXPECT_ERROR(mls_group_mismatch, b().verify(open(VALUE(other.commit({}, elsewhere.random())).commit)));
+  const Bytes application = VALUE(other.protect_application(as_bytes("x"), {}, elsewhere.random()));
+  EXPECT_ERROR(mls_group_mismatch, b().unprotect_application(application));
+  EXPECT_ERROR(mls_group_mismatch, b().unprotect(VALUE(MLSMessage::decode_as<PrivateMessage>(application))));
+}
+
+TEST_F(Rules, APrivateMessageIsOfAMemberAndNotOurs) {
+  for (const ContentType type : {ContentType::application, ContentType::commit}) {
+    const Bytes from_nobody = HostileMember::seal_private(a(), type, Bytes(100), LeafIndex{3});  // a blank leaf
+    const Bytes from_nowhere = HostileMember::seal_private(a(), type, Bytes(100), LeafIndex{99}); // outside of the tree
+    const Bytes from_us = HostileMember::seal_private(a(), type, Bytes(100), b().own_leaf());
+    const auto at_b = [&](const Bytes& message) {
+      if (type == ContentType::application) return error_name(b().unprotect_application(message));
+      return error_name(b().unprotect(VALUE(MLSMessage::decode_as<PrivateMessage>(message))));
+    };
+    EXPECT_EQ("mls_sender_invalid", at_b(from_nobody));
+    EXPECT_EQ("mls_sender_invalid", at_b(from_nowhere));
+    EXPECT_EQ("mls_own_message", at_b(from_us));
+  }
+}
+
+TEST_F(Rules, AGroupThatEndedForUsMergesAndCachesNothing) {
+  const PublicMessage proposal = open(VALUE(a().propose(Proposal{Remove{LeafIndex{2}}}, false, {}, world.random())));
+  const VerifiedMessage heard = VALUE(world.at("c").verify(proposal));
+  CommitParams remove;
+  remove.remove.push_back(world.at("c").own_leaf());
+  const PendingCommit pending = VALUE(a().commit(remove, world.random()));
+  Group& c = world.at("c");
+  StagedCommit once = VALUE(c.stage(pending.commit)), again = VALUE(c.stage(pending.commit));
+  const VerifiedMessage commit = VALUE(c.verify(open(pending.commit)));
+  ASSERT_TRUE(c.merge(std::move(once)));
+  EXPECT_ERROR(mls_group_inactive, c.merge(std::move(again)));
+  EXPECT_ERROR(mls_group_inactive, c.cache_proposal(heard));
+  EXPECT_ERROR(mls_group_inactive, c.stage(commit));
+  EXPECT_ERROR(mls_group_inactive, c.group_info());
+  EXPECT_ERROR(mls_group_inactive, c.propose(Proposal{Remove{LeafIndex{0}}}, false, {}, world.random()));
+  EXPECT_ERROR(mls_group_inactive, c.propose_update({}, false, {}, world.random()));
+  EXPECT_ERROR(mls_group_inactive, c.branch({}, world.new_person("c"), world.random()));
+}
+
+TEST_F(Rules, WhatWasVerifiedInAnotherEpochIsStale) {
+  const VerifiedMessage proposal = VALUE(b().verify(open(VALUE(a().propose(Proposal{Remove{LeafIndex{2}}}, false, {}, world.random())))));
+  const VerifiedMessage commit = VALUE(b().verify(open(VALUE(a().commit({}, world.random())).commit)));
+  world.commit("a", {}, {});
+  EXPECT_ERROR(mls_stale_stage, b().cache_proposal(proposal));
+  EXPECT_ERROR(mls_stale_stage, b().stage(commit));
+}
+
 TEST_F(Rules, AnUpdateIsProposedWithItsKeyOrNotAtAll) {
   EXPECT_ERROR(mls_content_unexpected, a().propose(Proposal{Update{*a().tree().leaf({0})}}, false, {}, world.random()));
 }
