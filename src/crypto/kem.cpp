@@ -6,6 +6,7 @@
 
 #include "crypto/labeled_kdf.h"
 #include "crypto/pkey.h"
+#include "crypto/xwing.h"
 
 namespace satsuma::crypto {
 
@@ -29,6 +30,7 @@ KemRow row(KemAlgorithm kem) {
     case KemAlgorithm::p521: return {nullptr, Curve::p521, HashAlgorithm::sha512, 66, 133};
     case KemAlgorithm::x25519: return {"X25519", {}, HashAlgorithm::sha256, 32, 32};
     case KemAlgorithm::x448: return {"X448", {}, HashAlgorithm::sha512, 56, 56};
+    case KemAlgorithm::mlkem768_x25519: return {nullptr, {}, {}, internal::xwing_seed_size, internal::xwing_public_size}; // has its own ways
   }
   return {};
 }
@@ -53,7 +55,7 @@ Pkey load_private(const KemRow& r, ByteView private_key, ByteView public_key) {
 
 // ExtractAndExpand, RFC 9180 s.4.1.
 SecretBytes extract_and_expand(KemAlgorithm kem, ByteView dh, ByteView encapsulated, ByteView recipient) {
-  const HashAlgorithm hash = kem_hash(kem);
+  const HashAlgorithm hash = row(kem).hash;
   const auto id = suite_id(kem);
   Bytes kem_context = to_bytes(encapsulated);
   kem_context.insert(kem_context.end(), recipient.begin(), recipient.end());
@@ -90,11 +92,13 @@ bool has_small_order(KemAlgorithm kem, ByteView public_key) {
 
 } // namespace
 
-HashAlgorithm kem_hash(KemAlgorithm kem) { return row(kem).hash; }
+bool kem_available(KemAlgorithm kem) { return kem != KemAlgorithm::mlkem768_x25519 || internal::xwing_available(); }
 std::size_t kem_private_key_size(KemAlgorithm kem) { return row(kem).private_size; }
 std::size_t kem_public_key_size(KemAlgorithm kem) { return row(kem).public_size; }
 
 KemKeyPair kem_derive_key_pair(KemAlgorithm kem, ByteView input_key) {
+  SATSUMA_CHECK(kem_available(kem));
+  if (kem == KemAlgorithm::mlkem768_x25519) return internal::xwing_derive_key_pair(input_key);
   const KemRow r = row(kem);
   const auto id = suite_id(kem);
   const SecretBytes prk = internal::labeled_extract(r.hash, id, {}, "dkp_prk", input_key);
@@ -123,6 +127,11 @@ KemKeyPair kem_generate_key_pair(KemAlgorithm kem, RandomSource& random) {
 
 Result<KemKeyPair> kem_key_pair_from_private(KemAlgorithm kem, ByteView private_key) {
   const KemRow r = row(kem);
+  if (!kem_available(kem)) return kem_unavailable;
+  if (kem == KemAlgorithm::mlkem768_x25519) {
+    if (private_key.size() != r.private_size) return kem_key_invalid;
+    return internal::xwing_key_pair_from_seed(private_key);
+  }
   if (private_key.size() > r.private_size) return kem_key_invalid;
   if (r.raw_name != nullptr && private_key.size() != r.private_size) return kem_key_invalid;
   SecretBytes padded(r.private_size);
@@ -133,11 +142,17 @@ Result<KemKeyPair> kem_key_pair_from_private(KemAlgorithm kem, ByteView private_
 }
 
 Result<void> kem_check_public_key(KemAlgorithm kem, ByteView public_key) {
+  if (kem == KemAlgorithm::mlkem768_x25519) {
+    if (public_key.size() != internal::xwing_public_size || !internal::xwing_ml_kem_key_is_reduced(public_key)) return kem_key_invalid;
+    return kem_check_public_key(KemAlgorithm::x25519, public_key.last(row(KemAlgorithm::x25519).public_size));
+  }
   if (load_public(row(kem), public_key) == nullptr || has_small_order(kem, public_key)) return kem_key_invalid;
   return {};
 }
 
 Result<Encapsulation> kem_encapsulate(KemAlgorithm kem, ByteView public_key, RandomSource& random) {
+  if (!kem_available(kem)) return kem_unavailable;
+  if (kem == KemAlgorithm::mlkem768_x25519) return internal::xwing_encapsulate(public_key, random);
   const KemRow r = row(kem);
   const Pkey recipient = load_public(r, public_key);
   if (recipient == nullptr) return kem_key_invalid;
@@ -151,6 +166,8 @@ Result<Encapsulation> kem_encapsulate(KemAlgorithm kem, ByteView public_key, Ran
 }
 
 Result<SecretBytes> kem_decapsulate(KemAlgorithm kem, ByteView encapsulated, ByteView private_key, ByteView public_key) {
+  if (!kem_available(kem)) return kem_unavailable;
+  if (kem == KemAlgorithm::mlkem768_x25519) return internal::xwing_decapsulate(encapsulated, private_key, public_key);
   const KemRow r = row(kem);
   const Pkey sender = load_public(r, encapsulated);
   const Pkey own = load_private(r, private_key, public_key);

@@ -97,11 +97,14 @@ Pkey raw_private_key(const char* algorithm, ByteView key) {
 
 Bytes raw_public_from_private(const char* algorithm, ByteView key) {
   const Pkey pair = raw_private_key(algorithm, key);
-  if (pair == nullptr) return {};
+  return pair == nullptr ? Bytes() : raw_public_key_of(pair.get());
+}
+
+Bytes raw_public_key_of(const evp_pkey_st* key) {
   std::size_t size = 0;
-  SATSUMA_CHECK(EVP_PKEY_get_raw_public_key(pair.get(), nullptr, &size) == 1);
+  SATSUMA_CHECK(EVP_PKEY_get_raw_public_key(key, nullptr, &size) == 1);
   Bytes out(size);
-  SATSUMA_CHECK(EVP_PKEY_get_raw_public_key(pair.get(), out.data(), &size) == 1);
+  SATSUMA_CHECK(EVP_PKEY_get_raw_public_key(key, out.data(), &size) == 1);
   return out;
 }
 
@@ -115,6 +118,51 @@ SecretBytes derive(evp_pkey_st* own, evp_pkey_st* peer) {
   SecretBytes out(size);
   if (EVP_PKEY_derive(context.get(), out.mutable_view().data(), &size) != 1 || size != out.size()) return {};
   return out;
+}
+
+bool has_key_type(const char* algorithm) {
+  EVP_KEYMGMT* const found = EVP_KEYMGMT_fetch(nullptr, algorithm, nullptr);
+  EVP_KEYMGMT_free(found);
+  return found != nullptr;
+}
+
+// By the parameters' names, so that it compiles with the headers of an OpenSSL that has no ML-KEM.
+Pkey ml_kem_key_from_seed(const char* algorithm, ByteView seed) {
+  const Owned<EVP_PKEY_CTX> context(EVP_PKEY_CTX_new_from_name(nullptr, algorithm, nullptr));
+  OSSL_PARAM params[] = {OSSL_PARAM_construct_octet_string("seed", const_cast<std::uint8_t*>(seed.data()), seed.size()), OSSL_PARAM_construct_end()};
+  EVP_PKEY* key = nullptr;
+  if (context == nullptr || EVP_PKEY_fromdata_init(context.get()) != 1 || EVP_PKEY_fromdata(context.get(), &key, EVP_PKEY_KEYPAIR, params) != 1) {
+    return nullptr;
+  }
+  return Pkey(key);
+}
+
+SecretBytes ml_kem_encapsulate(evp_pkey_st* peer, ByteView message, Bytes& ciphertext) {
+  const Owned<EVP_PKEY_CTX> context(EVP_PKEY_CTX_new_from_pkey(nullptr, peer, nullptr));
+  const OSSL_PARAM params[] = {OSSL_PARAM_construct_octet_string("ikme", const_cast<std::uint8_t*>(message.data()), message.size()),
+                               OSSL_PARAM_construct_end()};
+  std::size_t size = 0;
+  std::size_t secret_size = 0;
+  if (context == nullptr || EVP_PKEY_encapsulate_init(context.get(), params) != 1 ||
+      EVP_PKEY_encapsulate(context.get(), nullptr, &size, nullptr, &secret_size) != 1) {
+    return {};
+  }
+  ciphertext.resize(size);
+  SecretBytes secret(secret_size);
+  if (EVP_PKEY_encapsulate(context.get(), ciphertext.data(), &size, secret.mutable_view().data(), &secret_size) != 1) return {};
+  return secret;
+}
+
+SecretBytes ml_kem_decapsulate(evp_pkey_st* own, ByteView ciphertext) {
+  const Owned<EVP_PKEY_CTX> context(EVP_PKEY_CTX_new_from_pkey(nullptr, own, nullptr));
+  std::size_t size = 0;
+  if (context == nullptr || EVP_PKEY_decapsulate_init(context.get(), nullptr) != 1 ||
+      EVP_PKEY_decapsulate(context.get(), nullptr, &size, ciphertext.data(), ciphertext.size()) != 1) {
+    return {};
+  }
+  SecretBytes secret(size);
+  if (EVP_PKEY_decapsulate(context.get(), secret.mutable_view().data(), &size, ciphertext.data(), ciphertext.size()) != 1) return {};
+  return secret;
 }
 
 } // namespace satsuma::crypto::internal

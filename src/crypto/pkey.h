@@ -30,8 +30,18 @@ Bytes ec_public_from_private(Curve curve, ByteView scalar);
 Pkey raw_public_key(const char* algorithm, ByteView key);
 Pkey raw_private_key(const char* algorithm, ByteView key);
 Bytes raw_public_from_private(const char* algorithm, ByteView key);
+Bytes raw_public_key_of(const evp_pkey_st* key);
 
 /// Diffie-Hellman; empty when the peer's key is bad or the result is all zeros.
 SecretBytes derive(evp_pkey_st* own, evp_pkey_st* peer);
+
+/// Whether this OpenSSL has keys of that name.
+bool has_key_type(const char* algorithm);
+/// The key pair of ML-KEM's d and z (FIPS 203 s.7.1); `algorithm` is "ML-KEM-768" or its like.
+Pkey ml_kem_key_from_seed(const char* algorithm, ByteView seed);
+/// The shared secret; the ciphertext goes to `ciphertext`. `message` is FIPS 203's m, 32 random bytes. Empty after a failure.
+SecretBytes ml_kem_encapsulate(evp_pkey_st* peer, ByteView message, Bytes& ciphertext);
+/// A ciphertext that was not made for the key gives a secret that nobody else knows (FIPS 203 s.7.3). Empty for one of another size.
+SecretBytes ml_kem_decapsulate(evp_pkey_st* own, ByteView ciphertext);
 
 } // namespace satsuma::crypto::internal

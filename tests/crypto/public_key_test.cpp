@@ -63,9 +63,14 @@ TEST_P(EveryScheme, KeysThatAreNoKeysAreRefused) {
   EXPECT_FALSE(signature_key_pair_from_private(GetParam(), Bytes(200, 1)));
 }
 
-class EveryKem : public testing::TestWithParam<KemAlgorithm> {};
+class EveryKem : public testing::TestWithParam<KemAlgorithm> {
+  void SetUp() override {
+    if (!kem_available(GetParam())) GTEST_SKIP() << "this OpenSSL has no ML-KEM";
+  }
+};
 INSTANTIATE_TEST_SUITE_P(Kems, EveryKem,
-                         testing::Values(KemAlgorithm::p256, KemAlgorithm::p384, KemAlgorithm::p521, KemAlgorithm::x25519, KemAlgorithm::x448));
+                         testing::Values(KemAlgorithm::p256, KemAlgorithm::p384, KemAlgorithm::p521, KemAlgorithm::x25519, KemAlgorithm::x448,
+                                         KemAlgorithm::mlkem768_x25519));
 
 TEST_P(EveryKem, WhatIsSealedToAKeyOpensWithItAlone) {
   CountingRandom random;
@@ -140,6 +145,75 @@ TEST(Kem, APointOffTheCurveIsRefused) {
     Bytes point = kem_generate_key_pair(kem, random).public_key;
     point.back() ^= 1;
     EXPECT_FALSE(kem_check_public_key(kem, point));
+  }
+}
+
+// A key of zeros but for one coefficient of ML-KEM's, 12 bits at an even or odd place, and an X25519 key that is one.
+Bytes hybrid_key(std::size_t place, unsigned coefficient) {
+  Bytes key(kem_public_key_size(KemAlgorithm::mlkem768_x25519));
+  std::uint8_t* const pair = &key[place / 2 * 3];
+  if (place % 2 == 0) {
+    pair[0] = static_cast<std::uint8_t>(coefficient);
+    pair[1] = static_cast<std::uint8_t>(coefficient >> 8);
+  } else {
+    pair[1] = static_cast<std::uint8_t>(coefficient << 4);
+    pair[2] = static_cast<std::uint8_t>(coefficient >> 4);
+  }
+  key[1184] = 9;
+  return key;
+}
+
+// Whoever has no ML-KEM must judge a key as those do who have it: else it would let a member in whom nobody can encrypt to.
+TEST(HybridKem, APublicKeyIsJudgedTheSameWithMlKemAndWithoutIt) {
+  CountingRandom random;
+  constexpr KemAlgorithm kem = KemAlgorithm::mlkem768_x25519;
+  const auto judge = [&](const Bytes& key, bool good) {
+    EXPECT_EQ(good, kem_check_public_key(kem, key).has_value());
+    if (kem_available(kem)) {
+      EXPECT_EQ(good, kem_encapsulate(kem, key, random).has_value());
+    }
+  };
+  for (const std::size_t place : {0u, 1u, 511u, 766u, 767u}) {
+    judge(hybrid_key(place, 3328), true);
+    judge(hybrid_key(place, 3329), false);
+    judge(hybrid_key(place, 4095), false);
+  }
+  Bytes key = hybrid_key(0, 0);
+  judge(key, true);
+  key[1183] = 0xff; // the seed's last byte
+  judge(key, true);
+  key[1184] = 0; // X25519's point of order 4
+  judge(key, false);
+  key = hybrid_key(0, 0);
+  key.push_back(0);
+  judge(key, false);
+  key.resize(1215);
+  judge(key, false);
+}
+
+TEST(HybridKem, WithoutMlKemItSaysSo) {
+  if (kem_available(KemAlgorithm::mlkem768_x25519)) GTEST_SKIP() << "this OpenSSL has ML-KEM";
+  CountingRandom random;
+  constexpr KemAlgorithm kem = KemAlgorithm::mlkem768_x25519;
+  const Bytes public_key = hybrid_key(0, 0);
+  EXPECT_EQ(kem_unavailable, kem_encapsulate(kem, public_key, random).error());
+  EXPECT_EQ(kem_unavailable, kem_decapsulate(kem, Bytes(1120), Bytes(32), public_key).error());
+  EXPECT_EQ(kem_unavailable, kem_key_pair_from_private(kem, Bytes(32)).error());
+}
+
+TEST(HybridKem, NeitherHalfOfACiphertextCanBeChanged) {
+  constexpr KemAlgorithm kem = KemAlgorithm::mlkem768_x25519;
+  if (!kem_available(kem)) GTEST_SKIP() << "this OpenSSL has no ML-KEM";
+  CountingRandom random;
+  const KemKeyPair keys = kem_generate_key_pair(kem, random);
+  const auto sent = kem_encapsulate(kem, keys.public_key, random);
+  ASSERT_TRUE(sent);
+  for (const std::size_t place : {0u, 1087u, 1088u, 1119u}) {
+    Bytes changed = sent->encapsulated;
+    changed[place] ^= 1;
+    const auto secret = kem_decapsulate(kem, changed, keys.private_key.view(), keys.public_key);
+    ASSERT_TRUE(secret) << place; // ML-KEM gives another secret rather than an error
+    EXPECT_FALSE(*secret == sent->shared_secret) << place;
   }
 }
 
