@@ -282,7 +282,7 @@ Result<void> configure(ByteReader& in, ByteWriter&) {
 Result<void> suites(ByteReader&, ByteWriter& out) {
   NumberList known;
   for (std::uint32_t id = 1; id <= 0xffff; ++id) {
-    if (find_suite(static_cast<CipherSuite>(id)) != nullptr) known.push_back(static_cast<std::uint16_t>(id));
+    if (require_suite_of_member(static_cast<CipherSuite>(id))) known.push_back(static_cast<std::uint16_t>(id));
   }
   write_numbers(out, known);
   return {};

@@ -7,6 +7,8 @@ export const cipherSuites = {
   p521Aes256GcmSha512P521: 5,
   x448ChaCha20Poly1305Sha512Ed448: 6,
   p384Aes256GcmSha384P384: 7,
+  /** Without a number in the registry: one for private use, of this module as it is built by default. */
+  mlKem768X25519ChaCha20Poly1305Sha256Ed25519: 0xf47a,
 } as const;
 /** One of `cipherSuites`, or another number that `Mls.suites` lists. */
 export type CipherSuite = number;

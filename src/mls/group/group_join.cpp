@@ -17,7 +17,7 @@ bool is_taken(std::span<const GroupId> own_groups, const GroupId& id) { return s
 } // namespace
 
 Result<Group> Group::create(const GroupParams& params, const KeyPackageBundle& creator, RandomSource& random) {
-  SATSUMA_TRY(const SuiteParameters* const suite, require_suite(creator.key_package.cipher_suite));
+  SATSUMA_TRY(const SuiteParameters* const suite, require_suite_of_member(creator.key_package.cipher_suite));
   SATSUMA_TRY_VOID(verify_key_package(creator.key_package));
   SATSUMA_TRY_VOID(verify_leaf_capabilities(creator.key_package.leaf_node, params.extensions));
 
@@ -74,7 +74,7 @@ Result<RatchetTree> verified_tree(const GroupInfo& info, const std::optional<Byt
 
 Result<Group> Group::join(const Welcome& welcome, const KeyPackageBundle& bundle, const JoinParams& params) {
   const KeyPackage& package = bundle.key_package;
-  SATSUMA_TRY(const SuiteParameters* const suite, require_suite(welcome.cipher_suite));
+  SATSUMA_TRY(const SuiteParameters* const suite, require_suite_of_member(welcome.cipher_suite));
   if (package.cipher_suite != welcome.cipher_suite) return mls_welcome_suite_mismatch;
   const EncryptedGroupSecrets* entry = welcome.find(package.reference(*suite));
   if (entry == nullptr) return mls_welcome_not_for_us;
@@ -128,7 +128,7 @@ Result<Group> Group::join(const Welcome& welcome, const KeyPackageBundle& bundle
 
 Result<ExternalJoin> Group::join_external(const GroupInfo& info, const KeyPackageBundle& self, const ExternalJoinParams& params, RandomSource& random) {
   const GroupContext& present = info.group_context;
-  SATSUMA_TRY(const SuiteParameters* const suite, require_suite(present.cipher_suite));
+  SATSUMA_TRY(const SuiteParameters* const suite, require_suite_of_member(present.cipher_suite));
   if (self.key_package.cipher_suite != suite->id) return mls_welcome_suite_mismatch;
   if (present.epoch == ~Epoch{0}) return mls_epoch_mismatch;
   if (is_taken(params.own_groups, present.group_id)) return mls_group_id_taken;

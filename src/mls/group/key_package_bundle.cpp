@@ -15,7 +15,7 @@ Result<crypto::SignatureKeyPair> generate_signature_keys(CipherSuite id, RandomS
 bool is_last_resort(const KeyPackage& key_package) { return find_extension(key_package.extensions, extension_type::last_resort) != nullptr; }
 
 Result<KeyPackageBundle> generate_key_package(const KeyPackageParams& params, const crypto::SignatureKeyPair& signature_keys, RandomSource& random) {
-  SATSUMA_TRY(const SuiteParameters* const suite, require_suite(params.suite));
+  SATSUMA_TRY(const SuiteParameters* const suite, require_suite_of_member(params.suite));
   crypto::KemKeyPair init = crypto::kem_generate_key_pair(suite->kem, random);
   crypto::KemKeyPair leaf = crypto::kem_generate_key_pair(suite->kem, random);
 

@@ -41,7 +41,7 @@ struct KeyPackageParams {
 bool is_last_resort(const KeyPackage& key_package);
 
 /// Signs with `signature_keys`, of which the bundle gets a copy; fresh init and leaf keys come from `random`. Every
-/// extension type that it uses is listed in the capabilities.
+/// extension type that it uses is listed in the capabilities. mls_suite_unsupported, mls_suite_unavailable.
 Result<KeyPackageBundle> generate_key_package(const KeyPackageParams& params, const crypto::SignatureKeyPair& signature_keys, RandomSource& random);
 
 /// A signature key pair for the suite; mls_suite_unsupported.

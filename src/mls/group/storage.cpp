@@ -284,6 +284,7 @@ void Storage::write(SecretWriter& writer, const GroupState& state, std::uint32_t
 
 Result<GroupStatePointer> Storage::parse_state(ByteReader& reader, const GroupLimits& limits) {
   SATSUMA_TRY(GroupContext context, GroupContext::parse(reader));
+  SATSUMA_TRY_VOID(require_suite_of_member(context.cipher_suite));
   SATSUMA_TRY(std::vector<RatchetTree> trees, StoredTrees::parse(reader, context.cipher_suite));
   if (trees.empty() || trees.size() > 1 + limits.max_past_epochs) return mls_stored_invalid;
   RatchetTree& tree = trees[0];
@@ -498,7 +499,7 @@ Result<KeyPackageBundle> KeyPackageBundle::load(ByteView bytes) {
   SATSUMA_TRY(out.signature_private_key, read_secret(reader));
   SATSUMA_TRY_VOID(reader.expect_end());
 
-  SATSUMA_TRY(const SuiteParameters* const suite, require_suite(out.key_package.cipher_suite));
+  SATSUMA_TRY(const SuiteParameters* const suite, require_suite_of_member(out.key_package.cipher_suite));
   SATSUMA_TRY(const crypto::KemKeyPair init, crypto::kem_key_pair_from_private(suite->kem, out.init_private_key.view()));
   SATSUMA_TRY(const crypto::KemKeyPair leaf, crypto::kem_key_pair_from_private(suite->kem, out.encryption_private_key.view()));
   SATSUMA_TRY(const crypto::SignatureKeyPair signing, crypto::signature_key_pair_from_private(suite->signature, out.signature_private_key.view()));

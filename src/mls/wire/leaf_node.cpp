@@ -53,7 +53,10 @@ void Credential::write(ByteWriter& writer) const {
 }
 
 Capabilities Capabilities::ours() {
-  return {{protocol_version_mls10}, {1, 2, 3, 4, 5, 6, 7}, {}, {}, {credential_type::basic}};
+  Capabilities c{{protocol_version_mls10}, {1, 2, 3, 4, 5, 6, 7}, {}, {}, {credential_type::basic}};
+  constexpr auto post_quantum = CipherSuite::mlkem768x25519_chacha20poly1305_sha256_ed25519;
+  if (require_suite_of_member(post_quantum)) c.cipher_suites.push_back(static_cast<std::uint16_t>(post_quantum));
+  return c;
 }
 
 Result<Capabilities> Capabilities::parse(ByteReader& reader) {

@@ -11,7 +11,7 @@ using crypto::HashAlgorithm;
 using crypto::KemAlgorithm;
 using crypto::SignatureScheme;
 
-constexpr std::array<SuiteParameters, 7> suites = {{
+constexpr std::array<SuiteParameters, 8> suites = {{
     {CipherSuite::x25519_aes128gcm_sha256_ed25519, KemAlgorithm::x25519, AeadAlgorithm::aes_128_gcm, HashAlgorithm::sha256, SignatureScheme::ed25519},
     {CipherSuite::p256_aes128gcm_sha256_p256, KemAlgorithm::p256, AeadAlgorithm::aes_128_gcm, HashAlgorithm::sha256, SignatureScheme::ecdsa_p256_sha256},
     {CipherSuite::x25519_chacha20poly1305_sha256_ed25519, KemAlgorithm::x25519, AeadAlgorithm::chacha20_poly1305, HashAlgorithm::sha256,
@@ -20,6 +20,8 @@ constexpr std::array<SuiteParameters, 7> suites = {{
     {CipherSuite::p521_aes256gcm_sha512_p521, KemAlgorithm::p521, AeadAlgorithm::aes_256_gcm, HashAlgorithm::sha512, SignatureScheme::ecdsa_p521_sha512},
     {CipherSuite::x448_chacha20poly1305_sha512_ed448, KemAlgorithm::x448, AeadAlgorithm::chacha20_poly1305, HashAlgorithm::sha512, SignatureScheme::ed448},
     {CipherSuite::p384_aes256gcm_sha384_p384, KemAlgorithm::p384, AeadAlgorithm::aes_256_gcm, HashAlgorithm::sha384, SignatureScheme::ecdsa_p384_sha384},
+    {CipherSuite::mlkem768x25519_chacha20poly1305_sha256_ed25519, KemAlgorithm::mlkem768_x25519, AeadAlgorithm::chacha20_poly1305, HashAlgorithm::sha256,
+     SignatureScheme::ed25519},
 }};
 
 // SignContent, RFC 9420 s.5.1.2.
@@ -44,6 +46,12 @@ const SuiteParameters* find_suite(CipherSuite id) {
 Result<const SuiteParameters*> require_suite(CipherSuite id) {
   const SuiteParameters* suite = find_suite(id);
   if (suite == nullptr) return mls_suite_unsupported;
+  return suite;
+}
+
+Result<const SuiteParameters*> require_suite_of_member(CipherSuite id) {
+  SATSUMA_TRY(const SuiteParameters* const suite, require_suite(id));
+  if (!crypto::kem_available(suite->kem)) return mls_suite_unavailable;
   return suite;
 }
 

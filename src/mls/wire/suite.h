@@ -27,6 +27,9 @@ struct SuiteParameters {
 const SuiteParameters* find_suite(CipherSuite id);
 /// mls_suite_unsupported instead of null.
 Result<const SuiteParameters*> require_suite(CipherSuite id);
+/// The same for members, who encrypt to each other: mls_suite_unavailable where this OpenSSL lacks the suite's KEM. Followers sign and
+/// hash only, and follow such groups all the same.
+Result<const SuiteParameters*> require_suite_of_member(CipherSuite id);
 
 /// SignWithLabel and VerifyWithLabel, RFC 9420 s.5.1.2. `label` comes without "MLS 1.0 ".
 Result<Bytes> sign_with_label(const SuiteParameters& suite, ByteView private_key, std::string_view label, ByteView content);

@@ -11,8 +11,16 @@ namespace satsuma::mls {
 
 inline constexpr ErrorCode mls_version_unsupported{"mls_version_unsupported", ErrorKind::peer};
 inline constexpr ErrorCode mls_suite_unsupported{"mls_suite_unsupported", ErrorKind::peer};
+inline constexpr ErrorCode mls_suite_unavailable{"mls_suite_unavailable", ErrorKind::environment};
 inline constexpr ErrorCode mls_wire_format_unknown{"mls_wire_format_unknown", ErrorKind::peer};
 inline constexpr ErrorCode mls_enum_invalid{"mls_enum_invalid", ErrorKind::peer};
+
+// The number of the post-quantum suite, which draft-ietf-mls-pq-ciphersuites leaves open: one for private use (RFC 9420 s.17.1), to be set
+// otherwise with CMake's SATSUMA_MLS_PQ_SUITE. All who meet must have the same.
+#ifndef SATSUMA_MLS_PQ_SUITE
+#define SATSUMA_MLS_PQ_SUITE 0xf47a
+#endif
+static_assert(SATSUMA_MLS_PQ_SUITE > 7 && SATSUMA_MLS_PQ_SUITE <= 0xffff, "a number that no other suite has");
 
 /// RFC 9420 s.17.1. Values of the registry that are not here (and GREASE) stay as they came.
 enum class CipherSuite : std::uint16_t {
@@ -23,6 +31,8 @@ enum class CipherSuite : std::uint16_t {
   p521_aes256gcm_sha512_p521 = 5,
   x448_chacha20poly1305_sha512_ed448 = 6,
   p384_aes256gcm_sha384_p384 = 7,
+  /// That draft's first suite with ChaCha20-Poly1305 in place of AES-GCM. Members need an OpenSSL of 3.5 or later, followers do not.
+  mlkem768x25519_chacha20poly1305_sha256_ed25519 = SATSUMA_MLS_PQ_SUITE,
 };
 
 inline constexpr std::uint16_t protocol_version_mls10 = 1;
