@@ -126,7 +126,7 @@ struct WorldOptions {
   Duration delay = 20ms;
   Duration reconnect_after = 500ms;
   /// The server's send queue for one connection (docs/protocol.md): beyond, the connection closes.
-  std::size_t send_queue = 1024 * 1024;
+  std::size_t send_queue = 1536 * 1024;
   bool trace = false;
   /// Runs on after other violations than of this property. Empty: ends with the first of any.
   std::string only_property;

@@ -71,6 +71,9 @@ std::expected<void, std::string> NativeClient::start(TimePoint now, participant:
   auto made = participant::Participant::create(std::move(config), now, io::unix_now(), context_, random_);
   if (!made) {
     if (made.error() == Error(call::identity_bad_name)) return std::unexpected("The name is longer than 64 bytes, or has characters that are invisible.");
+    if (made.error() == Error(mls::mls_suite_unavailable)) {
+      return std::unexpected("This room encrypts with ML-KEM, which the OpenSSL of this machine does not have; 3.5 or later is needed. A browser can enter.");
+    }
     return std::unexpected("The participant could not be made (" + std::string(made.error().name()) + ").");
   }
   participant_ = std::move(*made);

@@ -55,6 +55,7 @@ enum SatsumaSuite : std::uint32_t {
   satsuma_suite_mandatory = 1,   ///< ".aes"
   satsuma_suite_b_128 = 2,       ///< ".b128"
   satsuma_suite_b_192 = 3,       ///< ".b192"
+  satsuma_suite_post_quantum = 4, ///< ".pq"
 };
 /// Audio has none; frames of video say by their first bytes which they have.
 enum SatsumaShell : std::uint32_t { satsuma_shell_none = 0, satsuma_shell_video = 1 };

@@ -35,8 +35,8 @@ enum class CloseCode : std::uint16_t {
 /// Every bound of the server on what strangers may make it hold or wait for.
 struct HttpLimits {
   std::size_t frame_before_ready = 4 * 1024;       ///< a WebSocket message until set_ready()
-  std::size_t frame_after_ready = 64 * 1024;       ///< ... and after it
-  std::size_t send_queue = 1024 * 1024;            ///< bytes that wait for a slow reader, the largest ratchet tree among them; beyond: close 4413
+  std::size_t frame_after_ready = 384 * 1024;      ///< ... and after it
+  std::size_t send_queue = 1536 * 1024;            ///< bytes that wait for a slow reader, the largest ratchet tree and commit among them; beyond: close 4413
   std::size_t messages_per_second = 200;           ///< from one WebSocket, in the long run; beyond: close 4429
   std::size_t message_burst = 1000;
   std::size_t request_header = 8 * 1024;           ///< the head of an HTTP request; bodies are never read

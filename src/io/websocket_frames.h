@@ -19,7 +19,7 @@ inline constexpr ErrorCode websocket_too_large{"websocket_too_large", ErrorKind:
 
 inline constexpr std::size_t max_websocket_response = 8 * 1024;
 /// The protocol's frames have at most 64 KiB (docs/protocol.md).
-inline constexpr std::size_t max_websocket_message = 128 * 1024;
+inline constexpr std::size_t max_websocket_message = 512 * 1024;
 
 enum class WebSocketOpcode : std::uint8_t { continuation = 0, text = 1, binary = 2, close = 8, ping = 9, pong = 10 };
 

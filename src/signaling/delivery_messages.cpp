@@ -172,7 +172,7 @@ Result<EntryBody> read_entry_body(ByteReader& reader) {
     case EntryType::genesis: {
       GenesisEntry genesis;
       SATSUMA_TRY(genesis.who, read_incarnation(reader));
-      SATSUMA_TRY(genesis.group_info, read_opaque(reader, 1, max_handshake_size));
+      SATSUMA_TRY(genesis.group_info, read_opaque(reader, 1, max_group_info_size));
       return EntryBody(std::move(genesis));
     }
     case EntryType::commit: {
@@ -213,7 +213,7 @@ void append_entry(ByteWriter& writer, const Entry& entry) {
                  [&](const GenesisEntry& genesis) {
                    writer.u8(static_cast<std::uint8_t>(EntryType::genesis));
                    writer.bytes(genesis.who.view());
-                   write_vector(writer, genesis.group_info, 1, max_handshake_size);
+                   write_vector(writer, genesis.group_info, 1, max_group_info_size);
                  },
                  [&](const CommitEntry& commit) {
                    writer.u8(static_cast<std::uint8_t>(EntryType::commit));
@@ -252,7 +252,7 @@ Result<ClientMessage> read_client_body(ByteReader& reader, std::uint8_t type) {
     }
     case Type::genesis: {
       Genesis genesis;
-      SATSUMA_TRY(genesis.group_info, read_opaque(reader, 1, max_handshake_size));
+      SATSUMA_TRY(genesis.group_info, read_opaque(reader, 1, max_group_info_size));
       return ClientMessage(std::move(genesis));
     }
     case Type::commit: {
@@ -431,7 +431,7 @@ Bytes write_client_message(const ClientMessage& message) {
                  },
                  [&](const Genesis& genesis) {
                    write_type(writer, Type::genesis);
-                   write_vector(writer, genesis.group_info, 1, max_handshake_size);
+                   write_vector(writer, genesis.group_info, 1, max_group_info_size);
                  },
                  [&](const Commit& commit) {
                    write_type(writer, Type::commit);

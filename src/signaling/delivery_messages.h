@@ -25,10 +25,13 @@ inline constexpr std::uint16_t protocol_version = 2;
 
 // Bounds. Every entry fits one frame whatever the rooms' members do; what does not (who waits, the ratchet tree) comes in parts.
 inline constexpr std::size_t max_hello_frame_size = 4 * 1024;  ///< any frame before `ready`
-inline constexpr std::size_t max_frame_size = 64 * 1024;       ///< any frame after it, either direction
+/// Any frame after it, either direction: a commit in a post-quantum suite with its path to 255 people who have not committed yet (302 KiB),
+/// and the welcome for some newcomers. In the default suite 21 KiB; the other messages have bounds of their own.
+inline constexpr std::size_t max_frame_size = 384 * 1024;
 inline constexpr std::size_t max_room_name_size = 64;
 inline constexpr std::size_t max_key_package_size = 3 * 1024;  ///< room for post-quantum keys
-inline constexpr std::size_t max_handshake_size = max_frame_size - 256; ///< group_info; commit and welcome together
+inline constexpr std::size_t max_group_info_size = 64 * 1024 - 256; ///< of a group of one
+inline constexpr std::size_t max_handshake_size = max_frame_size - 256; ///< commit and welcome together
 inline constexpr std::size_t max_application_size = 20 * 1024; ///< 16 KiB of text (section 5) inside a PrivateMessage
 inline constexpr std::size_t max_error_text_size = 256;
 inline constexpr std::size_t max_snapshot_members = 512;       ///< of members, and of gone, each

@@ -9,6 +9,7 @@
 #include <regex>
 #include <thread>
 
+#include "crypto/kem.h"
 #include "io/clock.h"
 #include "io/random.h"
 #include "io/udp_socket.h"
@@ -60,6 +61,13 @@ class NativeClientTest : public testing::Test {
   std::unique_ptr<Process> server_;
   int started_ = 0;
 };
+
+TEST_F(NativeClientTest, ASuiteThatItsOpensslLacksIsNamed) {
+  if (crypto::kem_available(crypto::KemAlgorithm::mlkem768_x25519)) GTEST_SKIP() << "this OpenSSL has ML-KEM";
+  auto ada = start({"join", link_ + ".pq", "--seconds", "1"});
+  EXPECT_NE(ada->wait(60s), 0);
+  EXPECT_NE((ada->out() + ada->error()).find("ML-KEM, which the OpenSSL of this machine does not have"), std::string::npos) << ada->error();
+}
 
 TEST_F(NativeClientTest, TwoInARoomSeeTheSameNumberAndDecodeAndRecordEachOther) {
   auto ada = start({"join", link_, "--publish", "test-pattern", "--name", "Ada", "--json", "--decode", "--seconds", "7"});

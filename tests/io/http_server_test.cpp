@@ -420,9 +420,10 @@ TEST_F(HttpServerTest, OnceReadyTheLargerBoundApplies) {
   ASSERT_EQ(client.upgrade()->status, 101);
   client.send_text("ready");
   EXPECT_EQ(client.read_message()->payload, "ready");
-  client.send_binary(Bytes(65536, 7));
-  EXPECT_EQ(client.read_message()->payload.size(), 65536U);
-  client.send_binary(Bytes(65537, 7));
+  const std::size_t largest = options_.limits.frame_after_ready;
+  client.send_binary(Bytes(largest, 7));
+  EXPECT_EQ(client.read_message()->payload.size(), largest);
+  client.send_binary(Bytes(largest + 1, 7));
   EXPECT_EQ(client.read_message()->payload, "too large");
   EXPECT_EQ(client.read_message()->close_code(), 4413);
 }

@@ -168,7 +168,7 @@ TEST(DeliveryMessages, PartsBeyondTheirBoundAreRefused) {
     frame.resize(frame.size() + size);
     return frame;
   };
-  EXPECT_EQ(parse_client_message(with_vector(3, 0, max_handshake_size + 1)).error(), Error(message_too_large));
+  EXPECT_EQ(parse_client_message(with_vector(3, 0, max_group_info_size + 1)).error(), Error(message_too_large));
   EXPECT_EQ(parse_client_message(with_vector(5, 0, max_application_size + 1)).error(), Error(message_too_large));
   EXPECT_TRUE(parse_client_message(with_vector(5, 0, max_application_size)).has_value());
   EXPECT_EQ(parse_client_message(filled(max_frame_size + 1)).error(), Error(message_too_large));

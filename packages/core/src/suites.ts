@@ -1,10 +1,10 @@
 /** What a room encrypts with: chosen when it is made, named in its link behind the secret (docs/protocol.md s.1 and 4). */
-export type RoomSuite = "standard" | "aes" | "b128" | "b192";
+export type RoomSuite = "standard" | "aes" | "b128" | "b192" | "pq";
 
 /** `number` is SatsumaSuite of the module; a link names all but the first. */
-const numbers: Readonly<Record<RoomSuite, number>> = { standard: 0, aes: 1, b128: 2, b192: 3 };
+const numbers: Readonly<Record<RoomSuite, number>> = { standard: 0, aes: 1, b128: 2, b192: 3, pq: 4 };
 
-export const roomSuites: readonly RoomSuite[] = ["standard", "aes", "b128", "b192"];
+export const roomSuites: readonly RoomSuite[] = ["standard", "aes", "b128", "b192", "pq"];
 export const standardSuite: RoomSuite = "standard";
 
 export function suiteNumber(suite: RoomSuite): number {

@@ -7,6 +7,7 @@ export const suiteWords: Readonly<Record<RoomSuite, { readonly name: string; rea
   aes: { name: "MLS mandatory", what: "X25519, AES-128-GCM, Ed25519. What every MLS program has." },
   b128: { name: "Suite B, 128 bits", what: "P-256, AES-128. For those whose rules ask for NIST's algorithms." },
   b192: { name: "Suite B, 192 bits", what: "P-384, AES-256, SHA-384. The strongest of NIST's; slower." },
+  pq: { name: "Post-quantum", what: "ML-KEM-768 with X25519, ChaCha20-Poly1305, Ed25519. For what must stay secret when there are quantum computers." },
 };
 
 export function list(names: readonly string[]): string {

@@ -4,7 +4,7 @@ import { scenario } from '../lib/world.mjs';
 import { eventually } from '../lib/person.mjs';
 import { commonSafetyNumber } from './meeting.mjs';
 
-const names = { aes: 'MLS mandatory', b128: 'Suite B, 128 bits', b192: 'Suite B, 192 bits' };
+const names = { aes: 'MLS mandatory', b128: 'Suite B, 128 bits', b192: 'Suite B, 192 bits', pq: 'Post-quantum' };
 
 scenario('a room of every suite: chosen on the first page, shown in the room, and both browsers see and hear each other', async (world) => {
   const server = await world.server();

@@ -19,7 +19,7 @@ import { ReconnectingSocket, type SocketListener } from "./socket.ts";
 const unreadableDelayMs = 2000;
 const closeReplaced = 4409;
 /** docs/protocol.md, bounds. */
-const maxSocketFrameBytes = 64 * 1024;
+const maxSocketFrameBytes = 384 * 1024;
 /** Frames of an epoch arrive up to ten seconds after it: longer than leaves need to be remembered in any room but the busiest. */
 const maxRosters = 16;
 /** Attached while the module still loads. */
