@@ -126,6 +126,22 @@ class World {
     disconnect(person);
     person.closed = true;
   }
+  /// The WebSocket breaks, and is made again.
+  void cut(Person& person) {
+    if (!person.connection) return;
+    disconnect(person);
+    person.participant->handle_disconnected(now_);
+    person.connect_at = now_ + 500ms;
+    pump();
+  }
+  /// From now on; what is under way on the old one is lost.
+  void set_network(Person& person, const std::string& network) {
+    const std::uint64_t number = ++people_made_;
+    for (std::size_t leg = 0; leg < 2; ++leg) {
+      person.up[leg] = link(network, impairment::Direction::up, number * 8 + leg);
+      person.down[leg] = link(network, impairment::Direction::down, number * 8 + 2 + leg);
+    }
+  }
   /// Another address from now on, as after a change of network.
   void move(Person& person) {
     for (TransportAddress& address : person.address) address.port = static_cast<std::uint16_t>(address.port + 100);

@@ -105,6 +105,23 @@ TEST(WhereTheOriginalFails, JunkCommitsAndKeyPackagesHarmNobody) {
   world.run(1s);
   EXPECT_EQ(ada.digits(), before);
   EXPECT_TRUE(agree({&ada, &bo}));
+  // From who knocks: refused at the door.
+  Person& junk = world.add("Junk", 1, false);
+  world.on_up = [&](Person& from, Bytes& frame) {
+    auto message = signaling::parse_client_message(frame);
+    if (auto* hello = message ? std::get_if<signaling::Hello>(&*message) : nullptr; &from == &junk && hello != nullptr) {
+      hello->key_package.assign(300, 7);
+      frame = signaling::write_client_message(std::move(*message));
+    }
+    return true;
+  };
+  world.reconnect(junk);
+  world.run(1s);
+  world.on_up = nullptr;
+  world.crash(junk);
+  ASSERT_FALSE(junk.all<call::ErrorEvent>().empty());
+  EXPECT_EQ(junk.all<call::ErrorEvent>()[0].code, static_cast<std::uint16_t>(signaling::ErrorReason::malformed));
+  EXPECT_EQ(ada.digits(), before);
   // From the server: a join with junk is passed over, a commit of junk means entering anew.
   IncarnationId nobody;
   nobody.bytes.fill(0x77);
