@@ -243,6 +243,14 @@ void IceLite::handle_timeout(TimePoint now) {
   drop_selected_unless_known();
 }
 
+void IceLite::handle_moved(TimePoint now, const NetworkPath& path) {
+  if (!selected_ || !answers_required_ || random_ == nullptr) return;
+  Pair& pair = pair_of(path);
+  pair.priority = selected_priority_;
+  pair.last_check = now;
+  nominate(now, pair);
+}
+
 void IceLite::handle_path_closed(const NetworkPath& path) {
   std::erase_if(pairs_, [&path](const Pair& pair) { return pair.path == path; });
   if (check_ && check_->path == path) check_.reset();

@@ -96,6 +96,9 @@ class IceLite {
   /// One STUN datagram. Requests that are authenticated are answered through poll_output(); everything else is an error,
   /// gets no answer and changes nothing, so that the agent is no reflector.
   Result<void> handle_stun(TimePoint now, const NetworkPath& path, ByteView datagram);
+  /// Something that only the peer can have made (SRTP under its keys) came this way: it is checked at once whether the peer is there, rather than when
+  /// its next check comes. Does nothing before require_answers().
+  void handle_moved(TimePoint now, const NetworkPath& path);
   /// A TCP connection ended: its pair is no longer valid, and when it was the selected one nothing may be sent until another is selected.
   void handle_path_closed(const NetworkPath& path);
   void handle_timeout(TimePoint now);

@@ -6,6 +6,7 @@
 #include <tuple>
 #include <unordered_map>
 
+#include "base/token_bucket.h"
 #include "dtls/connection.h"
 #include "ice/ice_lite.h"
 #include "sfu/media_graph.h"
@@ -23,6 +24,10 @@ constexpr std::size_t max_paths = ice::max_pairs;
 constexpr std::array<Duration, 2> repeat_after{std::chrono::milliseconds(20), std::chrono::milliseconds(60)};
 constexpr std::size_t max_repeated = 64;
 constexpr std::size_t max_repeated_size = 512;
+/// Packets from unknown addresses that are looked at for whose they are, a second, and connections whose keys each is tried with.
+constexpr double moved_packets_per_second = 100;
+constexpr std::size_t max_moved_tries = 64;
+constexpr std::size_t max_moved_size = 2048;
 /// Of an ICE restart the old fragment stays good until a pair is selected with the new one.
 constexpr std::size_t max_ufrags = 2;
 
@@ -128,6 +133,8 @@ class Sfu::Shard {
   void close(const ConnectionKey& key);
   void add_ufrag(const ConnectionKey& key, const std::string& ufrag);
   void learn_path(const ConnectionKey& key, const NetworkPath& path);
+  /// Whose packet this is that came from another port than before: an address translator forgot its owner. Decrypted in place when it is somebody's.
+  std::optional<std::pair<ConnectionKey, Transport::Packet>> find_moved(TimePoint now, const NetworkPath& path, MutableByteView datagram);
   void offer(const IncarnationId& id, ParticipantIndex index, ice::Credentials credentials, bool new_credentials);
 
   /// Passes on what the transport has to say; may end the connection.
@@ -152,6 +159,7 @@ class Sfu::Shard {
   std::vector<Queued> queued_;
   std::vector<OutgoingDatagram> datagrams_;
   std::optional<TimePoint> next_tick_;
+  TokenBucket moved_packets_{moved_packets_per_second, moved_packets_per_second};
 };
 
 // ---- participants
@@ -371,18 +379,21 @@ void Sfu::Shard::handle_packet(TimePoint now, const NetworkPath& path, MutableBy
   } else if (const auto found = by_path_.find(path); found != by_path_.end()) {
     key = found->second;
   }
+  std::optional<std::pair<ConnectionKey, Transport::Packet>> moved;
+  if (!key && !stun) moved = find_moved(now, path, datagram);
+  if (moved) key = moved->first;
   if (!key) {
     ++graph_.counters().dropped_unknown_address;
     return;
   }
-  const auto received = connection(*key)->transport->handle_packet(now, path, datagram);
+  const auto received = moved ? Result<Transport::Packet>(moved->second) : connection(*key)->transport->handle_packet(now, path, datagram);
   if (!received) {
     ++graph_.counters().dropped_invalid;
     // A wrong packet changes nothing, but a transport may have found its end in it.
     pump(now, *key);
     return;
   }
-  if (stun) learn_path(*key, path); // it was authenticated
+  if (stun || moved) learn_path(*key, path); // it was authenticated
   switch (received->kind) {
     case Transport::Received::nothing: break;
     case Transport::Received::rtp:
@@ -393,6 +404,30 @@ void Sfu::Shard::handle_packet(TimePoint now, const NetworkPath& path, MutableBy
   }
   pump(now, *key);
   drain_graph(now);
+}
+
+auto Sfu::Shard::find_moved(TimePoint now, const NetworkPath& path, MutableByteView datagram)
+    -> std::optional<std::pair<ConnectionKey, Transport::Packet>> {
+  const PacketKind kind = classify(datagram);
+  if ((kind != PacketKind::rtp && kind != PacketKind::rtcp) || datagram.size() > max_moved_size) return std::nullopt;
+  if (!moved_packets_.take(now, 1)) return std::nullopt; // a flood costs no more than so many looks; who moved is found by its checks then
+  std::array<std::uint8_t, max_moved_size> copy;
+  std::size_t tries = 0;
+  for (ParticipantIndex index = 0; index < peers_.size(); ++index)
+    for (const Leg leg : {Leg::publish, Leg::subscribe}) {
+      const auto& c = connection({index, leg});
+      if (!c || !c->transport->path()) continue;
+      const NetworkPath& present = *c->transport->path();
+      if (present.socket != path.socket || present.remote.ip != path.remote.ip) continue;
+      if (++tries > max_moved_tries) return std::nullopt;
+      const MutableByteView attempt = MutableByteView(copy).first(datagram.size());
+      std::copy(datagram.begin(), datagram.end(), attempt.begin());
+      const auto packet = c->transport->handle_moved_packet(now, path, attempt);
+      if (!packet) continue;
+      std::copy(packet->packet.begin(), packet->packet.end(), datagram.begin());
+      return std::pair(ConnectionKey{index, leg}, Transport::Packet{packet->kind, datagram.first(packet->packet.size())});
+    }
+  return std::nullopt;
 }
 
 void Sfu::Shard::handle_path_closed(TimePoint now, const NetworkPath& path) {

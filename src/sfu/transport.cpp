@@ -62,6 +62,14 @@ Result<Transport::Packet> Transport::handle_packet(TimePoint now, const NetworkP
   return transport_unknown_packet;
 }
 
+Result<Transport::Packet> Transport::handle_moved_packet(TimePoint now, const NetworkPath& path, MutableByteView datagram) {
+  if (state_ != State::connected || !receiver_) return transport_no_keys;
+  const bool rtp = classify(datagram) == PacketKind::rtp;
+  SATSUMA_TRY(const MutableByteView packet, rtp ? receiver_->unprotect_rtp(datagram) : receiver_->unprotect_rtcp(datagram));
+  ice_.handle_moved(now, path);
+  return Packet{rtp ? Received::rtp : Received::rtcp, packet};
+}
+
 void Transport::handle_path_closed(const NetworkPath& path) {
   if (state_ != State::closed) ice_.handle_path_closed(path);
 }

@@ -78,6 +78,9 @@ class Transport {
 
   /// One datagram, which is decrypted in place. An error says why it was dropped (for counting); nothing else has changed then.
   Result<Packet> handle_packet(TimePoint now, const NetworkPath& path, MutableByteView datagram);
+  /// RTP or RTCP from a path that nobody knows. When it is this peer's, which only its keys can show, the peer has moved there: the path is validated by it, and
+  /// checked for media to move there too. `datagram` is spoilt otherwise.
+  Result<Packet> handle_moved_packet(TimePoint now, const NetworkPath& path, MutableByteView datagram);
   /// A TCP connection ended. When media went that way this is as if consent had expired: the peer's checks on another bring it back.
   void handle_path_closed(const NetworkPath& path);
   void handle_timeout(TimePoint now);

@@ -315,6 +315,54 @@ TEST_F(SfuTest, WhenTheConnectionThatIsThePathEndsNothingGoesThereAndAnotherOneT
   EXPECT_EQ(b.media.size(), 3u);
 }
 
+TEST_F(SfuTest, APeerWhosePortChangesIsHeardAtOnceAndReachedOnceItHasAnswered) {
+  Client& a = add(1);
+  Client& b = add(2);
+  connect_publisher(a);
+  connect_subscriber(b);
+  for (Client* c : {&a, &b}) ASSERT_TRUE(sfu.set_member(now, c->id, true));
+  ASSERT_TRUE(sfu.handle_sources(now, a.id, {Source::microphone}));
+  turn();
+  send_audio(a);
+  ASSERT_EQ(b.media.size(), 1u);
+
+  a.publish_path.remote.port = 1001;
+  send_audio(a); // no check has come from there
+  EXPECT_EQ(b.media.size(), 2u);
+  EXPECT_TRUE(sfu.knows_path(a.publish_path));
+
+  // What does not authenticate, a replay, and another host say nothing, and nothing is sent there.
+  const auto sealed_report = [&] {
+    Bytes out(100);
+    const auto sealed = b.subscribe.sender().protect_rtcp(Bytes{0x80, 201, 0, 1, 0, 0, 0, 1}, out);
+    out.resize(sealed->size());
+    return out;
+  };
+  Bytes report = sealed_report(), forged = report;
+  forged.back() ^= 1;
+  NetworkPath strange = b.subscribe_path;
+  strange.remote.port = 3000;
+  give(strange, forged);
+  EXPECT_FALSE(sfu.knows_path(strange));
+  give(b.subscribe_path, report);
+  give(strange, report);
+  EXPECT_FALSE(sfu.knows_path(strange));
+  strange.remote.ip[15] ^= 1;
+  give(strange, sealed_report());
+  EXPECT_FALSE(sfu.knows_path(strange));
+  EXPECT_TRUE(std::ranges::none_of(sfu.pending_datagrams(), [&](const auto& d) { return d.path.remote.port == 3000; }));
+
+  const int checks = b.subscribe.checks_received();
+  b.subscribe_path.remote.port = 2001;
+  give(b.subscribe_path, sealed_report());
+  send_audio(a);
+  EXPECT_EQ(b.media.size(), 2u); // it has not answered yet
+  for (int i = 0; i < 3; ++i) turn();
+  EXPECT_GT(b.subscribe.checks_received(), checks);
+  send_audio(a);
+  EXPECT_EQ(b.media.size(), 3u);
+}
+
 TEST_F(SfuTest, OnAPathThatLosesAThirdSoundIsSentSeveralTimesAndLittleOfItIsMissing) {
   Client& a = add(1);
   Client& b = add(2);

@@ -120,7 +120,7 @@ scenario('when everybody comes from another address, as after a router forgot, p
         return times.find((time, index) => time > changed + 200 && (times[index - 1] ?? 0) < time) ?? null;
       });
       console.log(`${person.name} (${person.kind}): pictures ${back - changed} ms after the change of address`);
-      assert.ok(back - changed < 10_000, `${back - changed} ms`); // Firefox checks its path every five seconds
+      assert.ok(back - changed < 2000, `${back - changed} ms`);
     }
     await sleep(4000);
   }
