@@ -97,6 +97,12 @@ SecretBytes Group::export_secret(std::string_view label, ByteView context, std::
   return mls_exporter(state_->suite(), state_->secrets.exporter_secret.view(), label, context, size);
 }
 
+Result<SecretBytes> Group::take_further_secret() {
+  SecretBytes& secret = state_->secrets.further_secret;
+  if (secret.empty()) return mls_further_secret_taken;
+  return std::exchange(secret, {});
+}
+
 void Group::erase_exporter_secret() { state_->secrets.exporter_secret = {}; }
 
 Result<Bytes> Group::group_info(const GroupInfoParams& params) const {
@@ -128,6 +134,7 @@ Result<void> Group::merge(StagedCommit&& staged) {
     old.secrets.membership_key = {};
     old.secrets.confirmation_key = {};
     old.secrets.exporter_secret = {};
+    old.secrets.further_secret = {};
     old.private_tree = PrivateTree(old.own_leaf());
     old.pending_updates.clear();
     old.proposals.clear();
@@ -165,7 +172,7 @@ Result<VerifiedMessage> Group::unprotect(const PrivateMessage& message) {
   SATSUMA_TRY(const SenderData sender, open_sender_data(s.suite(), s.secrets.sender_data_secret.view(), message));
   if (sender.leaf == s.own_leaf()) return mls_own_message;
   if (s.tree.leaf(sender.leaf) == nullptr) return mls_sender_invalid;
-  SATSUMA_TRY(AuthenticatedContent content, unprotect_private(s.suite(), s.secrets.sender_data_secret.view(), s.secret_tree, message));
+  SATSUMA_TRY(AuthenticatedContent content, unprotect_private(s.suite(), s.secrets.sender_data_secret.view(), s.secret_tree, message, s.limits.additions.proposals));
   SATSUMA_TRY(VerifiedContent verified, verify_content(s.tree, s.context, std::move(content)));
   return VerifiedMessage(std::move(verified), s.confirmation_tag);
 }
@@ -175,7 +182,7 @@ namespace {
 Result<void> remember_proposal(GroupState& s, const AuthenticatedContent& content) {
   const auto* proposal = std::get_if<Proposal>(&content.content.content);
   if (proposal == nullptr) return mls_content_unexpected;
-  SATSUMA_TRY_VOID(verify_proposal(s.tree, s.context, *proposal, content.content.sender));
+  SATSUMA_TRY_VOID(verify_sent_proposal(s.tree, s.context, content, s.limits.additions.proposals));
   if (s.proposals.size() >= s.limits.max_proposals) return mls_too_many_proposals;
   const auto arrival = static_cast<std::uint32_t>(s.proposals.size());
   s.proposals.emplace(proposal_ref(s.suite(), codec::encode(content)), KnownProposal{*proposal, content.content.sender, arrival});
@@ -216,6 +223,14 @@ Result<Bytes> Group::send_proposal(const Proposal& proposal, bool private_messag
 Result<Bytes> Group::propose(const Proposal& proposal, bool private_message, ByteView authenticated_data, RandomSource& random) {
   if (!state_->active) return mls_group_inactive;
   if (proposal.as<Update>() != nullptr) return mls_content_unexpected;
+  if (const auto* further = proposal.as<FurtherProposal>()) {
+    // Who leaves says it once in an epoch.
+    const FurtherProposalType* const type = find_type(state_->limits.additions.proposals, further->type);
+    const bool repeated = std::ranges::any_of(state_->proposals, [&](const auto& entry) {
+      return entry.second.proposal.type() == further->type && entry.second.sender == Sender{SenderType::member, own_leaf().value};
+    });
+    if (type != nullptr && type->removes_sender && repeated) return mls_proposal_repeated;
+  }
   return send_proposal(proposal, private_message, authenticated_data, random);
 }
 

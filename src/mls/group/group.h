@@ -29,6 +29,8 @@ inline constexpr ErrorCode mls_succession_invalid{"mls_succession_invalid", Erro
 inline constexpr ErrorCode mls_predecessor_missing{"mls_predecessor_missing", ErrorKind::caller};
 inline constexpr ErrorCode mls_external_pub_missing{"mls_external_pub_missing", ErrorKind::peer};
 inline constexpr ErrorCode mls_psk_unknown{"mls_psk_unknown", ErrorKind::caller};
+inline constexpr ErrorCode mls_further_secret_taken{"mls_further_secret_taken", ErrorKind::caller};
+inline constexpr ErrorCode mls_proposal_repeated{"mls_proposal_repeated", ErrorKind::caller};
 inline constexpr ErrorCode mls_own_message{"mls_own_message", ErrorKind::caller};
 inline constexpr ErrorCode mls_update_unknown{"mls_update_unknown", ErrorKind::peer};
 inline constexpr ErrorCode mls_cannot_remove_self{"mls_cannot_remove_self", ErrorKind::caller};
@@ -116,6 +118,8 @@ struct ExternalJoinParams {
   std::optional<LeafIndex> resync;   ///< our old leaf, to be removed in the same commit
   std::vector<PreSharedKeyId> psks;  ///< values from psk_store; the nonces are made here
   const PskStore* psk_store = nullptr;
+  /// Received with the GroupInfo: proposals of this epoch whose type may stand in an external commit (Additions::proposals), to be committed as well.
+  std::vector<PublicMessage> proposals;
   Bytes authenticated_data;
   std::size_t padding = 0;
   GroupLimits limits{};
@@ -255,6 +259,8 @@ class Group {
   /// Until the next epoch nothing can be exported any more (export_secret CHECKs). Whoever takes forward secrecy further within what was exported, as frames'
   /// keys do, erases what it could be exported from again.
   void erase_exporter_secret();
+  /// The present epoch's secret under Additions::further_secret, once: then it is gone from here. mls_further_secret_taken, also where none is derived.
+  Result<SecretBytes> take_further_secret();
   /// The present epoch's resumption PSK, s.8.6
   ByteView resumption_psk() const;
   /// The MLSMessage with a signed GroupInfo (s.12.4.3).

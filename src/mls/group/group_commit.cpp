@@ -53,6 +53,10 @@ class CachedProposals {
     std::ranges::sort(all_, {}, [](const CachedProposal& entry) { return entry.second->arrival; });
     for (const Proposal& proposal : by_value) note(proposal);
     for (const auto& [reference, known] : all_) {
+      if (removes_sender(*known) && known->sender.leaf() != state.own_leaf()) leaving_.insert(known->sender.leaf());
+    }
+    removed_.insert(leaving_.begin(), leaving_.end());
+    for (const auto& [reference, known] : all_) {
       const Proposal& proposal = known->proposal;
       if (proposal.as<Update>() != nullptr) last_update_[known->sender.leaf()] = known;
       if (proposal.as<GroupContextExtensions>() != nullptr) last_extensions_ = known;
@@ -78,6 +82,12 @@ class CachedProposals {
   }
 
  private:
+  bool removes_sender(const KnownProposal& known) const {
+    if (known.proposal.as<FurtherProposal>() == nullptr) return false;
+    const FurtherProposalType* const type = find_type(state_.limits.additions.proposals, known.proposal.type());
+    return type != nullptr && type->removes_sender;
+  }
+
   void note(const Proposal& proposal) {
     if (const auto* add = proposal.as<Add>()) {
       new_keys_.insert(add->key_package.leaf_node.signature_key);
@@ -101,7 +111,11 @@ class CachedProposals {
       return leaf != state_.own_leaf() && !removed_.contains(leaf) && last_update_[leaf] == &known &&
              params_.policy.check_leaf(update->leaf_node).has_value();
     }
-    if (const auto* remove = proposal.as<Remove>()) return remove->removed != state_.own_leaf() && removed_here_.insert(remove->removed).second;
+    if (const auto* remove = proposal.as<Remove>()) {
+      // Who takes itself out is not removed by others as well.
+      return remove->removed != state_.own_leaf() && !leaving_.contains(remove->removed) && removed_here_.insert(remove->removed).second;
+    }
+    if (removes_sender(known)) return known.sender.leaf() != state_.own_leaf() && removed_here_.insert(known.sender.leaf()).second;
     if (const auto* psk = proposal.as<PreSharedKey>()) return psks_.insert(codec::encode(psk->id)).second;
     if (proposal.as<GroupContextExtensions>() != nullptr) return last_extensions_ == &known;
     return true;
@@ -110,6 +124,7 @@ class CachedProposals {
   const GroupState& state_;
   const CommitParams& params_;
   std::vector<CachedProposal> all_;
+  std::set<LeafIndex> leaving_;      // by a proposal of their own
   std::set<LeafIndex> removed_;      // by any proposal
   std::set<LeafIndex> removed_here_; // by one that is in the commit already
   std::map<LeafIndex, const KnownProposal*> last_update_;
@@ -159,7 +174,7 @@ Result<PendingCommit> Group::make_commit(const CommitParams& params, ResumptionU
     for (const Proposal& proposal : by_value) resolved.push_back({&proposal, self, false});
     return resolved;
   };
-  auto attempt = apply_proposals(s.tree, s.context, resolve(), own_leaf, psk_usage);
+  auto attempt = apply_proposals(s.tree, s.context, resolve(), own_leaf, s.limits.additions.proposals, psk_usage);
   if (!attempt && !by_reference.empty()) {
     // Each is good alone, but not all together: somebody's Add lacks what the new extensions demand, say. Those that go with all before them, then: in halves,
     // so that few that do not fit cost few attempts among many that do.
@@ -167,14 +182,14 @@ Result<PendingCommit> Group::make_commit(const CommitParams& params, ResumptionU
     const auto take = [&](const auto& self_, std::span<const CachedProposal> some) -> void {
       const std::size_t before = by_reference.size();
       by_reference.insert(by_reference.end(), some.begin(), some.end());
-      if (apply_proposals(s.tree, s.context, resolve(), own_leaf, psk_usage)) return;
+      if (apply_proposals(s.tree, s.context, resolve(), own_leaf, s.limits.additions.proposals, psk_usage)) return;
       by_reference.resize(before);
       if (some.size() == 1) return;
       self_(self_, some.first(some.size() / 2));
       self_(self_, some.subspan(some.size() / 2));
     };
     take(take, candidates);
-    attempt = apply_proposals(s.tree, s.context, resolve(), own_leaf, psk_usage);
+    attempt = apply_proposals(s.tree, s.context, resolve(), own_leaf, s.limits.additions.proposals, psk_usage);
   }
   SATSUMA_TRY(AppliedProposals applied, std::move(attempt));
   CommitEffects& effects = applied.effects;
@@ -219,7 +234,7 @@ Result<PendingCommit> Group::make_commit(const CommitParams& params, ResumptionU
   content.content = {s.context.group_id, s.context.epoch, self, params.authenticated_data, std::move(commit)};
   SATSUMA_TRY_VOID(content.sign(suite, s.signature_private_key.view(), s.context));
   context.confirmed_transcript_hash = confirmed_transcript_hash(suite, s.interim_transcript_hash, content);
-  NextEpochSecrets next = internal::run_key_schedule(suite, s.secrets.init_secret.view(), commit_secret.view(), psks, context);
+  NextEpochSecrets next = internal::run_key_schedule(suite, s.secrets.init_secret.view(), commit_secret.view(), psks, context, s.limits.additions);
   const Bytes tag = compute_confirmation_tag(suite, next.secrets.confirmation_key.view(), context.confirmed_transcript_hash);
   content.auth.confirmation_tag = tag;
 
@@ -249,7 +264,7 @@ Result<PendingCommit> Group::make_commit(const CommitParams& params, ResumptionU
 // --- Processing one
 
 Result<StagedCommit> Group::stage(ByteView bytes, const StageParams& params) const {
-  SATSUMA_TRY(const PublicMessage message, MLSMessage::decode_as<PublicMessage>(bytes));
+  SATSUMA_TRY(const PublicMessage message, MLSMessage::decode_as<PublicMessage>(bytes, state_->limits.additions.proposals));
   SATSUMA_TRY(const VerifiedMessage verified, verify(message));
   return stage(verified, params);
 }
@@ -265,7 +280,7 @@ Result<StagedCommit> Group::stage(const VerifiedMessage& message, const StagePar
   const auto* commit = std::get_if<Commit>(&content->content.content);
   if (commit == nullptr) return mls_not_a_commit;
   if (commit->proposals.size() > s.limits.max_proposals) return mls_too_many_proposals;
-  SATSUMA_TRY(CommitTransition next, evaluate_commit(s.tree, s.context, s.interim_transcript_hash, content, s.proposals));
+  SATSUMA_TRY(CommitTransition next, evaluate_commit(s.tree, s.context, s.interim_transcript_hash, content, s.proposals, s.limits.additions.proposals));
   if (next.tree.member_count() > s.limits.max_members) return mls_too_many_members;
   SATSUMA_TRY_VOID(params.policy.check_commit(next.effects, next.tree, next.context.extensions));
 
@@ -292,7 +307,7 @@ Result<StagedCommit> Group::stage(const VerifiedMessage& message, const StagePar
   if (next.effects.external_init) {
     SATSUMA_TRY(init_secret, receive_external_init(suite, s.secrets.external_secret.view(), *next.effects.external_init));
   }
-  NextEpochSecrets secrets = internal::run_key_schedule(suite, init_secret.view(), commit_secret.view(), psks, next.context);
+  NextEpochSecrets secrets = internal::run_key_schedule(suite, init_secret.view(), commit_secret.view(), psks, next.context, s.limits.additions);
   const Bytes tag = compute_confirmation_tag(suite, secrets.secrets.confirmation_key.view(), next.context.confirmed_transcript_hash);
   if (!constant_time_equal(tag, content->auth.confirmation_tag)) return mls_confirmation_tag_mismatch;
 

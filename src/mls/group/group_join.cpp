@@ -29,7 +29,7 @@ Result<Group> Group::create(const GroupParams& params, const KeyPackageBundle& c
 
   SecretBytes epoch_secret(suite->hash_size());
   random.fill(epoch_secret.mutable_view());
-  EpochSecrets secrets = epoch_secrets_from(*suite, epoch_secret.view());
+  EpochSecrets secrets = epoch_secrets_from(*suite, epoch_secret.view(), params.limits.additions.further_secret);
   Bytes tag = compute_confirmation_tag(*suite, secrets.confirmation_key.view(), context.confirmed_transcript_hash);
   Bytes interim = interim_transcript_hash(*suite, context.confirmed_transcript_hash, tag);
   Group group(internal::make_state(std::move(context), std::move(tree), std::move(interim), std::move(tag), std::move(keys),
@@ -114,7 +114,8 @@ Result<Group> Group::join(const Welcome& welcome, const KeyPackageBundle& bundle
     SATSUMA_TRY_VOID(keys.implant(tree, common_ancestor(*own_leaf, info.signer), group_secrets.path_secret->view()));
   }
 
-  EpochSecrets secrets = derive_epoch_secrets(*suite, group_secrets.joiner_secret.view(), psk_secret.view(), codec::encode(context));
+  EpochSecrets secrets = derive_epoch_secrets(*suite, group_secrets.joiner_secret.view(), psk_secret.view(), codec::encode(context),
+                                              params.limits.additions.further_secret);
   Bytes tag = compute_confirmation_tag(*suite, secrets.confirmation_key.view(), context.confirmed_transcript_hash);
   if (!constant_time_equal(tag, info.confirmation_tag)) return mls_confirmation_tag_mismatch;
   Bytes interim = interim_transcript_hash(*suite, context.confirmed_transcript_hash, tag);
@@ -152,7 +153,15 @@ Result<ExternalJoin> Group::join_external(const GroupInfo& info, const KeyPackag
     commit.proposals.push_back({proposal});
     resolved.push_back({&proposal, {SenderType::new_member_commit, 0}, false});
   }
-  SATSUMA_TRY(AppliedProposals applied, apply_proposals(old_tree, present, resolved, std::nullopt));
+  const FurtherProposalTypes further = params.limits.additions.proposals;
+  for (const PublicMessage& message : params.proposals) {
+    // The membership tag is for members; the signature is good, and the members will find the proposal in what they received themselves.
+    SATSUMA_TRY(const VerifiedContent waiting, verify_content(old_tree, present, message.authenticated_content()));
+    SATSUMA_TRY_VOID(verify_sent_proposal(old_tree, present, *waiting, further));
+    commit.proposals.push_back({ProposalOrRef::Reference{proposal_ref(*suite, codec::encode(*waiting))}});
+    resolved.push_back({std::get_if<Proposal>(&message.content.content), message.content.sender, true});
+  }
+  SATSUMA_TRY(AppliedProposals applied, apply_proposals(old_tree, present, resolved, std::nullopt, further));
   RatchetTree& tree = applied.tree;
   SATSUMA_TRY(const LeafIndex own_leaf, tree.add_leaf(own));
   if (tree.member_count() > params.limits.max_members) return mls_too_many_members;
@@ -179,7 +188,7 @@ Result<ExternalJoin> Group::join_external(const GroupInfo& info, const KeyPackag
   const Bytes interim_before = interim_transcript_hash(*suite, present.confirmed_transcript_hash, info.confirmation_tag);
   context.confirmed_transcript_hash = confirmed_transcript_hash(*suite, interim_before, content);
   internal::NextEpochSecrets next =
-      internal::run_key_schedule(*suite, init.init_secret.view(), path.secrets.commit_secret.view(), psks, context);
+      internal::run_key_schedule(*suite, init.init_secret.view(), path.secrets.commit_secret.view(), psks, context, params.limits.additions);
   Bytes tag = compute_confirmation_tag(*suite, next.secrets.confirmation_key.view(), context.confirmed_transcript_hash);
   content.auth.confirmation_tag = tag;
   Bytes message = MLSMessage{PublicMessage{content.content, content.auth, {}}}.encode();

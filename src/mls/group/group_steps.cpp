@@ -20,12 +20,12 @@ std::vector<LeafIndex> leaves_of(const std::vector<AddedMember>& added) {
 }
 
 NextEpochSecrets run_key_schedule(const SuiteParameters& suite, ByteView init_secret, ByteView commit_secret, const std::vector<PskValue>& psks,
-                                  const GroupContext& context) {
+                                  const GroupContext& context, const Additions& additions) {
   const Bytes encoded = codec::encode(context);
   const SecretBytes psk_secret = derive_psk_secret(suite, psks);
   SecretBytes joiner_secret = derive_joiner_secret(suite, init_secret, commit_secret, encoded);
   SecretBytes welcome_secret = derive_welcome_secret(suite, joiner_secret.view(), psk_secret.view());
-  EpochSecrets secrets = derive_epoch_secrets(suite, joiner_secret.view(), psk_secret.view(), encoded);
+  EpochSecrets secrets = derive_epoch_secrets(suite, joiner_secret.view(), psk_secret.view(), encoded, additions.further_secret);
   return {std::move(joiner_secret), std::move(welcome_secret), std::move(secrets)};
 }
 

@@ -17,7 +17,7 @@ struct NextEpochSecrets {
   EpochSecrets secrets;
 };
 NextEpochSecrets run_key_schedule(const SuiteParameters& suite, ByteView init_secret, ByteView commit_secret, const std::vector<PskValue>& psks,
-                                  const GroupContext& context);
+                                  const GroupContext& context, const Additions& additions = {});
 
 /// Takes the encryption secret out of `secrets` into the secret tree. The limits, the padding and the like are the caller's to set.
 GroupStatePointer make_state(GroupContext context, RatchetTree tree, Bytes interim_transcript_hash, Bytes confirmation_tag, PrivateTree private_tree,

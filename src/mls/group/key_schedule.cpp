@@ -14,16 +14,18 @@ SecretBytes derive_welcome_secret(const SuiteParameters& suite, ByteView joiner_
   return derive_secret(suite, extracted.view(), "welcome");
 }
 
-EpochSecrets derive_epoch_secrets(const SuiteParameters& suite, ByteView joiner_secret, ByteView psk_secret, ByteView encoded_group_context) {
+EpochSecrets derive_epoch_secrets(const SuiteParameters& suite, ByteView joiner_secret, ByteView psk_secret, ByteView encoded_group_context,
+                                  std::string_view further_label) {
   const SecretBytes extracted = crypto::hkdf_extract(suite.hash, joiner_secret, psk_secret);
   const SecretBytes epoch_secret = expand_with_label(suite, extracted.view(), "epoch", encoded_group_context, suite.hash_size());
-  return epoch_secrets_from(suite, epoch_secret.view());
+  return epoch_secrets_from(suite, epoch_secret.view(), further_label);
 }
 
-EpochSecrets epoch_secrets_from(const SuiteParameters& suite, ByteView epoch_secret) {
+EpochSecrets epoch_secrets_from(const SuiteParameters& suite, ByteView epoch_secret, std::string_view further_label) {
   const auto derive = [&](std::string_view label) { return derive_secret(suite, epoch_secret, label); };
   return {derive("sender data"), derive("encryption"), derive("exporter"),       derive("external"), derive("confirm"),
-          derive("membership"),  derive("resumption"), derive("authentication"), derive("init")};
+          derive("membership"),  derive("resumption"), derive("authentication"), derive("init"),
+          further_label.empty() ? SecretBytes() : derive(further_label)};
 }
 
 SecretBytes derive_psk_secret(const SuiteParameters& suite, const std::vector<PskValue>& psks) {

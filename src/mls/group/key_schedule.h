@@ -21,13 +21,15 @@ struct EpochSecrets {
   SecretBytes resumption_psk;
   SecretBytes epoch_authenticator;
   SecretBytes init_secret; ///< for the next epoch
+  SecretBytes further_secret; ///< with a label of the caller's; empty where there is none, and once it was taken
 };
 
 SecretBytes derive_joiner_secret(const SuiteParameters& suite, ByteView init_secret, ByteView commit_secret, ByteView encoded_group_context);
 SecretBytes derive_welcome_secret(const SuiteParameters& suite, ByteView joiner_secret, ByteView psk_secret);
-EpochSecrets derive_epoch_secrets(const SuiteParameters& suite, ByteView joiner_secret, ByteView psk_secret, ByteView encoded_group_context);
+EpochSecrets derive_epoch_secrets(const SuiteParameters& suite, ByteView joiner_secret, ByteView psk_secret, ByteView encoded_group_context,
+                                  std::string_view further_label = {});
 /// For a group of one in epoch 0, s.11: the epoch secret is drawn at random.
-EpochSecrets epoch_secrets_from(const SuiteParameters& suite, ByteView epoch_secret);
+EpochSecrets epoch_secrets_from(const SuiteParameters& suite, ByteView epoch_secret, std::string_view further_label = {});
 
 /// KDF.Nh zero bytes: the commit secret without a path, the PSK secret without PSKs.
 SecretBytes zero_secret(const SuiteParameters& suite);

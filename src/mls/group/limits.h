@@ -2,6 +2,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
+
+#include "mls/wire/proposal.h"
 
 namespace satsuma::mls {
 
@@ -13,6 +16,14 @@ struct SecretTreeLimits {
   std::size_t max_kept = 1024;
   /// The same for all ratchets of an epoch together: about 4 MB. Beyond it who skips keeps nothing; in order all goes on.
   std::size_t max_kept_in_epoch = 16384;
+};
+
+/// What a group has beyond RFC 9420, as drafts and applications define it; the same in all its members. Like the limits it is the caller's, and
+/// not stored: pass the same to each way in and to `load`. What is pointed to is not owned and outlives the group.
+struct Additions {
+  /// The label of one more secret derived from the epoch secret, as those of s.8, table 4. Group::take_further_secret hands it out.
+  std::string_view further_secret{};
+  FurtherProposalTypes proposals{};
 };
 
 /// Bounds on what grows in a group with what others send. The defaults serve 10,000 members.
@@ -28,7 +39,8 @@ struct GroupLimits {
   std::size_t max_past_epochs = 2;
   /// Past resumption PSKs that are kept (s.8.6).
   std::size_t max_past_resumption_psks = 64;
-  SecretTreeLimits secret_tree;
+  SecretTreeLimits secret_tree{};
+  Additions additions{}; ///< no bound, but it goes wherever the bounds go
 };
 
 } // namespace satsuma::mls

@@ -115,7 +115,8 @@ Result<SenderData> open_sender_data(const SuiteParameters& suite, ByteView sende
   return sender;
 }
 
-Result<AuthenticatedContent> unprotect_private(const SuiteParameters& suite, ByteView sender_data_secret, SecretTree& keys, const PrivateMessage& message) {
+Result<AuthenticatedContent> unprotect_private(const SuiteParameters& suite, ByteView sender_data_secret, SecretTree& keys, const PrivateMessage& message,
+                                              FurtherProposalTypes further) {
   SATSUMA_TRY(const SenderData sender, open_sender_data(suite, sender_data_secret, message));
   const RatchetType type = ratchet_of(message.content_type);
   SATSUMA_TRY(const MessageKey* const key, keys.find(sender.leaf, type, sender.generation));
@@ -130,7 +131,7 @@ Result<AuthenticatedContent> unprotect_private(const SuiteParameters& suite, Byt
   content.content.sender = {SenderType::member, sender.leaf.value};
   content.content.authenticated_data = message.authenticated_data;
   ByteReader reader(plaintext.view());
-  SATSUMA_TRY(content.content.content, parse_content(reader, message.content_type));
+  SATSUMA_TRY(content.content.content, parse_content(reader, message.content_type, further));
   SATSUMA_TRY(content.auth, FramedContentAuthData::parse(reader, message.content_type));
   // s.6.3.1: the padding is zeros and nothing else.
   if (std::ranges::any_of(reader.rest(), [](std::uint8_t byte) { return byte != 0; })) return mls_padding_invalid;

@@ -32,6 +32,7 @@ struct SenderData {
 };
 Result<SenderData> open_sender_data(const SuiteParameters& suite, ByteView sender_data_secret, const PrivateMessage& message);
 /// Takes the protection off and uses the key up; the signature is the caller's to check.
-Result<AuthenticatedContent> unprotect_private(const SuiteParameters& suite, ByteView sender_data_secret, SecretTree& keys, const PrivateMessage& message);
+Result<AuthenticatedContent> unprotect_private(const SuiteParameters& suite, ByteView sender_data_secret, SecretTree& keys, const PrivateMessage& message,
+                                              FurtherProposalTypes further = {});
 
 } // namespace satsuma::mls

@@ -218,8 +218,9 @@ using internal::Storage;
 namespace {
 
 void write_epoch_secrets(SecretWriter& writer, const EpochSecrets& secrets) {
-  const auto& [sender_data, encryption, exporter, external, confirmation, membership, resumption, authenticator, init] = secrets;
+  const auto& [sender_data, encryption, exporter, external, confirmation, membership, resumption, authenticator, init, further] = secrets;
   SATSUMA_CHECK(encryption.empty()); // the secret tree has it
+  (void)further;                     // at the end of the state
   for (const SecretBytes* secret : {&sender_data, &exporter, &external, &confirmation, &membership, &resumption, &authenticator, &init}) writer.secret(*secret);
 }
 
@@ -279,7 +280,9 @@ void Storage::write(SecretWriter& writer, const GroupState& state, std::uint32_t
     writer.u64(epoch);
     writer.secret(psk);
   }
-  writer.u8(reserve > 0 || send_limit ? 1 : 0);
+  const bool has_further_secret = !secrets.further_secret.empty();
+  writer.u8(static_cast<std::uint8_t>((reserve > 0 || send_limit ? 1 : 0) | (has_further_secret ? 2 : 0)));
+  if (has_further_secret) writer.secret(secrets.further_secret);
 }
 
 Result<GroupStatePointer> Storage::parse_state(ByteReader& reader, const GroupLimits& limits) {
@@ -313,7 +316,7 @@ Result<GroupStatePointer> Storage::parse_state(ByteReader& reader, const GroupLi
     Bytes public_key = keys.public_key;
     pending_updates.emplace(std::move(public_key), internal::PendingUpdate{std::move(keys), std::move(new_signature_key), arrival});
   }
-  SATSUMA_TRY(ProposalCache proposals, parse_stored_proposals(reader, tree, context, limits.max_proposals));
+  SATSUMA_TRY(ProposalCache proposals, parse_stored_proposals(reader, tree, context, limits.max_proposals, limits.additions.proposals));
   std::deque<PastEpoch> past_epochs;
   for (std::size_t i = 1; i < trees.size(); ++i) {
     SATSUMA_TRY(GroupContext past, GroupContext::parse(reader));
@@ -332,7 +335,12 @@ Result<GroupStatePointer> Storage::parse_state(ByteReader& reader, const GroupLi
     SATSUMA_TRY(SecretBytes psk, read_secret(reader, suite.hash_size()));
     past_resumption_psks.emplace_back(epoch, std::move(psk));
   }
-  SATSUMA_TRY(const bool reserved, read_bool(reader));
+  SATSUMA_TRY(const std::uint8_t flags, reader.u8());
+  if (flags > 3) return mls_stored_invalid;
+  const bool reserved = (flags & 1) != 0;
+  if ((flags & 2) != 0) {
+    SATSUMA_TRY(secrets.further_secret, read_secret(reader, suite.hash_size()));
+  }
   std::optional<internal::SendLimit> send_limit;
   if (reserved) {
     const LeafIndex own = private_tree.own_leaf();
@@ -416,7 +424,8 @@ Result<ChangedMember> parse_changed(ByteReader& reader) {
 void write_leaf(ByteWriter& writer, LeafIndex leaf) { writer.u32(leaf.value); }
 
 void write_effects(ByteWriter& writer, const CommitEffects& effects) {
-  const auto& [committer, external_joiner, added, removed, updated, by_value, extensions_changed, psks, reinit, external_init] = effects;
+  const auto& [committer, external_joiner, added, removed, resynchronised, updated, by_value, extensions_changed, psks, reinit, external_init] = effects;
+  (void)resynchronised; // of an external commit's joiner, and those are not stored
   codec::write_optional_with(writer, committer, write_leaf);
   codec::write_optional_with(writer, external_joiner, write_leaf);
   codec::write_vector_with(writer, added, write_added);

@@ -33,8 +33,20 @@ Result<void> verify_group_extensions(const Extensions& extensions) {
   return {};
 }
 
+// Those of a further type stand where its row says (s.12.2). `touched`: the leaves that the list removes or changes.
+Result<void> verify_further(const ResolvedProposal& resolved, FurtherProposalTypes further, std::optional<LeafIndex> committer, std::set<LeafIndex>& touched) {
+  const FurtherProposalType* const type = find_type(further, resolved.proposal->type());
+  if (type == nullptr) return mls_proposal_unknown;
+  if (!type->by_value && !resolved.by_reference) return mls_proposal_by_value;
+  if (!type->removes_sender) return {};
+  if (resolved.sender.type != SenderType::member) return mls_proposal_not_for_sender;
+  if (resolved.sender.leaf() == committer) return mls_commit_removes_committer;
+  if (!touched.insert(resolved.sender.leaf()).second) return mls_leaf_changed_twice;
+  return {};
+}
+
 // s.12.2, what may stand beside what in a member's commit.
-Result<void> verify_member_list(const std::vector<ResolvedProposal>& proposals, LeafIndex committer) {
+Result<void> verify_member_list(const std::vector<ResolvedProposal>& proposals, LeafIndex committer, FurtherProposalTypes further) {
   std::set<LeafIndex> touched;
   bool context_extensions = false;
   for (const ResolvedProposal& resolved : proposals) {
@@ -52,21 +64,31 @@ Result<void> verify_member_list(const std::vector<ResolvedProposal>& proposals, 
       if (proposals.size() != 1) return mls_reinit_not_alone;
     } else if (proposal.as<ExternalInit>() != nullptr) {
       return mls_external_init_in_member_commit;
+    } else if (proposal.as<FurtherProposal>() != nullptr) {
+      SATSUMA_TRY_VOID(verify_further(resolved, further, committer, touched));
     }
   }
   return {};
 }
 
-// s.12.2, s.12.4.3.2: an external commit has ExternalInit, Remove and PreSharedKey, all by value.
-Result<void> verify_external_list(const std::vector<ResolvedProposal>& proposals) {
+// s.12.2, s.12.4.3.2: an external commit has ExternalInit, Remove and PreSharedKey, all by value; and further types that may stand in it.
+Result<void> verify_external_list(const std::vector<ResolvedProposal>& proposals, FurtherProposalTypes further) {
   std::size_t external_inits = 0;
   std::size_t removes = 0;
+  std::set<LeafIndex> touched;
   for (const ResolvedProposal& resolved : proposals) {
+    if (resolved.proposal->as<FurtherProposal>() != nullptr) {
+      const FurtherProposalType* const type = find_type(further, resolved.proposal->type());
+      if (type == nullptr || !type->in_external_commit) return mls_external_commit_proposal_forbidden;
+      SATSUMA_TRY_VOID(verify_further(resolved, further, std::nullopt, touched));
+      continue;
+    }
     if (resolved.by_reference) return mls_external_commit_by_reference;
     if (resolved.proposal->as<ExternalInit>() != nullptr) {
       ++external_inits;
-    } else if (resolved.proposal->as<Remove>() != nullptr) {
+    } else if (const auto* remove = resolved.proposal->as<Remove>()) {
       ++removes;
+      if (!touched.insert(remove->removed).second) return mls_leaf_changed_twice;
     } else if (resolved.proposal->as<PreSharedKey>() == nullptr) {
       return mls_external_commit_proposal_forbidden;
     }
@@ -76,13 +98,13 @@ Result<void> verify_external_list(const std::vector<ResolvedProposal>& proposals
   return {};
 }
 
-Result<void> verify_list(const std::vector<ResolvedProposal>& proposals, std::optional<LeafIndex> committer) {
+Result<void> verify_list(const std::vector<ResolvedProposal>& proposals, std::optional<LeafIndex> committer, FurtherProposalTypes further) {
   std::set<Bytes> psks;
   for (const ResolvedProposal& resolved : proposals) {
     const auto* psk = resolved.proposal->as<PreSharedKey>();
     if (psk != nullptr && !psks.insert(codec::encode(psk->id)).second) return mls_psk_duplicate;
   }
-  return committer ? verify_member_list(proposals, *committer) : verify_external_list(proposals);
+  return committer ? verify_member_list(proposals, *committer, further) : verify_external_list(proposals, further);
 }
 
 } // namespace
@@ -98,7 +120,7 @@ Result<void> verify_proposer(const RatchetTree& tree, const Proposal& proposal, 
       if (type == proposal_type::external_init) return mls_external_init_in_member_commit;
       return {};
     case SenderType::external:
-      if (type == proposal_type::update || type == proposal_type::external_init) return mls_proposal_not_for_sender;
+      if (type == proposal_type::update || type == proposal_type::external_init || proposal.as<FurtherProposal>() != nullptr) return mls_proposal_not_for_sender;
       return {};
     case SenderType::new_member_proposal:
       if (type != proposal_type::add) return mls_proposal_not_for_sender;
@@ -108,9 +130,19 @@ Result<void> verify_proposer(const RatchetTree& tree, const Proposal& proposal, 
   return mls_proposal_not_for_sender;
 }
 
+// s.12.2, s.13.1: whoever is to process it knows it.
+Result<void> verify_supported(const RatchetTree& tree, std::uint16_t type, FurtherProposalTypes further) {
+  if (find_type(further, type) == nullptr) return mls_proposal_unknown;
+  for (const LeafIndex member : tree.members()) {
+    if (!tree.leaf(member)->capabilities.proposals.contains(type)) return mls_proposal_unsupported;
+  }
+  return {};
+}
+
 Result<void> verify_proposal_for(const RatchetTree& tree, const GroupContext& context, const Proposal& proposal, const Sender& sender,
-                                 ResumptionUsage psk_usage) {
+                                 FurtherProposalTypes further, ResumptionUsage psk_usage) {
   SATSUMA_TRY_VOID(verify_proposer(tree, proposal, sender));
+  if (proposal.as<FurtherProposal>() != nullptr) return verify_supported(tree, proposal.type(), further);
   if (const auto* add = proposal.as<Add>()) {
     if (add->key_package.cipher_suite != context.cipher_suite) return mls_key_package_suite_mismatch;
     return verify_key_package(add->key_package);
@@ -135,25 +167,39 @@ Result<void> verify_proposal_for(const RatchetTree& tree, const GroupContext& co
 
 } // namespace
 
-Result<void> verify_proposal(const RatchetTree& tree, const GroupContext& context, const Proposal& proposal, const Sender& sender) {
-  return verify_proposal_for(tree, context, proposal, sender, ResumptionUsage::application);
+Result<void> verify_proposal(const RatchetTree& tree, const GroupContext& context, const Proposal& proposal, const Sender& sender,
+                             FurtherProposalTypes further) {
+  return verify_proposal_for(tree, context, proposal, sender, further, ResumptionUsage::application);
+}
+
+Result<void> verify_sent_proposal(const RatchetTree& tree, const GroupContext& context, const AuthenticatedContent& content, FurtherProposalTypes further) {
+  const auto* proposal = std::get_if<Proposal>(&content.content.content);
+  if (proposal == nullptr) return mls_not_a_proposal;
+  SATSUMA_TRY_VOID(verify_proposal(tree, context, *proposal, content.content.sender, further));
+  const FurtherProposalType* const type = proposal->as<FurtherProposal>() != nullptr ? find_type(further, proposal->type()) : nullptr;
+  if (type != nullptr && !type->in_private_message && content.wire_format != WireFormat::public_message) return mls_proposal_not_public;
+  return {};
 }
 
 Result<AppliedProposals> apply_proposals(const RatchetTree& tree, const GroupContext& context, const std::vector<ResolvedProposal>& proposals,
-                                         std::optional<LeafIndex> committer, ResumptionUsage psk_usage) {
-  SATSUMA_TRY_VOID(verify_list(proposals, committer));
+                                         std::optional<LeafIndex> committer, FurtherProposalTypes further, ResumptionUsage psk_usage) {
+  SATSUMA_TRY_VOID(verify_list(proposals, committer, further));
   AppliedProposals out{tree, context.extensions, {}, proposals.empty()};
   out.effects.committer = committer;
   for (const ResolvedProposal& resolved : proposals) {
-    if (!committer) {
+    const FurtherProposalType* const further_type =
+        resolved.proposal->as<FurtherProposal>() != nullptr ? find_type(further, resolved.proposal->type()) : nullptr;
+    if (!committer && further_type == nullptr) {
       // verify_proposal is about what may be sent alone; of an external commit's list this is what remains.
       if (const auto* psk = resolved.proposal->as<PreSharedKey>()) SATSUMA_TRY_VOID(verify_psk_id(tree, psk->id, psk_usage));
     } else {
-      SATSUMA_TRY_VOID(verify_proposal_for(tree, context, *resolved.proposal, resolved.sender, psk_usage));
+      SATSUMA_TRY_VOID(verify_proposal_for(tree, context, *resolved.proposal, resolved.sender, further, psk_usage));
     }
     out.effects.all_proposals_by_value = out.effects.all_proposals_by_value && !resolved.by_reference;
     const std::uint16_t type = resolved.proposal->type();
-    if (type != proposal_type::add && type != proposal_type::psk && type != proposal_type::reinit) out.path_required = true; // s.17.4
+    const bool path_required = further_type != nullptr ? further_type->path_required
+                                                       : type != proposal_type::add && type != proposal_type::psk && type != proposal_type::reinit;
+    out.path_required = out.path_required || path_required; // s.17.4
   }
   // s.12.3: the order of application.
   for (const ResolvedProposal& resolved : proposals) {
@@ -170,8 +216,14 @@ Result<AppliedProposals> apply_proposals(const RatchetTree& tree, const GroupCon
     }
   }
   for (const ResolvedProposal& resolved : proposals) {
+    if (resolved.proposal->as<FurtherProposal>() == nullptr || !find_type(further, resolved.proposal->type())->removes_sender) continue;
+    out.effects.removed.push_back(member_at(out.tree, resolved.sender.leaf()));
+    SATSUMA_TRY_VOID(out.tree.remove_leaf(resolved.sender.leaf()));
+  }
+  for (const ResolvedProposal& resolved : proposals) {
     if (const auto* remove = resolved.proposal->as<Remove>()) {
       if (out.tree.leaf(remove->removed) == nullptr) return mls_leaf_unknown;
+      if (!committer) out.effects.resynchronised = remove->removed;
       out.effects.removed.push_back(member_at(out.tree, remove->removed));
       SATSUMA_TRY_VOID(out.tree.remove_leaf(remove->removed));
     }
@@ -316,7 +368,7 @@ Result<void> apply_update_path(CommitTransition& next, const SuiteParameters& su
 } // namespace
 
 Result<CommitTransition> evaluate_commit(const RatchetTree& tree, const GroupContext& context, ByteView interim_before,
-                                         const VerifiedContent& content, const ProposalCache& cache) {
+                                         const VerifiedContent& content, const ProposalCache& cache, FurtherProposalTypes further) {
   const FramedContent& framed = content->content;
   const auto* commit = std::get_if<Commit>(&framed.content);
   if (commit == nullptr) return mls_not_a_commit;
@@ -342,7 +394,7 @@ Result<CommitTransition> evaluate_commit(const RatchetTree& tree, const GroupCon
     }
   }
 
-  SATSUMA_TRY(AppliedProposals applied, apply_proposals(tree, context, proposals, committer));
+  SATSUMA_TRY(AppliedProposals applied, apply_proposals(tree, context, proposals, committer, further));
   if (applied.path_required && !commit->path) return mls_path_required;
 
   const SuiteParameters& suite = tree.suite();

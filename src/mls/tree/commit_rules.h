@@ -25,6 +25,10 @@ inline constexpr ErrorCode mls_psk_usage_invalid{"mls_psk_usage_invalid", ErrorK
 inline constexpr ErrorCode mls_psk_nonce_invalid{"mls_psk_nonce_invalid", ErrorKind::peer};
 inline constexpr ErrorCode mls_reinit_version_lower{"mls_reinit_version_lower", ErrorKind::peer};
 inline constexpr ErrorCode mls_proposal_not_for_sender{"mls_proposal_not_for_sender", ErrorKind::peer};
+// Types beyond the RFC's, s.12.2, s.13.1:
+inline constexpr ErrorCode mls_proposal_unsupported{"mls_proposal_unsupported", ErrorKind::peer};
+inline constexpr ErrorCode mls_proposal_by_value{"mls_proposal_by_value", ErrorKind::peer};
+inline constexpr ErrorCode mls_proposal_not_public{"mls_proposal_not_public", ErrorKind::peer};
 // The list in a member's commit, s.12.2:
 inline constexpr ErrorCode mls_update_by_committer{"mls_update_by_committer", ErrorKind::peer};
 inline constexpr ErrorCode mls_commit_removes_committer{"mls_commit_removes_committer", ErrorKind::peer};
@@ -63,6 +67,7 @@ struct CommitEffects {
   std::optional<LeafIndex> joined_by_external_commit;
   std::vector<AddedMember> added;       ///< in the order of the commit, which is also that of their leaves
   std::vector<Member> removed;          ///< as they were before
+  std::optional<LeafIndex> resynchronised; ///< of those, the old self of who joins by an external commit
   std::vector<ChangedMember> updated;   ///< by Update proposals, and the committer's own leaf when there is a path
   bool all_proposals_by_value = true;
   bool extensions_changed = false;
@@ -124,14 +129,18 @@ struct AppliedProposals {
 /// Checks the list (s.12.2) and applies it in the order of s.12.3. `committer` is empty for an external commit.
 /// `psk_usage`: what resumption PSKs may be for: reinit and branch only in the first commit of a group's successor.
 Result<AppliedProposals> apply_proposals(const RatchetTree& tree, const GroupContext& context, const std::vector<ResolvedProposal>& proposals,
-                                         std::optional<LeafIndex> committer, ResumptionUsage psk_usage = ResumptionUsage::application);
+                                         std::optional<LeafIndex> committer, FurtherProposalTypes further = {},
+                                         ResumptionUsage psk_usage = ResumptionUsage::application);
 
 /// Whether a sender of this kind may propose this on its own (s.12.1.8), and the proposal makes sense as such.
-Result<void> verify_proposal(const RatchetTree& tree, const GroupContext& context, const Proposal& proposal, const Sender& sender);
+Result<void> verify_proposal(const RatchetTree& tree, const GroupContext& context, const Proposal& proposal, const Sender& sender,
+                             FurtherProposalTypes further = {});
+/// The same of a proposal that was sent alone: whether it may come in this wire format too (mls_proposal_not_public).
+Result<void> verify_sent_proposal(const RatchetTree& tree, const GroupContext& context, const AuthenticatedContent& content, FurtherProposalTypes further);
 
 /// RFC 9420 s.12.4.2 without what needs secrets (membership tag, confirmation tag, path secrets, PSK values).
 Result<CommitTransition> evaluate_commit(const RatchetTree& tree, const GroupContext& context, ByteView interim_transcript_hash,
-                                         const VerifiedContent& content, const ProposalCache& proposals);
+                                         const VerifiedContent& content, const ProposalCache& proposals, FurtherProposalTypes further = {});
 
 /// The data of an external_senders extension, s.12.1.8.1.
 Result<std::vector<ExternalSender>> parse_external_senders(ByteView extension_data);

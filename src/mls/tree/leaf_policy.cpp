@@ -47,7 +47,9 @@ Result<void> LeafPolicy::check_commit(const CommitEffects& effects, const Ratche
   if (effects.joined_by_external_commit) {
     const LeafNode& leaf = *next.leaf(*effects.joined_by_external_commit);
     SATSUMA_TRY_VOID(check_leaf(leaf));
-    for (const Member& old_self : effects.removed) SATSUMA_TRY_VOID(check_successor(old_self.credential, leaf.credential));
+    for (const Member& removed : effects.removed) {
+      if (removed.leaf == effects.resynchronised) SATSUMA_TRY_VOID(check_successor(removed.credential, leaf.credential));
+    }
   }
   if (effects.extensions_changed) SATSUMA_TRY_VOID(check_external_senders(next_extensions));
   return {};

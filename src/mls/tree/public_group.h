@@ -31,10 +31,11 @@ class PublicGroup {
  public:
   /// From a GroupInfo that carries the ratchet_tree extension (mls_ratchet_tree_missing otherwise). Verifies the signer's
   /// signature and the whole tree (verify_tree).
-  static Result<PublicGroup> from_group_info(const GroupInfo& group_info);
+  /// `further`: proposal types beyond the RFC's that the group uses.
+  static Result<PublicGroup> from_group_info(const GroupInfo& group_info, FurtherProposalTypes further = {});
   /// The state as `serialise` wrote it (stored.h). Signatures in the tree are not checked again: who could write these bytes could make up
   /// a group.
-  static Result<PublicGroup> deserialise(ByteView bytes);
+  static Result<PublicGroup> deserialise(ByteView bytes, FurtherProposalTypes further = {});
   Bytes serialise() const;
 
   PublicGroup(PublicGroup&&) = default;
@@ -66,6 +67,7 @@ class PublicGroup {
   GroupContext context_;
   Bytes interim_transcript_hash_;
   ProposalCache proposals_;
+  FurtherProposalTypes further_;
 };
 
 } // namespace satsuma::mls

@@ -44,16 +44,17 @@ void write_stored_proposals(ByteWriter& writer, const ProposalCache& proposals) 
   }
 }
 
-Result<ProposalCache> parse_stored_proposals(ByteReader& reader, const RatchetTree& tree, const GroupContext& context, std::size_t max_proposals) {
+Result<ProposalCache> parse_stored_proposals(ByteReader& reader, const RatchetTree& tree, const GroupContext& context, std::size_t max_proposals,
+                                             FurtherProposalTypes further) {
   SATSUMA_TRY(const std::uint32_t count, reader.u32());
   if (count > max_proposals) return mls_stored_invalid;
   ProposalCache proposals;
   for (std::uint32_t i = 0; i < count; ++i) {
     SATSUMA_TRY(Bytes reference, codec::read_bytes(reader));
-    SATSUMA_TRY(Proposal proposal, Proposal::parse(reader));
+    SATSUMA_TRY(Proposal proposal, Proposal::parse(reader, further));
     SATSUMA_TRY(const Sender sender, Sender::parse(reader));
     SATSUMA_TRY(const std::uint32_t arrival, reader.u32());
-    SATSUMA_TRY_VOID(verify_proposal(tree, context, proposal, sender));
+    SATSUMA_TRY_VOID(verify_proposal(tree, context, proposal, sender, further));
     if (!proposals.emplace(std::move(reference), KnownProposal{std::move(proposal), sender, arrival}).second) return mls_stored_invalid;
   }
   return proposals;

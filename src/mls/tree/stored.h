@@ -30,7 +30,8 @@ Result<ByteReader> open_stored(ByteView bytes, StoredKind kind);
 
 void write_stored_proposals(ByteWriter& writer, const ProposalCache& proposals);
 /// Each is checked again as it was when it came (verify_proposal).
-Result<ProposalCache> parse_stored_proposals(ByteReader& reader, const RatchetTree& tree, const GroupContext& context, std::size_t max_proposals);
+Result<ProposalCache> parse_stored_proposals(ByteReader& reader, const RatchetTree& tree, const GroupContext& context, std::size_t max_proposals,
+                                             FurtherProposalTypes further);
 
 /// Trees of one group in several epochs, with each node that they share once.
 class StoredTrees {

@@ -18,18 +18,18 @@ void Sender::write(ByteWriter& writer) const {
   if (type == SenderType::member || type == SenderType::external) writer.u32(index);
 }
 
-Result<Content> parse_content(ByteReader& reader, ContentType type) {
+Result<Content> parse_content(ByteReader& reader, ContentType type, FurtherProposalTypes further) {
   switch (type) {
     case ContentType::application: {
       SATSUMA_TRY(Bytes data, codec::read_bytes(reader));
       return Content(ApplicationData{std::move(data)});
     }
     case ContentType::proposal: {
-      SATSUMA_TRY(Proposal proposal, Proposal::parse(reader));
+      SATSUMA_TRY(Proposal proposal, Proposal::parse(reader, further));
       return Content(std::move(proposal));
     }
     case ContentType::commit: {
-      SATSUMA_TRY(Commit commit, Commit::parse(reader));
+      SATSUMA_TRY(Commit commit, Commit::parse(reader, further));
       return Content(std::move(commit));
     }
   }
@@ -46,14 +46,14 @@ void write_content(ByteWriter& writer, const Content& content) {
   }
 }
 
-Result<FramedContent> FramedContent::parse(ByteReader& reader) {
+Result<FramedContent> FramedContent::parse(ByteReader& reader, FurtherProposalTypes further) {
   FramedContent content;
   SATSUMA_TRY(content.group_id, codec::read_bytes(reader));
   SATSUMA_TRY(content.epoch, reader.u64());
   SATSUMA_TRY(content.sender, Sender::parse(reader));
   SATSUMA_TRY(content.authenticated_data, codec::read_bytes(reader));
   SATSUMA_TRY(const std::uint8_t type, reader.u8());
-  SATSUMA_TRY(content.content, parse_content(reader, static_cast<ContentType>(type)));
+  SATSUMA_TRY(content.content, parse_content(reader, static_cast<ContentType>(type), further));
   return content;
 }
 
@@ -114,9 +114,9 @@ Result<void> AuthenticatedContent::verify_signature(const SuiteParameters& suite
   return verify_with_label(suite, public_key, "FramedContentTBS", to_be_signed(context), auth.signature);
 }
 
-Result<PublicMessage> PublicMessage::parse(ByteReader& reader) {
+Result<PublicMessage> PublicMessage::parse(ByteReader& reader, FurtherProposalTypes further) {
   PublicMessage message;
-  SATSUMA_TRY(message.content, FramedContent::parse(reader));
+  SATSUMA_TRY(message.content, FramedContent::parse(reader, further));
   SATSUMA_TRY(message.auth, FramedContentAuthData::parse(reader, message.content.type()));
   if (message.content.sender.type == SenderType::member) {
     SATSUMA_TRY(message.membership_tag, codec::read_bytes(reader));
@@ -162,12 +162,22 @@ Result<MLSMessage> parse_body(ByteReader& reader) {
 
 } // namespace
 
-Result<MLSMessage> MLSMessage::parse(ByteReader& reader) {
+Result<MLSMessage> MLSMessage::decode(ByteView bytes, FurtherProposalTypes further) {
+  ByteReader reader(bytes);
+  SATSUMA_TRY(MLSMessage message, parse(reader, further));
+  SATSUMA_TRY_VOID(reader.expect_end());
+  return message;
+}
+
+Result<MLSMessage> MLSMessage::parse(ByteReader& reader, FurtherProposalTypes further) {
   SATSUMA_TRY(const std::uint16_t version, reader.u16());
   if (version != protocol_version_mls10) return mls_version_unsupported;
   SATSUMA_TRY(const std::uint16_t format, reader.u16());
   switch (static_cast<WireFormat>(format)) {
-    case WireFormat::public_message: return parse_body<PublicMessage>(reader);
+    case WireFormat::public_message: {
+      SATSUMA_TRY(PublicMessage body, PublicMessage::parse(reader, further));
+      return MLSMessage{std::move(body)};
+    }
     case WireFormat::private_message: return parse_body<PrivateMessage>(reader);
     case WireFormat::welcome: return parse_body<Welcome>(reader);
     case WireFormat::group_info: return parse_body<GroupInfo>(reader);

@@ -25,7 +25,7 @@ struct ApplicationData {
 };
 
 using Content = std::variant<ApplicationData, Proposal, Commit>;
-Result<Content> parse_content(ByteReader& reader, ContentType type);
+Result<Content> parse_content(ByteReader& reader, ContentType type, FurtherProposalTypes further = {});
 void write_content(ByteWriter& writer, const Content& content);
 
 struct FramedContent {
@@ -36,7 +36,7 @@ struct FramedContent {
   Content content;
 
   ContentType type() const { return static_cast<ContentType>(content.index() + 1); }
-  static Result<FramedContent> parse(ByteReader& reader);
+  static Result<FramedContent> parse(ByteReader& reader, FurtherProposalTypes further = {});
   void write(ByteWriter& writer) const;
   friend bool operator==(const FramedContent&, const FramedContent&) = default;
 };
@@ -70,7 +70,7 @@ struct PublicMessage {
   Bytes membership_tag; ///< members' only
 
   AuthenticatedContent authenticated_content() const { return {WireFormat::public_message, content, auth}; }
-  static Result<PublicMessage> parse(ByteReader& reader);
+  static Result<PublicMessage> parse(ByteReader& reader, FurtherProposalTypes further = {});
   void write(ByteWriter& writer) const;
   friend bool operator==(const PublicMessage&, const PublicMessage&) = default;
 };
@@ -96,12 +96,13 @@ struct MLSMessage {
   template <class T>
   const T* as() const { return std::get_if<T>(&body); }
 
-  static Result<MLSMessage> parse(ByteReader& reader);
+  /// Proposals in it may be of the `further` types besides the RFC's.
+  static Result<MLSMessage> parse(ByteReader& reader, FurtherProposalTypes further = {});
   void write(ByteWriter& writer) const;
-  static Result<MLSMessage> decode(ByteView bytes) { return codec::decode<MLSMessage>(bytes); }
+  static Result<MLSMessage> decode(ByteView bytes, FurtherProposalTypes further = {});
   /// mls_wire_format_unexpected when it is a message of another kind.
   template <class T>
-  static Result<T> decode_as(ByteView bytes);
+  static Result<T> decode_as(ByteView bytes, FurtherProposalTypes further = {});
   Bytes encode() const { return codec::encode(*this); }
   friend bool operator==(const MLSMessage&, const MLSMessage&) = default;
 };
@@ -109,8 +110,8 @@ struct MLSMessage {
 inline constexpr ErrorCode mls_wire_format_unexpected{"mls_wire_format_unexpected", ErrorKind::peer};
 
 template <class T>
-Result<T> MLSMessage::decode_as(ByteView bytes) {
-  SATSUMA_TRY(MLSMessage message, decode(bytes));
+Result<T> MLSMessage::decode_as(ByteView bytes, FurtherProposalTypes further) {
+  SATSUMA_TRY(MLSMessage message, decode(bytes, further));
   T* body = std::get_if<T>(&message.body);
   if (body == nullptr) return mls_wire_format_unexpected;
   return std::move(*body);

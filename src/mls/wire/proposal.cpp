@@ -37,7 +37,26 @@ void PreSharedKeyId::write(ByteWriter& writer) const {
   codec::write_opaque(writer, nonce);
 }
 
-Result<Proposal> Proposal::parse(ByteReader& reader) {
+const FurtherProposalType* find_type(FurtherProposalTypes types, std::uint16_t type) {
+  for (const FurtherProposalType& known : types) {
+    if (known.type == type) return &known;
+  }
+  return nullptr;
+}
+
+namespace {
+
+Result<Proposal> parse_further(ByteReader& reader, std::uint16_t type, FurtherProposalTypes further) {
+  const FurtherProposalType* const known = find_type(further, type);
+  if (known == nullptr) return mls_proposal_unknown;
+  const ByteView before = reader.rest();
+  if (known->skip_body != nullptr) SATSUMA_TRY_VOID(known->skip_body(reader));
+  return Proposal{FurtherProposal{type, to_bytes(before.first(before.size() - reader.remaining()))}};
+}
+
+} // namespace
+
+Result<Proposal> Proposal::parse(ByteReader& reader, FurtherProposalTypes further) {
   SATSUMA_TRY(const std::uint16_t type, reader.u16());
   switch (type) {
     case proposal_type::add: {
@@ -73,7 +92,7 @@ Result<Proposal> Proposal::parse(ByteReader& reader) {
       SATSUMA_TRY(Extensions extensions, read_extensions(reader));
       return Proposal{GroupContextExtensions{std::move(extensions)}};
     }
-    default: return mls_proposal_unknown;
+    default: return parse_further(reader, type, further);
   }
 }
 
@@ -94,6 +113,7 @@ struct ProposalBodyWriter {
   }
   void operator()(const ExternalInit& p) const { codec::write_opaque(writer, p.kem_output); }
   void operator()(const GroupContextExtensions& p) const { write_extensions(writer, p.extensions); }
+  void operator()(const FurtherProposal& p) const { writer.bytes(p.body); }
 };
 
 } // namespace
@@ -139,10 +159,10 @@ void UpdatePath::write(ByteWriter& writer) const {
   codec::write_vector(writer, nodes);
 }
 
-Result<ProposalOrRef> ProposalOrRef::parse(ByteReader& reader) {
+Result<ProposalOrRef> ProposalOrRef::parse(ByteReader& reader, FurtherProposalTypes further) {
   SATSUMA_TRY(const std::uint8_t type, reader.u8());
   if (type == 1) {
-    SATSUMA_TRY(Proposal proposal, Proposal::parse(reader));
+    SATSUMA_TRY(Proposal proposal, Proposal::parse(reader, further));
     return ProposalOrRef{std::move(proposal)};
   }
   if (type == 2) {
@@ -162,9 +182,10 @@ void ProposalOrRef::write(ByteWriter& writer) const {
   }
 }
 
-Result<Commit> Commit::parse(ByteReader& reader) {
+Result<Commit> Commit::parse(ByteReader& reader, FurtherProposalTypes further) {
   Commit commit;
-  SATSUMA_TRY(commit.proposals, codec::read_vector<ProposalOrRef>(reader));
+  SATSUMA_TRY(commit.proposals,
+              codec::read_vector_with<ProposalOrRef>(reader, [further](ByteReader& r) { return ProposalOrRef::parse(r, further); }));
   SATSUMA_TRY(commit.path, codec::read_optional<UpdatePath>(reader));
   return commit;
 }

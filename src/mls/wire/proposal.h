@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <variant>
 
 #include "mls/wire/key_package.h"
@@ -58,15 +59,41 @@ struct GroupContextExtensions {
   friend bool operator==(const GroupContextExtensions&, const GroupContextExtensions&) = default;
 };
 
+/// Of a type beyond the RFC's, which the caller defined.
+struct FurtherProposal {
+  std::uint16_t type = 0;
+  Bytes body;
+  friend bool operator==(const FurtherProposal&, const FurtherProposal&) = default;
+};
+
+/// A proposal type beyond the RFC's, as a draft or an application defines it: a row of s.17.4's table, where it may stand, and what it does. All members of
+/// a group must know the same ones; who does not list a type in its capabilities keeps it out of the group (s.12.2).
+struct FurtherProposalType {
+  std::uint16_t type;
+  /// Reads the body, which on the wire does not say how long it is. Null: it is empty.
+  Result<void> (*skip_body)(ByteReader& reader) = nullptr;
+  bool path_required = false;
+  bool by_value = false;           ///< in a commit; else by reference only
+  bool in_private_message = false; ///< may be sent as one
+  bool in_external_commit = false; ///< by reference
+  bool removes_sender = false;     ///< and has the effects of a Remove of it
+};
+/// Not owned: a table that outlives the groups that use it.
+using FurtherProposalTypes = std::span<const FurtherProposalType>;
+const FurtherProposalType* find_type(FurtherProposalTypes types, std::uint16_t type);
+
 /// A proposal type that is not known here cannot be skipped on the wire (it has no length): mls_proposal_unknown.
 struct Proposal {
-  std::variant<Add, Update, Remove, PreSharedKey, ReInit, ExternalInit, GroupContextExtensions> value;
+  std::variant<Add, Update, Remove, PreSharedKey, ReInit, ExternalInit, GroupContextExtensions, FurtherProposal> value;
 
-  std::uint16_t type() const { return static_cast<std::uint16_t>(value.index() + 1); }
+  std::uint16_t type() const {
+    const auto* further = as<FurtherProposal>();
+    return further != nullptr ? further->type : static_cast<std::uint16_t>(value.index() + 1);
+  }
   template <class T>
   const T* as() const { return std::get_if<T>(&value); }
 
-  static Result<Proposal> parse(ByteReader& reader);
+  static Result<Proposal> parse(ByteReader& reader, FurtherProposalTypes further = {});
   void write(ByteWriter& writer) const;
   friend bool operator==(const Proposal&, const Proposal&) = default;
 };
@@ -107,7 +134,7 @@ struct ProposalOrRef {
   };
   std::variant<Proposal, Reference> value;
 
-  static Result<ProposalOrRef> parse(ByteReader& reader);
+  static Result<ProposalOrRef> parse(ByteReader& reader, FurtherProposalTypes further = {});
   void write(ByteWriter& writer) const;
   friend bool operator==(const ProposalOrRef&, const ProposalOrRef&) = default;
 };
@@ -116,7 +143,7 @@ struct Commit {
   std::vector<ProposalOrRef> proposals;
   std::optional<UpdatePath> path;
 
-  static Result<Commit> parse(ByteReader& reader);
+  static Result<Commit> parse(ByteReader& reader, FurtherProposalTypes further = {});
   void write(ByteWriter& writer) const;
   friend bool operator==(const Commit&, const Commit&) = default;
 };
