@@ -263,6 +263,10 @@ int main(int argc, char** argv) {
   }
   if (argc > 4) budget_s = std::strtod(argv[4], nullptr);
   for (const int suite : numbers(argv[2])) {
+    if (!require_suite_of_member(static_cast<CipherSuite>(suite))) {
+      std::printf("\nsuite %d: this OpenSSL does not have it\n", suite);
+      continue;
+    }
     const SuiteParameters& parameters = *value(require_suite(static_cast<CipherSuite>(suite)));
     const Floor floor(parameters);
     std::printf("\nsuite %d alone, us: sign %.1f, verify %.1f, HPKE seal %.1f, open %.1f, derive a key pair %.1f\n", suite, floor.sign, floor.verify, floor.seal,
