@@ -3,9 +3,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 
 namespace satsuma::sim {
 
@@ -393,6 +395,53 @@ void World::handle_down(LinkId id, Item item) {
   drain(person);
 }
 
+void World::deliver_down_together(LinkId first) {
+  struct Delivery {
+    LinkId link;
+    Person* person;
+    Bytes bytes;
+  };
+  std::vector<Delivery> together;
+  std::set<const Person*> busy;
+  // As far as nothing but a frame for somebody else comes at this moment.
+  for (std::optional<LinkId> id = first; id;) {
+    Link* link = find(*id);
+    const bool plain = link != nullptr && !link->down.empty() && link->down.front().kind == Item::Kind::frame && link->client_side && link->person->up() &&
+                       link->person->link == *id && break_every_ == 0 && observer_ == nullptr && !options_.trace;
+    if (!plain || busy.contains(link->person)) {
+      if (together.empty()) return deliver_down(*id);
+      schedule(now_, {Event::Kind::down, *id, nullptr, {}});
+      break;
+    }
+    Item item = std::move(link->down.front());
+    link->down.pop_front();
+    link->down_bytes -= item.bytes.size();
+    mix(item.bytes);
+    link->person->life = link->life;
+    busy.insert(link->person);
+    together.push_back({*id, link->person, std::move(item.bytes)});
+    id.reset();
+    if (!events_.empty() && events_.begin()->first.first <= now_ && events_.begin()->second.kind == Event::Kind::down) {
+      id = events_.begin()->second.link;
+      events_.erase(events_.begin());
+    }
+  }
+  std::atomic<std::size_t> next = 0;
+  const auto work = [&] {
+    for (std::size_t i = next++; i < together.size(); i = next++) together[i].person->session->handle_frame(local_now(*together[i].person), together[i].bytes);
+  };
+  {
+    std::vector<std::jthread> helpers;
+    const std::size_t cores = std::min<std::size_t>(options_.cores, together.size());
+    for (std::size_t i = 1; i < cores; ++i) helpers.emplace_back(work);
+    work();
+  }
+  for (const Delivery& one : together) {
+    drain(*one.person);
+    drop_link_if_done(one.link);
+  }
+}
+
 // --- what sessions and servers want done
 
 void World::drain(Person& person) {
@@ -615,7 +664,7 @@ void World::step(TimePoint when) {
     events_.erase(events_.begin());
     switch (event.kind) {
       case Event::Kind::up: return deliver_up(event.link);
-      case Event::Kind::down: return deliver_down(event.link);
+      case Event::Kind::down: return options_.cores > 1 ? deliver_down_together(event.link) : deliver_down(event.link);
       case Event::Kind::connect:
         if (event.person->connect_at && *event.person->connect_at <= when && !event.person->frozen) {
           event.person->connect_at.reset();

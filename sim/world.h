@@ -128,6 +128,9 @@ struct WorldOptions {
   /// The server's send queue for one connection (docs/protocol.md): beyond, the connection closes.
   std::size_t send_queue = 1536 * 1024;
   bool trace = false;
+  /// Sessions to whom something comes at the same moment handle it on so many cores: each is a machine of its own. The order in which they
+  /// answer is the same as on one; what they were sent is not (a session that has two frames in one moment has the second after the others' first).
+  unsigned cores = 1;
   /// Runs on after other violations than of this property. Empty: ends with the first of any.
   std::string only_property;
   /// What happens in the first server's rooms is appended there, for satsuma_replay (sim/explore). Empty: in a file of its own in the folder
@@ -273,6 +276,7 @@ class World {
   void deliver_up(LinkId id);
   void deliver_down(LinkId id);
   void handle_down(LinkId id, Item item);
+  void deliver_down_together(LinkId first);
   void open(Person& person);
   void carry_up(LinkId id, Item item);
   void carry_down(LinkId id, Item item);

@@ -1,4 +1,5 @@
 // A server and the people of one scenario; everything ends with it, and what they saw is kept if it failed.
+import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -37,11 +38,34 @@ class World {
     return person;
   }
 
+  /** What the server wrote down must be a behaviour of the specification, followed in the explorer's world. */
+  checkTrace() {
+    const trace = this.theServer?.traceFile;
+    if (trace === undefined || !fs.existsSync(trace)) return;
+    const lines = fs.readFileSync(trace, 'utf8').split('\n');
+    const decided = lines.filter((line) => line.startsWith('entry '));
+    if (decided.length === 0) return; // nobody came in
+    if (!fs.existsSync(replay)) {
+      if (process.env.SATSUMA_REPLAY !== undefined) throw new Error(`${replay} is missing`);
+      console.warn(`the trace is not followed: ninja -C build/release satsuma_replay`);
+      return;
+    }
+    execFileSync(replay, [trace], { stdio: 'pipe' });
+    // A call in which nobody founded the group must be refused: the check can fail.
+    const genesis = lines.findIndex((line) => /^entry \S+ \d+ genesis /.test(line));
+    if (genesis < 0 || lines[genesis] === decided.at(-1)) return;
+    const doctored = path.join(this.folder, 'doctored.trace');
+    fs.writeFileSync(doctored, lines.toSpliced(genesis, 1).join('\n'));
+    assert.throws(() => execFileSync(replay, [doctored], { stdio: 'pipe' }), 'a doctored trace was accepted');
+    fs.rmSync(doctored);
+  }
+
   async end(failed) {
     if (failed) for (const person of this.people) await person.report(this.folder);
     await Promise.all(this.people.map((person) => person.dispose()));
     await this.theServer?.stop();
     this.theRelay?.stop();
+    if (!failed) this.checkTrace();
   }
 }
 

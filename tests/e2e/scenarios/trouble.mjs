@@ -1,5 +1,6 @@
 // Crashes, cuts and restarts.
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import { scenario } from '../lib/world.mjs';
 import { eventually, sleep } from '../lib/person.mjs';
 import { commonSafetyNumber } from './meeting.mjs';
@@ -113,4 +114,27 @@ scenario('the encryption engine of a page dies: it starts anew with fresh keys, 
     await ada.seesAndHears(1, 60_000);
     await bo.seesAndHears(1, 60_000);
   }
+});
+
+scenario('new keys that do not come, and whose keys did not work, are said in words', async (world) => {
+  const { people } = await together(world, ['chrome', 'firefox']);
+  for (const person of people) {
+    // What the session says when a commit is withheld or cannot be followed (tests/sim has it from the real thing), as it comes out of the worker.
+    const tell = (event) => person.evaluate((told) => window.e2e.workers.at(-1).dispatchEvent(new MessageEvent('message', { data: { type: 'session', event: told } })), event);
+    const says = (words) => eventually(`${person.name} reads "${words}"`, () => person.evaluate((wanted) => document.body.innerText.includes(wanted), words), 10_000);
+    await tell({ type: 'overdue', overdue: true });
+    await says('New keys have been due for a while');
+    await person.call('screenshot', path.join(world.folder, `overdue-${person.kind}.png`));
+    await tell({ type: 'overdue', overdue: false });
+    await eventually('the banner goes', () => person.evaluate(() => document.querySelector('[data-overdue]') === null), 10_000);
+  }
+  const [ada, bo] = people;
+  const before = await ada.safetyNumber();
+  await ada.evaluate((told) => window.e2e.workers.at(-1).dispatchEvent(new MessageEvent('message', { data: { type: 'session', event: told } })), {
+    type: 'departed', incarnation: '00'.repeat(16), name: 'Cy', cause: 'could_not_follow', committer: 'Mallory',
+  });
+  bo.kill();
+  await eventually('the next epoch', async () => (await ada.safetyNumber()) !== before, 60_000);
+  await eventually('Ada reads whose keys did not work', () => ada.evaluate(() => document.body.innerText.includes('the keys that Mallory sent did not work')), 10_000);
+  await ada.call('screenshot', path.join(world.folder, 'blamed.png'));
 });
