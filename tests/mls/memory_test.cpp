@@ -79,6 +79,7 @@ class Memory : public testing::TestWithParam<int> {
     GroupLimits out;
     out.max_past_epochs = past_epochs;
     out.max_past_resumption_psks = 1;
+    out.additions.further_secret = "a label of the caller's";
     return out;
   }
   GroupParams group_params() {
@@ -107,7 +108,7 @@ class Memory : public testing::TestWithParam<int> {
     const auto add = [&out](const SecretBytes& secret, const char* name) {
       if (!secret.empty()) out.emplace(to_bytes(secret.view()), name);
     };
-    const auto& [sender_data, encryption, exporter, external, confirmation, membership, resumption, authenticator, init] = s.secrets;
+    const auto& [sender_data, encryption, exporter, external, confirmation, membership, resumption, authenticator, init, further] = s.secrets;
     add(sender_data, "sender data secret");
     add(encryption, "encryption secret");
     add(exporter, "exporter secret");
@@ -117,6 +118,7 @@ class Memory : public testing::TestWithParam<int> {
     add(resumption, "resumption PSK");
     add(authenticator, "epoch authenticator");
     add(init, "init secret");
+    add(further, "further secret");
     add(s.signature_private_key, "signature key");
     for (NodeIndex node{0}; node.value < s.tree.node_width(); ++node.value) {
       const crypto::KemKeyPair* keys = s.private_tree.find(node);
