@@ -1,27 +1,13 @@
 // Who does not know the room's secret, the server above all, sees and hears nothing.
 import assert from 'node:assert/strict';
-import fs from 'node:fs';
 import path from 'node:path';
 import { scenario } from '../lib/world.mjs';
-import { page } from '../lib/server.mjs';
 import { eventually, sleep } from '../lib/person.mjs';
 import { packets } from '../lib/packets.mjs';
 import { encoderHook } from '../lib/encoder-hook.mjs';
+import { forgingHook, pageWithHook, tellEngine } from '../lib/engine-hooks.mjs';
 import { commonSafetyNumber } from './meeting.mjs';
 import { sendCodec } from './codecs.mjs';
-
-/** A copy of the built page whose engine worker remembers what the encoder made. */
-function pageWithEncoderHook(folder) {
-  fs.cpSync(page, folder, { recursive: true });
-  const scripts = fs.readdirSync(folder, { recursive: true }).map(String).filter((name) => name.endsWith('.js'));
-  const workers = scripts.filter((name) => /\brtctransform\b/.test(fs.readFileSync(path.join(folder, name), 'utf8')));
-  assert.equal(workers.length, 1, `one script handles transforms, found ${workers.join(', ')}`);
-  const file = path.join(folder, workers[0]);
-  fs.writeFileSync(file, encoderHook + fs.readFileSync(file, 'utf8'));
-  // Ready-made compressed copies would be served instead.
-  for (const suffix of ['.br', '.gz']) fs.rmSync(file + suffix, { force: true });
-  return folder;
-}
 
 const encoderFrames = (person) => person.evaluate(() => new Promise((resolve) => {
   const channel = new BroadcastChannel('e2e-encoder');
@@ -52,7 +38,7 @@ function pieces(frame) {
 
 async function lookForPlaintext(world, hooks) {
   const dump = path.join(world.folder, 'rtp.dump');
-  const server = await world.server({ web: pageWithEncoderHook(path.join(world.folder, 'web')), environment: { SATSUMA_DUMP_RTP: dump } });
+  const server = await world.server({ web: pageWithHook(path.join(world.folder, 'web'), encoderHook), environment: { SATSUMA_DUMP_RTP: dump } });
   const link = server.link();
   const ada = await world.person('Ada', 'chrome', hooks);
   const bo = await world.person('Bo', 'firefox');
@@ -128,6 +114,31 @@ scenario('a transform attached too late lets nothing out either', async (world) 
 scenario('the control: where a connection is made to fail open on purpose, the same look finds plaintext', async (world) => {
   const { dump } = await lookForPlaintext(world, { attachLateMs: 3000, failOpen: true });
   await eventually('a key frame in the clear', () => clearKeyFrames(packets(dump)).length > 0, 15_000);
+});
+
+scenario("frames that another makes under a member's keys are marked as forged on that member's tile alone", async (world) => {
+  const server = await world.server({ web: pageWithHook(path.join(world.folder, 'web'), forgingHook) });
+  const link = server.link();
+  const small = { width: 160, height: 90, frameRate: 10 };
+  const people = [];
+  for (const [name, kind] of [['Ada', 'chrome'], ['Bo', 'firefox'], ['Cy', 'chrome']]) {
+    people.push(await world.person(name, kind, small));
+    await people.at(-1).enter(`${server.origin}/r/${link.room}?debug=1#${link.secret}`);
+  }
+  const [ada, bo, cy] = people;
+  await Promise.all(people.map((person) => person.seesAndHears(2)));
+  /** What stands on the tiles of the others' cameras. */
+  const tiles = (person) => person.evaluate(() => Object.fromEntries([...document.querySelectorAll('figure.tile.camera')].map((tile) => [tile.getAttribute('aria-label'), tile.dataset.proof])));
+  await sleep(5000); // several digests of each
+  for (const person of people) assert.ok(Object.values(await tiles(person)).every((proof) => proof === 'encrypted'), JSON.stringify(await tiles(person)));
+  await tellEngine(ada, { forge: true });
+  for (const person of [bo, cy]) {
+    await eventually(`${person.name} is warned`, async () => (await tiles(person)).Ada === 'forged', 15_000);
+    assert.match(await person.evaluate(() => document.body.innerText), /Forged: Ada did not send this/);
+    const honest = person === bo ? 'Cy' : 'Bo';
+    assert.equal((await tiles(person))[honest], 'encrypted', 'the others are who they are');
+    await eventually('to SFrame it is genuine: the picture goes on', async () => (await person.movingPictures()) === 2);
+  }
 });
 
 scenario('a browser that comes without the secret is not admitted and sees nothing', async (world) => {

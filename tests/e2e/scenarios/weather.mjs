@@ -1,5 +1,7 @@
 // Media over bad networks: what is lost is lost, and nothing else.
 import assert from 'node:assert/strict';
+import path from 'node:path';
+import { deafHook, pageWithHook, tellEngine } from '../lib/engine-hooks.mjs';
 import { scenario } from '../lib/world.mjs';
 import { allowUdp, blockUdp } from '../lib/network.mjs';
 import { eventually, sleep } from '../lib/person.mjs';
@@ -164,3 +166,35 @@ scenario('where UDP is blocked, people are connected over TCP within five second
     allowUdp();
   }
 });
+
+scenario('a member without keys makes nobody send key frames, and one brings its pictures back', async (world) => {
+  const server = await world.server({ web: pageWithHook(path.join(world.folder, 'web'), deafHook), options: ['--metrics-for-everyone'] });
+  const link = server.link();
+  const small = { width: 160, height: 90, frameRate: 10 };
+  const url = `${server.origin}/r/${link.room}?debug=1#${link.secret}`;
+  const ada = await world.person('Ada', 'chrome', small);
+  const bo = await world.person('Bo', 'firefox', small);
+  const cy = await world.person('Cy', 'chrome', small);
+  for (const person of [ada, bo, cy]) await person.enter(url);
+  await Promise.all([ada, bo, cy].map((person) => person.seesAndHears(2)));
+  const metric = async (name) => Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(await ada.evaluate(async () => (await fetch('/metrics')).text()))?.[1]);
+  const withheld = () => metric('satsuma_media_key_frames_withheld_total');
+  const keyFrames = async () => (await ada.stats('outbound-rtp', 'video')).reduce((sum, { keyFramesEncoded }) => sum + (keyFramesEncoded ?? 0), 0);
+  // Bo and Cy do not hear of the epoch with Di, in which the others send from then on.
+  for (const person of [bo, cy]) await tellEngine(person, { deaf: true });
+  const di = await world.person('Di', 'chrome', small);
+  await di.enter(url);
+  await eventually('Di sees Ada', async () => (await di.movingPictures()) >= 1);
+  for (const person of [bo, cy]) {
+    await eventually(`${person.kind} can decrypt the one that stayed behind too, at most`, async () => (await person.movingPictures(1500)) <= 1, 20_000);
+  }
+  await sleep(2000);
+  const before = { keyFrames: await keyFrames(), withheld: await withheld() };
+  await sleep(6000);
+  const after = { keyFrames: await keyFrames(), withheld: await withheld() };
+  console.log(`in 6 s without keys: ${after.withheld - before.withheld} requests of two browsers withheld, ${after.keyFrames - before.keyFrames} key frames`);
+  assert.ok(after.withheld - before.withheld >= 3, `the decoders ask: ${JSON.stringify([before, after])}`);
+  assert.equal(after.keyFrames, before.keyFrames, 'and no key frame is made for them');
+  for (const person of [bo, cy]) await tellEngine(person, { deaf: false });
+  await Promise.all([ada, bo, cy, di].map((person) => person.seesAndHears(3, 60_000)));
+}, { timeout: 300_000 });
