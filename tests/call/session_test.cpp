@@ -440,6 +440,61 @@ TEST(Media, OfTheNewEpochIsHeldOnlyUntilTheKeysCome) {
   EXPECT_TRUE(bo.session->unprotect(world.now(), sframe::ShellKind::none, *sent, in));
 }
 
+TEST(Media, UsesNoKeyAndCounterTwiceAcrossStreamsLayersRestartsAndRejoins) {
+  World world;
+  // The same picture each time: under the same key and nonce it would give the same ciphertext.
+  const Bytes plain(64, 1);
+  std::set<Bytes> seen;
+  int frames = 0;
+  const auto send = [&](Person& person) {
+    for (const StreamContext context : {StreamContext::microphone, StreamContext::camera, StreamContext::screen, StreamContext::screen_audio}) {
+      for (int layer = 0; layer < 3; ++layer) {
+        Bytes out(200);
+        const auto frame = person.session->protect(world.local_now(person), context, sframe::Shell::none, plain, out);
+        if (!frame) continue;
+        const std::size_t header = sframe::parse_header(*frame)->size;
+        EXPECT_TRUE(seen.insert(to_bytes(frame->subspan(header, plain.size()))).second) << person.name << " in frame " << frames;
+        ++frames;
+      }
+    }
+  };
+  std::vector<Person*> senders{&world.add("Ada"), &world.add("Bo")};
+  const auto go_on = [&](Duration duration) {
+    for (const TimePoint end = world.now() + duration; world.now() < end; world.run(50ms)) {
+      for (Person* person : senders) send(*person);
+    }
+  };
+  go_on(3s);
+  Person& cy = world.add("Cy");
+  go_on(1s);
+  world.leave(cy);
+  go_on(1s);
+  // A worker that dies and is started anew, as the page does it.
+  world.crash(*senders[1]);
+  senders[1] = &world.add("Bo");
+  go_on(2s);
+  EXPECT_TRUE(senders[1]->in());
+  // One that is given up while it goes on sending, and comes back.
+  const IncarnationId before = senders[0]->session->incarnation();
+  world.cut(*senders[0]);
+  go_on(12s);
+  world.reconnect(*senders[0]);
+  go_on(2s);
+  EXPECT_NE(senders[0]->session->incarnation(), before);
+  EXPECT_TRUE(senders[0]->in());
+  // The server as well.
+  world.restart_server();
+  go_on(3s);
+  // All at once: a new era.
+  for (Person*& person : senders) {
+    world.crash(*person);
+    person = &world.add(person->name);
+  }
+  go_on(60s);
+  EXPECT_TRUE(senders[0]->in() && senders[1]->in());
+  EXPECT_GT(frames, 10'000);
+}
+
 TEST(Media, OfOneWhoWasRemovedIsExcludedAtOnce) {
   World world;
   Person& ada = world.add("Ada");
