@@ -452,7 +452,7 @@ Participant::Fate Participant::try_frame(TimePoint now, std::size_t stream, std:
     // Senders stay in their old epoch for a moment, so that a newcomer is sent what was never meant for it.
     const bool before_entry = (error == Error(call::frame_key_expired) || error == Error(call::frame_bad_sender)) && entered_at_ && now - *entered_at_ < std::chrono::seconds(2);
     ++(before_entry ? frames_.before_entry : frames_.undecryptable);
-    drop(now, stream);
+    drop(stream);
     return Fate::done;
   }
   const auto roster = rosters_.find({opened->epoch.era, opened->epoch.epoch});
@@ -460,7 +460,7 @@ Participant::Fate Participant::try_frame(TimePoint now, std::size_t stream, std:
   const auto source = static_cast<Source>(opened->context);
   if (roster == rosters_.end() || who == roster->second.end() || signaling::is_audio(source) == video) {
     ++frames_.refused;
-    drop(now, stream);
+    drop(stream);
     return Fate::done;
   }
   ++frames_.decrypted;
@@ -484,10 +484,8 @@ Participant::Fate Participant::try_frame(TimePoint now, std::size_t stream, std:
   return Fate::delivered;
 }
 
-void Participant::drop(TimePoint now, std::size_t stream) {
-  held_[stream].gap = true;
-  if (receiver_->stream(stream).video) receiver_->request_key_frame(now, stream);
-}
+// The next frame that decrypts asks for a key frame; without keys there would be no use for one.
+void Participant::drop(std::size_t stream) { held_[stream].gap = true; }
 
 void Participant::hold(TimePoint now, std::size_t stream, const MediaReceiver::Frame& frame) {
   HeldStream& held = held_[stream];
@@ -495,7 +493,7 @@ void Participant::hold(TimePoint now, std::size_t stream, const MediaReceiver::F
     held.bytes -= held.frames.front().payload.size();
     held.frames.pop_front();
     ++frames_.undecryptable;
-    drop(now, stream);
+    drop(stream);
   }
   ++frames_.held;
   held.bytes += frame.payload.size();
@@ -513,7 +511,7 @@ std::optional<Frame> Participant::next_frame(TimePoint now) {
         if (fate == Fate::no_key_yet) {
           if (now - first.since < max_held_time) break;
           ++(entered_at_ && now - *entered_at_ < std::chrono::seconds(2) ? frames_.before_entry : frames_.undecryptable);
-          drop(now, stream);
+          drop(stream);
         }
         held.bytes -= first.payload.size();
         held.frames.pop_front();

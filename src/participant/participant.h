@@ -168,7 +168,7 @@ class Participant {
   std::optional<Frame> next_frame(TimePoint now);
   Fate try_frame(TimePoint now, std::size_t stream, std::uint32_t timestamp, bool after_gap, ByteView payload, Frame& out);
   void hold(TimePoint now, std::size_t stream, const MediaReceiver::Frame& frame);
-  void drop(TimePoint now, std::size_t stream);
+  void drop(std::size_t stream);
 
   ParticipantConfig config_;
   call::ClientSession session_;

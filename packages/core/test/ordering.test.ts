@@ -5,62 +5,10 @@ import { test } from "node:test";
 import { FrameBuffers } from "../src/engine/frames.ts";
 import { code, frameKind, shell, WasmModule, WasmSession } from "../src/engine/module.ts";
 import { OrderingRoom } from "../src/ordering.ts";
-import { parseSessionEvent, type SessionEvent } from "../src/session-events.ts";
+import { Peer, until } from "./peers.ts";
 
 const compiled = await readFile(new URL("../../wasm/satsuma.wasm", import.meta.url)).catch(() => null);
 const skip = compiled === null ? "the module is not built" : false;
-
-/** A session with its run loop, in a room that is ordered without a server. */
-class Peer {
-  readonly session: WasmSession;
-  readonly events: SessionEvent[] = [];
-  readonly #connection: ReturnType<OrderingRoom["connect"]>;
-
-  constructor(session: WasmSession, room: OrderingRoom) {
-    this.session = session;
-    this.#connection = room.connect((bytes) => {
-      session.frame(bytes);
-      this.pump();
-    });
-    session.putTreeInWelcomes();
-    session.connected();
-    this.pump();
-  }
-
-  pump(): void {
-    for (let output = this.session.poll(); output !== null; output = this.session.poll()) {
-      if (output.kind === "binary") this.#connection.receive(output.bytes);
-      if (output.kind === "event") {
-        const event = parseSessionEvent(output.json);
-        if (event !== null) this.events.push(event);
-      }
-    }
-  }
-
-  leave(): void {
-    this.session.leave();
-    this.pump();
-    this.#connection.close();
-  }
-
-  get epoch(): Extract<SessionEvent, { type: "epoch" }> | undefined {
-    return this.events.filter((event) => event.type === "epoch").at(-1);
-  }
-
-  get people(): readonly string[] {
-    return this.epoch?.roster.map(({ name }) => name) ?? [];
-  }
-}
-
-async function until(what: string, peers: readonly Peer[], done: () => boolean): Promise<void> {
-  for (let round = 0; round < 400; round += 1) {
-    if (done()) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-    for (const { session } of peers) if (session.nextTimeoutMs() === 0) session.timeout();
-    for (const peer of peers) peer.pump();
-  }
-  assert.fail(what);
-}
 
 test("a room that is ordered without a server: people come and go, one number on all sides, frames of every codec pass", { skip }, async () => {
   assert.ok(compiled !== null);

@@ -55,6 +55,16 @@ scenario('loss, reordering and duplicates of datagrams cost no frame that arrive
   await sleep(1500);
   await relay.set({ outage: false });
   const mended = Date.now();
+  /** Sent and not opened elsewhere, of both: what is on the way, and what the outage took. */
+  const missing = async () => {
+    const [adas, bos] = await Promise.all(people.map((person) => person.evaluate(async () => {
+      const counts = await window.satsumaDebug.counts();
+      const sum = (entries, key) => entries.reduce((total, entry) => total + entry[key], 0);
+      return { sent: sum(counts.senders, 'protected'), opened: sum(counts.receivers, 'decrypted'), asked: sum(counts.receivers, 'keyFrameRequests') };
+    })));
+    return { frames: adas.sent - bos.opened + bos.sent - adas.opened, asked: adas.asked + bos.asked };
+  };
+  const atEnd = await missing();
   for (const person of people) {
     const shown = await eventually(`${person.name} sees pictures again`, async () => {
       const times = await person.evaluate(() => window.e2e.shown);
@@ -65,6 +75,14 @@ scenario('loss, reordering and duplicates of datagrams cost no frame that arrive
     // 200 ms on a machine that has nothing else to do. A decoder left alone would wait for 3.6 s.
     assert.ok(back < 2500, `${back} ms`);
   }
+  // Not a frame of those that were sent when it was over: of the earlier ones some even come again.
+  const later = await eventually('what was sent since then is there', async () => {
+    const now = await missing();
+    if (now.frames > atEnd.frames + 8) throw new Error(JSON.stringify([atEnd, now]));
+    return now;
+  });
+  console.log(`frames on the way or lost: ${atEnd.frames} at the outage's end, ${later.frames} afterwards; key frames asked for by the engines: ${later.asked - atEnd.asked}`);
+  for (const person of people) await person.seesAndHears(1);
 });
 
 /** Of the sound that was played over the time, how much was made up for what is missing. */

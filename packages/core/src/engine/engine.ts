@@ -6,11 +6,11 @@ import type { ParticipantId } from "../api.ts";
 import { CheckError, unreachable } from "../check.ts";
 import { parseServerControl } from "../control.ts";
 import { mediaKind, sourceOf } from "../ids.ts";
-import type { Counts, EncoderRecording, FromWorker, StartOptions, ToWorker, TransformOptions } from "../messages.ts";
+import type { Counts, EncoderRecording, FromWorker, Proof, StartOptions, ToWorker, TransformOptions } from "../messages.ts";
 import { type Announcement, parseSessionEvent, type SessionEvent, writeAnnouncement } from "../session-events.ts";
 import { suiteNumber } from "../suites.ts";
 import { persistentDeviceSeed, temporaryDeviceSeed } from "./device-seed.ts";
-import { type Frame, FrameBuffers, FrameReceiver, FrameRecorder, FrameSender, type FrameSink, type Origin } from "./frames.ts";
+import { type Frame, FrameBuffers, FrameReceiver, FrameRecorder, FrameSender, type FrameSink } from "./frames.ts";
 import { type WasmModule, WasmSession } from "./module.ts";
 import { PortSocket } from "./port-socket.ts";
 import { ReconnectingSocket, type SocketListener } from "./socket.ts";
@@ -61,7 +61,8 @@ export class Engine {
   readonly #rosters = new Map<number, ReadonlyMap<number, ParticipantId>>();
   #early: { readonly transformer: Transformer; readonly options: TransformOptions }[] = [];
   readonly #senders = new Set<FrameSender>();
-  readonly #receivers = new Map<FrameReceiver, string>();
+  /** With what was proven of each last. */
+  readonly #receivers = new Map<FrameReceiver, Proof | null>();
   #decrypting = false;
   readonly #socketFrames = { sent: 0, received: 0 };
 
@@ -118,8 +119,20 @@ export class Engine {
       return;
     }
     const handle = options.role === "sender" ? this.#sender(running, options) : this.#receiver(running, options, transformer);
+    let deliver: FrameSink = () => undefined;
     const stream = new TransformStream<Frame, Frame>({
-      transform: (frame, controller) => this.#guard(() => handle(frame, (result) => controller.enqueue(result))),
+      start: (controller) => {
+        deliver = (result) => controller.enqueue(result);
+      },
+      // Nothing is made anew for each frame here, and nothing waits: not even for a promise.
+      transform: (frame) => {
+        if (this.#failed) return;
+        try {
+          handle(frame, deliver);
+        } catch (error) {
+          this.#fail(error);
+        }
+      },
     });
     // Ends with an error when the connection is closed; nothing is left to do then.
     transformer.readable.pipeThrough(stream).pipeTo(transformer.writable).catch(() => undefined);
@@ -329,13 +342,11 @@ export class Engine {
     this.#senders.add(sender);
     let isFirst = true;
     return (frame, deliver) => {
-      sender.handleFrame(frame, (result) => {
-        deliver(result);
-        if (!isFirst) return;
-        isFirst = false;
-        const { connection, source } = options;
-        this.#post({ type: "protecting", connection, source, at: performance.timeOrigin + performance.now() });
-      });
+      const isProtected = sender.handleFrame(frame, deliver);
+      if (!isFirst || !isProtected) return;
+      isFirst = false;
+      const { connection, source } = options;
+      this.#post({ type: "protecting", connection, source, at: performance.timeOrigin + performance.now() });
     };
   }
 
@@ -350,9 +361,9 @@ export class Engine {
       options,
       // Rejected when the connection was closed meanwhile: then nobody needs a key frame.
       () => void transformer.sendKeyFrameRequest().catch(() => undefined),
-      (from, origin) => this.#handleDecrypted(from, origin, options.kind),
+      (from, leaf, context, epoch) => this.#handleDecrypted(from, leaf, context, epoch, options.kind),
     );
-    this.#receivers.set(receiver, "");
+    this.#receivers.set(receiver, null);
     return (frame, deliver) => {
       receiver.handleFrame(frame, performance.now(), deliver);
       this.#watchHeld();
@@ -360,15 +371,16 @@ export class Engine {
   }
 
   /** False if the frame can be shown under nobody. */
-  #handleDecrypted(receiver: FrameReceiver, origin: Origin, kind: "audio" | "video"): boolean {
-    const source = sourceOf(origin.context);
-    const incarnation = this.#rosters.get(origin.epoch)?.get(origin.leaf);
+  #handleDecrypted(receiver: FrameReceiver, leaf: number, context: number, epoch: number, kind: "audio" | "video"): boolean {
+    const source = sourceOf(context);
+    const incarnation = this.#rosters.get(epoch)?.get(leaf);
     if (incarnation === undefined || source === null || mediaKind(source) !== kind) return false;
-    const identity = `${incarnation}/${source}`;
-    if (this.#receivers.get(receiver) === identity) return true;
-    this.#receivers.set(receiver, identity);
+    const proven = this.#receivers.get(receiver);
+    if (proven?.incarnation === incarnation && proven.source === source) return true;
     const { connection, mid } = receiver;
-    this.#post({ type: "proof", proof: { connection, mid, incarnation, leaf: origin.leaf, source } });
+    const proof = { connection, mid, incarnation, leaf, source };
+    this.#receivers.set(receiver, proof);
+    this.#post({ type: "proof", proof });
     if (this.#decrypting) return true;
     this.#decrypting = true;
     this.#post({ type: "decrypting", at: performance.timeOrigin + performance.now() });

@@ -17,6 +17,8 @@ const maxFrameBytes = 4 * 1024 * 1024;
 const maxHeldFrames = 64;
 const maxHeldMs = 1000;
 const minKeyFrameRequestIntervalMs = 500;
+/** No camera is as slow. */
+const silenceIsGapMs = 1000;
 const maxRecordings = 4000;
 
 /** The module's two frame buffers, shared by all streams since every call is synchronous. */
@@ -158,14 +160,14 @@ export class FrameSender {
     };
   }
 
-  /** Gives `deliver` the frame encrypted, or nothing at all. */
-  handleFrame(frame: Frame, deliver: FrameSink): void {
+  /** Gives `deliver` the frame encrypted, or nothing at all; says which. */
+  handleFrame(frame: Frame, deliver: FrameSink): boolean {
     const begin = performance.now();
     this.#received += 1;
     const kind = kindOf(frame, mediaKind(this.source));
     if (kind === null || !this.#open) {
       this.#dropped += 1;
-      return;
+      return false;
     }
     this.#recorder?.add(this.source, frame.data);
     const { data } = frame;
@@ -175,12 +177,13 @@ export class FrameSender {
       : code.noSpace;
     if (size < 0) {
       this.#dropped += 1;
-      return;
+      return false;
     }
     frame.data = buffers.take(size);
     this.#protected += 1;
     this.#spentMs += performance.now() - begin;
     deliver(frame);
+    return true;
   }
 
   close(): void {
@@ -190,12 +193,8 @@ export class FrameSender {
   }
 }
 
-/** Who sent the frame that was decrypted last: the leaf, and the epoch in which it had that leaf. */
-export interface Origin {
-  readonly leaf: number;
-  readonly context: number;
-  readonly epoch: number;
-}
+/** Who sent the frame that was decrypted last: the leaf, and the epoch in which it had that leaf. False refuses the frame: nobody is known who could have sent it here. */
+export type DecryptedHandler = (receiver: FrameReceiver, leaf: number, context: number, epoch: number) => boolean;
 
 interface HeldFrame {
   readonly frame: Frame;
@@ -210,7 +209,7 @@ export class FrameReceiver {
   readonly #buffers: FrameBuffers;
   readonly #handle: number;
   readonly #requestKeyFrame: () => void;
-  readonly #onDecrypted: (receiver: FrameReceiver, origin: Origin) => boolean;
+  readonly #onDecrypted: DecryptedHandler;
   #open = true;
   #held: HeldFrame[] = [];
   #deliver: FrameSink | null = null;
@@ -224,8 +223,7 @@ export class FrameReceiver {
     buffers: FrameBuffers,
     slot: { readonly connection: number; readonly mid: string; readonly kind: "audio" | "video" },
     requestKeyFrame: () => void,
-    /** False refuses the frame: nobody is known who could have sent it here. */
-    onDecrypted: (receiver: FrameReceiver, origin: Origin) => boolean,
+    onDecrypted: DecryptedHandler,
   ) {
     this.connection = slot.connection;
     this.mid = slot.mid;
@@ -302,17 +300,16 @@ export class FrameReceiver {
       ? call.satsuma_frame_unprotect(this.#handle, framing, buffers.input, data.byteLength, buffers.output, buffers.capacity, microseconds())
       : code.malformed;
     if (size < 0) return this.#handleFailure(size);
-    const origin = {
-      leaf: call.satsuma_receiver_last_leaf(this.#handle),
-      context: call.satsuma_receiver_last_context(this.#handle),
-      epoch: call.satsuma_receiver_last_epoch(this.#handle),
-    };
-    if (!this.#onDecrypted(this, origin)) {
+    const leaf = call.satsuma_receiver_last_leaf(this.#handle);
+    const context = call.satsuma_receiver_last_context(this.#handle);
+    if (!this.#onDecrypted(this, leaf, context, call.satsuma_receiver_last_epoch(this.#handle))) {
       this.#counts.refused += 1;
       this.#dropAfterGap();
       return "done";
     }
     this.#noteGap(now);
+    // Frames that the network kept leave no trace here but the time. (A screen may rest for longer.)
+    if (context === contextOf("camera") && this.#lastDecrypted !== null && now - this.#lastDecrypted >= silenceIsGapMs) this.#gap = true;
     this.#lastDecrypted = now;
     this.#counts.decrypted += 1;
     frame.data = buffers.take(size);
