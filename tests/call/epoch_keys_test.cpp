@@ -76,6 +76,21 @@ TEST_F(Frames, AreSentInTheOldEpochForAMomentSoThatTheOthersCanHaveTheNewOne) {
   EXPECT_TRUE(receive(bob, 1600ms, ahead));
 }
 
+/// The others of them: tests/sframe/original_failures_test.cpp.
+struct OriginalFailures : Frames {};
+
+TEST_F(OriginalFailures, FramesAroundAnEpochChangeAreReadOnWhicheverSideOfItTheyArrive) {
+  both_enter(0s, 0, 0);
+  const Bytes before = send(alice, 1s);
+  both_enter(1s, 0, 1, true);
+  EXPECT_TRUE(receive(bob, 1s, before)) << "made just before the change, there just after it";
+  alice.enter(at(2s), epoch(0, 2, 0), true);
+  const Bytes ahead = send(alice, 2s);
+  EXPECT_EQ(receive(bob, 2s, ahead).error(), Error(frame_key_not_yet)) << "to be held, not dropped";
+  bob.enter(at(2100ms), epoch(0, 2, 1), true);
+  EXPECT_TRUE(receive(bob, 2100ms, ahead)) << "of the new epoch, there before the change";
+}
+
 TEST_F(Frames, MoveAtOnceToAnEpochThatExcludesSomebody) {
   both_enter(0s, 0, 0);
   alice.enter(at(1s), epoch(0, 1, 0), true);

@@ -2,6 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
+#include <ctime>
+
+#include "crypto/hash.h"
+#include "crypto/signature.h"
 #include "helpers.h"
 
 namespace satsuma::call {
@@ -243,6 +249,66 @@ TEST(DigestShare, IsAtMostOnePercent) {
   EXPECT_LE(share(2000, 100), 0.01);  // 500 kbit/s
   EXPECT_LE(share(600, 100), 0.01);   // 150 kbit/s
   EXPECT_LE(share(0, 103), 0.0101);   // sound alone, 32 kbit/s
+}
+
+/// CPU time of both ends for two minutes of 1.5 Mbit/s of pictures and of sound: hashes, digests, their signatures and the checks. Seconds for each second.
+TEST(DigestShare, OfTheProcessorIsAtMostOnePercentOfACore) {
+  test::SeededRandom random(1);
+  const auto keys = crypto::generate_signature_key_pair(crypto::SignatureScheme::ed25519, random);
+  const Bytes picture(6000, 1), sound(100, 2);
+  DigestSender sender;
+  DigestReceiver receiver;
+  double sending = 0, receiving = 0;
+  const auto timed = [](double& sum, auto&& work) {
+    const std::clock_t began = std::clock();
+    work();
+    sum += static_cast<double>(std::clock() - began) / CLOCKS_PER_SEC;
+  };
+  const auto hash_of = [](ByteView frame) {
+    std::array<std::uint8_t, 32> whole;
+    crypto::hash_into(crypto::HashAlgorithm::sha256, {frame}, whole);
+    sframe::FrameHash hash;
+    std::copy_n(whole.begin(), hash.size(), hash.begin());
+    return hash;
+  };
+  std::array<std::uint64_t, 2> next{};
+  std::size_t signed_ones = 0;
+  for (int second = 0; second < 120; ++second) {
+    const auto pass = [&](StreamContext context, const Bytes& frame, int frames, auto&& handle) {
+      for (int i = 0; i < frames; ++i)
+        handle(at(std::chrono::seconds(second) + i * 1000ms / frames), context, next[static_cast<std::size_t>(context)] + static_cast<std::uint64_t>(i), frame);
+    };
+    timed(sending, [&] {
+      const auto send = [&](TimePoint now, StreamContext context, std::uint64_t n, const Bytes& frame) { sender.handle_sent(now, {0, 1}, context, n, hash_of(frame), frame.size()); };
+      pass(StreamContext::microphone, sound, 50, send);
+      pass(camera, picture, 30, send);
+    });
+    timed(receiving, [&] {
+      const auto receive = [&](TimePoint now, StreamContext context, std::uint64_t n, const Bytes& frame) { receiver.handle_received(now, {0, 1}, leaf, context, n, hash_of(frame)); };
+      pass(StreamContext::microphone, sound, 50, receive);
+      pass(camera, picture, 30, receive);
+    });
+    next[0] += 50;
+    next[1] += 30;
+    std::optional<Bytes> digest;
+    Bytes signature;
+    timed(sending, [&] {
+      digest = sender.take(at(std::chrono::seconds(second + 1)), {0, 1}, random);
+      if (digest) signature = *crypto::sign(crypto::SignatureScheme::ed25519, keys.private_key.view(), *digest);
+    });
+    if (!digest) continue;
+    ++signed_ones;
+    timed(receiving, [&] {
+      ASSERT_TRUE(crypto::verify(crypto::SignatureScheme::ed25519, keys.public_key, *digest, signature));
+      ASSERT_TRUE(receiver.handle_digest(at(std::chrono::seconds(second + 1)), {0, 1}, 0, leaf, *digest));
+      receiver.handle_timeout(at(std::chrono::milliseconds(1000 * second + 1600)));
+    });
+  }
+  while (const auto judgement = receiver.poll_output()) EXPECT_EQ(judgement->verdict, StreamVerdict::confirmed);
+  EXPECT_GT(signed_ones, 30u);
+  std::printf("digests, of a core: %.3f %% to send, %.3f %% to check each sender\n", 100 * sending / 120, 100 * receiving / 120);
+  EXPECT_LE(sending / 120, 0.01);
+  EXPECT_LE(receiving / 120, 0.01);
 }
 
 } // namespace
