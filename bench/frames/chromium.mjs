@@ -34,6 +34,7 @@ for (const streams of [1, 4, 16]) {
     const page = await browser.newPage();
     await page.goto(`http://127.0.0.1:${server.address().port}/bench.html`);
     const { frames, meanMs, jitterBufferMs } = await page.evaluate((...args) => window.bench(...args), streams, seconds, how);
+    if (frames === 0) throw new Error('no frame passed: the two peers did not connect');
     const name = { pipe: 'copies (two pipes)', writer: 'copies (one pipe)', encrypted: 'encrypts' }[how];
     console.log(`${String(streams).padStart(7)}  ${name.padEnd(18)} ${String(frames).padStart(7)} ${meanMs.toFixed(4).padStart(9)} ${jitterBufferMs.toFixed(1).padStart(12)}`);
     await page.close();
