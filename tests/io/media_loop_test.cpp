@@ -26,17 +26,23 @@ class MediaLoopTest : public testing::Test {
  protected:
   MediaLoopTest() {
     std::vector<UdpSocket> sockets;
-    for (const char* ip : {"127.0.0.1", "127.0.0.2"}) sockets.push_back(std::move(*UdpSocket::open(*TransportAddress::parse(ip, 0))));
     sfu::Config config;
-    for (const UdpSocket& socket : sockets) config.candidates.push_back(socket.local());
     MediaStreamLimits limits;
     limits.first_check = 1s;
     limits.connections_per_address = 4;
     MediaStreams streams(limits);
-    for (const UdpSocket& socket : sockets) {
-      const auto bound = streams.listen(socket.local());
-      EXPECT_TRUE(bound);
-      config.tcp_candidates.push_back(*bound);
+    for (const char* ip : {"127.0.0.1", "127.0.0.2", "::1"}) {
+      // A port that is free for UDP may be somebody's for TCP.
+      for (int attempt = 0; attempt < 50; ++attempt) {
+        auto opened = UdpSocket::open(*TransportAddress::parse(ip, 0));
+        if (!opened) break; // a machine without IPv6
+        UdpSocket socket = std::move(*opened);
+        if (!streams.listen(socket.local())) continue;
+        config.candidates.push_back(socket.local());
+        config.tcp_candidates.push_back(socket.local());
+        sockets.push_back(std::move(socket));
+        break;
+      }
     }
     loop = std::move(*MediaLoop::start(std::move(sockets), sfu::Sfu(config, context, random), std::move(streams)));
   }
@@ -63,6 +69,12 @@ class MediaLoopTest : public testing::Test {
     ASSERT_TRUE(description);
     const auto& media = description->media.front();
     peer.set_remote({media.ice_ufrag, media.ice_password}, *dtls::Fingerprint::parse(media.fingerprint));
+  }
+
+  /// Of all turns until now: they are told at the end of each.
+  MediaLoop::Counters counters() {
+    for (int turn = 0; turn < 2; ++turn) (void)ask([](TimePoint, sfu::Sfu&) { return 0; });
+    return loop->counters();
   }
 
   std::vector<sfu::Output> wait_for_events() {
@@ -124,14 +136,14 @@ TEST_F(MediaLoopTest, GivesEventsThroughItsDescriptor) {
 // Each candidate in turn: the answer has to come from the address that was asked.
 TEST_F(MediaLoopTest, ConnectsAPeerOverEachOfItsSockets) {
   SeededSource peer_random(5);
-  for (std::size_t index = 0; index < 2; ++index) {
+  for (std::size_t index = 0; index < loop->local_addresses().size(); ++index) {
     const IncarnationId who{{static_cast<std::uint8_t>(index + 1)}};
     const dtls::Context peer_context = std::move(*dtls::Context::create(unix_now()));
     TransportPeer peer(peer_context, ice::Credentials::generate(peer_random));
     publish(who, peer_context, peer);
 
-    UdpSocket socket = std::move(*UdpSocket::open(TransportAddress::v4({127, 0, 0, 1}, 0)));
     const TransportAddress server = loop->local_addresses()[index];
+    UdpSocket socket = std::move(*UdpSocket::open(*TransportAddress::parse(server.is_v4() ? "127.0.0.1" : "::1", 0)));
     const auto send = [&](const Bytes& bytes) { socket.send({{Datagram{server, bytes}}}); };
     send(peer.check(true));
     bool started = false;
@@ -166,10 +178,10 @@ TEST_F(MediaLoopTest, ConnectsAPeerOverEachOfItsSockets) {
 class StreamClient {
  public:
   explicit StreamClient(const TransportAddress& server, int receive_buffer = 0) {
-    descriptor_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    descriptor_ = ::socket(server.is_v4() ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (receive_buffer > 0) setsockopt(descriptor_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
     SocketAddress address;
-    const socklen_t size = to_socket_address(server, false, address);
+    const socklen_t size = to_socket_address(server, !server.is_v4(), address);
     EXPECT_EQ(::connect(descriptor_, &address.base, size), 0);
     const timeval patience{5, 0};
     setsockopt(descriptor_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
@@ -231,15 +243,17 @@ bool connect_over(StreamClient& client, TransportPeer& peer) {
   return peer.connected();
 }
 
-TEST_F(MediaLoopTest, ConnectsAPeerOverTcp) {
+TEST_F(MediaLoopTest, ConnectsAPeerOverTcpInIPv4AndIPv6) {
   SeededSource peer_random(6);
-  const dtls::Context peer_context = std::move(*dtls::Context::create(unix_now()));
-  TransportPeer peer(peer_context, ice::Credentials::generate(peer_random));
-  publish(id, peer_context, peer);
-  StreamClient client(loop->local_addresses()[1]);
-  client.send(peer.check(true));
-  EXPECT_TRUE(connect_over(client, peer));
-  EXPECT_EQ(loop->counters().streams, 1u);
+  for (std::size_t index = 1; index < loop->local_addresses().size(); ++index) {
+    const dtls::Context peer_context = std::move(*dtls::Context::create(unix_now()));
+    TransportPeer peer(peer_context, ice::Credentials::generate(peer_random));
+    publish(IncarnationId{{static_cast<std::uint8_t>(index + 10)}}, peer_context, peer);
+    StreamClient client(loop->local_addresses()[index]);
+    client.send(peer.check(true));
+    EXPECT_TRUE(connect_over(client, peer));
+    EXPECT_EQ(counters().of_streams.accepted, index);
+  }
 }
 
 // As the page's listener does, which shares its port with HTTPS.
@@ -296,7 +310,7 @@ TEST_F(MediaLoopTest, ATcpConnectionThatSendsNoChecksIsClosed) {
     client.send_raw(strange);
     EXPECT_TRUE(client.ends());
   }
-  EXPECT_EQ(loop->counters().of_streams.closed_strange, 3u);
+  EXPECT_EQ(counters().of_streams.closed_strange, 3u);
   EXPECT_EQ(loop->counters().datagrams_in, 0u);
 }
 
@@ -310,14 +324,14 @@ TEST_F(MediaLoopTest, ATcpConnectionWhoseChecksDoNotAuthenticateIsClosed) {
   for (int i = 0; i < 70; ++i) guesses.send(peer.check(true)); // at once
   EXPECT_TRUE(guesses.ends());
   EXPECT_TRUE(silent.ends()); // in time
-  EXPECT_EQ(loop->counters().of_streams.closed_strange, 2u);
+  EXPECT_EQ(counters().of_streams.closed_strange, 2u);
 }
 
 TEST_F(MediaLoopTest, OneAddressHasSoManyTcpConnectionsAndNoMore) {
   std::vector<std::unique_ptr<StreamClient>> clients;
   for (int i = 0; i < 5; ++i) clients.push_back(std::make_unique<StreamClient>(loop->local_addresses()[0]));
   EXPECT_TRUE(clients.back()->ends());
-  EXPECT_EQ(loop->counters().of_streams.refused, 1u);
+  EXPECT_EQ(counters().of_streams.refused, 1u);
 }
 
 TEST_F(MediaLoopTest, AReaderThatIsTooSlowLosesDatagramsAndNeverAPartOfOne) {
