@@ -334,12 +334,14 @@ TEST_F(Drafts, InACommitItStandsByReferenceAloneAndWithAPath) {
 TEST_F(Drafts, WhoLeavesIsNeitherRemovedByOthersNorUpdatedAsWell) {
   hand_out("b", VALUE(at("b").propose(Proposal{Remove{at("c").own_leaf()}}, false, {}, random)));
   hand_out("c", VALUE(at("c").propose_update({}, false, {}, random)));
-  (void)leave("c");
+  const PublicMessage waiting = leave("c");
   CommitParams params;
   params.include_cached_proposals = true;
   PendingCommit pending = VALUE(at("d").commit(params, random));
   const PublicMessage message = parsed(pending.commit);
-  EXPECT_EQ(1u, std::get_if<Commit>(&message.content.content)->proposals.size());
+  const std::vector<ProposalOrRef>& list = std::get_if<Commit>(&message.content.content)->proposals;
+  ASSERT_EQ(1u, list.size());
+  EXPECT_EQ(reference(at("d"), waiting), list[0]);
   deliver("d", pending);
   EXPECT_EQ((Names{"a", "b", "d"}), names());
 }
