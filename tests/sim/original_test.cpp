@@ -16,6 +16,7 @@ TEST(WhereTheOriginalFails, AVisitorOfTheLobbyWhoLeavesHarmsNobody) {
   world.crash(other);
   world.run(15s);
   EXPECT_TRUE(agree({&ada}));
+  EXPECT_EQ(ada.epochs.size(), 1u) << "nothing had to be committed for them";
   Person& bo = world.add("Bo");
   EXPECT_TRUE(world.until([&] { return agree({&ada, &bo}); }, 5s));
 }
@@ -46,10 +47,14 @@ TEST(WhereTheOriginalFails, ACommitterThatDiesAroundTheWelcomeLeavesNoFork) {
 }
 
 TEST(WhereTheOriginalFails, TwoFirstUsersAtOnceAreInOneGroup) {
-  World world;
+  WorldOptions options;
+  options.session.committer.rank_delay = 0ms; // both begin a group at once, and only the gate stands between them and two
+  World world(options);
   Person& ada = world.add("Ada");
   Person& bo = world.add("Bo");
   EXPECT_TRUE(world.until([&] { return agree({&ada, &bo}); }, 3s));
+  EXPECT_TRUE(ada.all<call::RejoiningEvent>().empty());
+  EXPECT_TRUE(bo.all<call::RejoiningEvent>().empty());
 }
 
 TEST(WhereTheOriginalFails, WhoEntersWhereOnlyACrashedMemberIsGetsInOnceThatOneIsGivenUp) {
