@@ -212,8 +212,9 @@ Result<std::vector<LeafIndex>> RatchetTree::add_leaves(std::vector<LeafNode> lea
     ParentNode changed = *current;
     const auto first = std::ranges::lower_bound(places, first_leaf(node));
     const auto last = std::ranges::upper_bound(places, last_leaf(node));
-    const auto merged = changed.unmerged_leaves.insert(changed.unmerged_leaves.end(), first, last);
-    std::ranges::inplace_merge(changed.unmerged_leaves, merged);
+    changed.unmerged_leaves.insert(changed.unmerged_leaves.end(), first, last);
+    // Places that were blank may lie before; std::inplace_merge is none for clang, whose -Werror sees libstdc++'s deprecated buffer in it.
+    if (!std::ranges::is_sorted(changed.unmerged_leaves)) std::ranges::sort(changed.unmerged_leaves);
     set_parent(node, std::make_shared<const ParentNode>(std::move(changed)));
   }
   return places;
