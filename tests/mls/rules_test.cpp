@@ -242,6 +242,25 @@ TEST_F(UnmergedLeaves, AreMembersBelowTheNode) {
 TEST_F(UnmergedLeaves, AreListedByEveryNodeBetweenThatIsNotBlank) {
   EXPECT_EQ("mls_unmerged_leaves_invalid", with({11}, {}));
 }
+TEST_F(Rules, WhatAGroupDemandsEverybodyHas) {
+  RequiredCapabilities extensions, proposals, credentials;
+  extensions.extensions.push_back(0xf00d);
+  proposals.proposals.push_back(0xf00d);
+  credentials.credentials.push_back(0xf00d);
+  for (const RequiredCapabilities& required : {extensions, proposals, credentials}) {
+    CommitParams params;
+    params.group_context_extensions = Extensions{{extension_type::required_capabilities, codec::encode(required)}};
+    EXPECT_ERROR(mls_leaf_capabilities_missing, a().commit(params, world.random()));
+  }
+}
+
+TEST_F(Rules, AParentsKeyIsAKey) {
+  GroupInfo info = VALUE(MLSMessage::decode_as<GroupInfo>(VALUE(a().group_info())));
+  set_tree(info, change_parents(a().tree(), [](NodeIndex, ParentNode& parent) { parent.encryption_key = Bytes(31, 9); }));
+  ASSERT_TRUE(info.sign(suite(), world.signature_key("a")));
+  EXPECT_ERROR(mls_leaf_key_invalid, PublicGroup::from_group_info(info));
+}
+
 TEST_F(UnmergedLeaves, ThatSomebodyLeftOutMakeTheParentHashFalse) {
   // Nobody above lists who was added: then it would be a key that it does not know.
   GroupInfo info = VALUE(MLSMessage::decode_as<GroupInfo>(VALUE(world.at("a").group_info())));
