@@ -6,6 +6,7 @@
 #include <openssl/evp.h>
 
 #include <string>
+#include <thread>
 #include <unordered_map>
 
 #include "crypto/pkey.h"
@@ -17,6 +18,7 @@ namespace {
 
 constexpr std::size_t max_answers = 50'000; // a large call's; then all are forgotten
 bool remembering = false;
+std::thread::id owner; ///< nothing here is locked: a World whose sessions run on several cores does without
 
 template <class Answer>
 struct Answers : std::unordered_map<std::string, Answer> {
@@ -29,6 +31,11 @@ Answers<Result<void>> signatures;
 Answers<Bytes> public_keys;
 Answers<crypto::internal::Pkey> private_keys;
 
+bool from_memory() {
+  if (remembering) SATSUMA_CHECK(std::this_thread::get_id() == owner);
+  return remembering;
+}
+
 void append(std::string& to, ByteView part) {
   const auto size = static_cast<std::uint32_t>(part.size());
   to.append(reinterpret_cast<const char*>(&size), sizeof size);
@@ -39,6 +46,7 @@ void append(std::string& to, ByteView part) {
 
 void sim::remember_checks(bool on) {
   remembering = on;
+  owner = std::this_thread::get_id();
   signatures.clear();
   public_keys.clear();
   private_keys.clear();
@@ -54,7 +62,7 @@ crypto::internal::Pkey real_private(const char*, ByteView) __asm__("__real_" SAT
 
 Result<void> verify(crypto::SignatureScheme, ByteView, ByteView, ByteView) __asm__("__wrap_" SATSUMA_VERIFY);
 Result<void> verify(crypto::SignatureScheme scheme, ByteView public_key, ByteView message, ByteView signature) {
-  if (!remembering) return real_verify(scheme, public_key, message, signature);
+  if (!from_memory()) return real_verify(scheme, public_key, message, signature);
   std::string question(1, static_cast<char>(scheme));
   append(question, public_key);
   append(question, message);
@@ -65,7 +73,7 @@ Result<void> verify(crypto::SignatureScheme scheme, ByteView public_key, ByteVie
 
 Bytes public_from_private(const char*, ByteView) __asm__("__wrap_" SATSUMA_PUBLIC);
 Bytes public_from_private(const char* algorithm, ByteView key) {
-  if (!remembering) return real_public(algorithm, key);
+  if (!from_memory()) return real_public(algorithm, key);
   std::string question(algorithm);
   append(question, key);
   if (const auto found = public_keys.find(question); found != public_keys.end()) return found->second;
@@ -74,7 +82,7 @@ Bytes public_from_private(const char* algorithm, ByteView key) {
 
 crypto::internal::Pkey private_key(const char*, ByteView) __asm__("__wrap_" SATSUMA_PRIVATE);
 crypto::internal::Pkey private_key(const char* algorithm, ByteView key) {
-  if (!remembering) return real_private(algorithm, key);
+  if (!from_memory()) return real_private(algorithm, key);
   std::string question(algorithm);
   append(question, key);
   auto found = private_keys.find(question);

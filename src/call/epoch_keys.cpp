@@ -37,9 +37,13 @@ void EpochKeys::send_in(const Held& held) {
   }
 }
 
+// The streams forget their epoch with its key: the same era and epoch can come again, with other secrets, once a room was forgotten.
 void EpochKeys::stop_sending() {
   sending_.reset();
-  for (Stream& stream : streams_) stream.sender.clear_key();
+  for (Stream& stream : streams_) {
+    stream.keyed.reset();
+    stream.sender.clear_key();
+  }
 }
 
 void EpochKeys::clear() {

@@ -62,6 +62,24 @@ TEST_F(Frames, DoNotLeaveBeforeThereIsAGroup) {
   EXPECT_EQ(alice.protect(at(0s), StreamContext::camera, sframe::Shell::none, plain, out).error(), Error(frame_no_key));
 }
 
+TEST_F(Frames, PassInAnEpochThatComesAgainWithAnotherSecretOnceARoomWasForgotten) {
+  const auto enter_another = [this] {
+    for (EpochKeys* keys : {&alice, &bob}) {
+      EpochKeys::Epoch another = epoch(0, 1, keys == &alice ? 0 : 1);
+      another.secret = secret_of(99, 32);
+      keys->enter(at(0s), std::move(another), false);
+    }
+  };
+  both_enter(0s, 0, 1);
+  ASSERT_TRUE(receive(bob, 0s, send(alice, 0s)));
+  alice.clear();
+  bob.clear();
+  enter_another();
+  const auto received = receive(bob, 0s, send(alice, 0s));
+  ASSERT_TRUE(received);
+  EXPECT_EQ(to_bytes(received->plaintext), plain);
+}
+
 TEST_F(Frames, AreSentInTheOldEpochForAMomentSoThatTheOthersCanHaveTheNewOne) {
   both_enter(0s, 0, 0);
   alice.enter(at(1s), epoch(0, 1, 0), false);
