@@ -184,6 +184,49 @@ TEST_F(Storing, CachedProposalsAndPastResumptionSecretsAreKept) {
   EXPECT_TRUE(equal(a().epoch_authenticator(), b().epoch_authenticator()));
 }
 
+TEST_F(Storing, ALoadUnderSmallerBoundsLetsTheOldestGo) {
+  const Epoch first = b().epoch();
+  const std::vector<Bytes> early{say(a(), "0"), say(a(), "1"), say(a(), "2"), say(a(), "3")};
+  EXPECT_EQ("3", heard(b(), early[3]));
+  world.commit("c", {}, {});
+  const Bytes late = say(a(), "late");
+  world.commit("c", {}, {});
+  const std::vector<Bytes> now{say(a(), "4"), say(a(), "5"), say(a(), "6")};
+  EXPECT_EQ("6", heard(b(), now[2]));
+  (void)VALUE(b().propose_update({}, false, {}, world.random()));
+  const Bytes second_update = VALUE(b().propose_update({}, false, {}, world.random()));
+  ASSERT_TRUE(a().cache_proposal(VALUE(a().verify(VALUE(MLSMessage::decode_as<PublicMessage>(second_update))))));
+  const Bytes state = stored(b());
+
+  GroupLimits smaller;
+  smaller.max_past_epochs = 1;
+  smaller.max_past_resumption_psks = 1;
+  smaller.max_pending_updates = 1;
+  smaller.secret_tree.max_kept = 1;
+  Group loaded = VALUE(Group::load(state, smaller));
+  EXPECT_EQ("mls_epoch_mismatch", heard(loaded, early[0]));
+  EXPECT_EQ("late", heard(loaded, late));
+  EXPECT_EQ("mls_generation_consumed", heard(loaded, now[0]));
+  EXPECT_EQ("5", heard(loaded, now[1]));
+  CommitParams with_psk;
+  with_psk.psks.emplace_back();
+  with_psk.psks[0].type = PreSharedKeyId::Type::resumption;
+  with_psk.psks[0].group_id = to_bytes(loaded.group_id());
+  with_psk.psks[0].epoch = first;
+  EXPECT_ERROR(mls_psk_unknown, loaded.commit(with_psk, world.random()));
+  with_psk.psks[0].epoch = first + 1;
+  EXPECT_TRUE(loaded.commit(with_psk, world.random()));
+  CommitParams cached;
+  cached.include_cached_proposals = true;
+  EXPECT_TRUE(loaded.stage(VALUE(a().commit(cached, world.random())).commit)) << "the later Update is still there";
+
+  smaller = {0, 16384, 0, 0, 0, {0, 0, 0}, {}};
+  Group least = VALUE(Group::load(state, smaller));
+  EXPECT_EQ("mls_epoch_mismatch", heard(least, late));
+  EXPECT_ERROR(mls_updates_not_kept, least.propose_update({}, false, {}, world.random()));
+  EXPECT_TRUE(Group::load(stored(least), smaller));
+}
+
 TEST_F(Storing, ThePublicFollowerKeepsItsCachedProposals) {
   const Bytes message = VALUE(a().propose(Proposal{Remove{world.at("c").own_leaf()}}, false, {}, world.random()));
   ASSERT_TRUE(world.follower().handle_proposal(VALUE(MLSMessage::decode_as<PublicMessage>(message))));

@@ -237,6 +237,7 @@ Result<Bytes> Group::propose(const Proposal& proposal, bool private_message, Byt
 Result<Bytes> Group::propose_update(const LeafChanges& changes, bool private_message, ByteView authenticated_data, RandomSource& random) {
   GroupState& s = *state_;
   if (!s.active) return mls_group_inactive;
+  if (s.limits.max_pending_updates == 0) return mls_updates_not_kept;
   crypto::KemKeyPair keys = crypto::kem_generate_key_pair(s.suite().kem, random);
   LeafNode leaf = internal::changed_leaf(*s.tree.leaf(s.own_leaf()), changes);
   leaf.encryption_key = keys.public_key;
@@ -248,9 +249,7 @@ Result<Bytes> Group::propose_update(const LeafChanges& changes, bool private_mes
   SATSUMA_TRY_VOID(verify_leaf_capabilities(leaf, s.context.extensions));
   const auto arrival = static_cast<std::uint32_t>(s.proposals.size());
   SATSUMA_TRY(Bytes message, send_proposal(Proposal{Update{std::move(leaf)}}, private_message, authenticated_data, random));
-  if (s.pending_updates.size() >= s.limits.max_pending_updates && !s.pending_updates.empty()) {
-    s.pending_updates.erase(std::ranges::min_element(s.pending_updates, {}, [](const auto& entry) { return entry.second.arrival; }));
-  }
+  internal::drop_oldest(s.pending_updates, s.limits.max_pending_updates - 1);
   Bytes public_key = keys.public_key;
   s.pending_updates.emplace(std::move(public_key), internal::PendingUpdate{std::move(keys), std::move(signature_private_key), arrival});
   return message;

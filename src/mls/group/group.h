@@ -33,6 +33,7 @@ inline constexpr ErrorCode mls_further_secret_taken{"mls_further_secret_taken", 
 inline constexpr ErrorCode mls_proposal_repeated{"mls_proposal_repeated", ErrorKind::caller};
 inline constexpr ErrorCode mls_own_message{"mls_own_message", ErrorKind::caller};
 inline constexpr ErrorCode mls_update_unknown{"mls_update_unknown", ErrorKind::peer};
+inline constexpr ErrorCode mls_updates_not_kept{"mls_updates_not_kept", ErrorKind::caller};
 inline constexpr ErrorCode mls_cannot_remove_self{"mls_cannot_remove_self", ErrorKind::caller};
 inline constexpr ErrorCode mls_group_inactive{"mls_group_inactive", ErrorKind::caller};
 inline constexpr ErrorCode mls_store_first{"mls_store_first", ErrorKind::caller};
@@ -287,7 +288,7 @@ class Group {
   /// A proposal of our own as an MLSMessage; it is cached at once. For an Update see propose_update.
   Result<Bytes> propose(const Proposal& proposal, bool private_message, ByteView authenticated_data, RandomSource& random);
   /// An Update of our leaf (s.12.1.2). Its private key waits until somebody commits it; with our own commit, or with one that leaves it out,
-  /// it is gone.
+  /// it is gone. mls_updates_not_kept where the limits have no place for it.
   Result<Bytes> propose_update(const LeafChanges& changes, bool private_message, ByteView authenticated_data, RandomSource& random);
 
   /// mls_proposals_pending while proposals wait for a commit (s.12.4): commit first.

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <deque>
+#include <map>
 #include <optional>
 
 #include "mls/group/key_schedule.h"
@@ -33,6 +35,12 @@ struct PendingUpdate {
   std::uint32_t arrival = 0; ///< of the proposal
 };
 
+/// By the leaf's encryption key.
+using PendingUpdates = std::map<Bytes, PendingUpdate>;
+inline void drop_oldest(PendingUpdates& updates, std::size_t most) {
+  while (updates.size() > most) updates.erase(std::ranges::min_element(updates, {}, [](const auto& entry) { return entry.second.arrival; }));
+}
+
 struct GroupState {
   GroupContext context;
   RatchetTree tree;
@@ -46,7 +54,7 @@ struct GroupState {
   GroupLimits limits{}; ///< the caller's; not stored
   bool active = true;
   std::optional<ReInit> reinit{}; ///< committed: the group has ended
-  std::map<Bytes, PendingUpdate> pending_updates{}; ///< by the leaf's encryption key
+  PendingUpdates pending_updates{};
   ProposalCache proposals{};
   std::deque<PastEpoch> past_epochs{};
   std::deque<std::pair<Epoch, SecretBytes>> past_resumption_psks{};

@@ -26,13 +26,14 @@ struct Additions {
   FurtherProposalTypes proposals{};
 };
 
-/// Bounds on what grows in a group with what others send. The defaults serve 10,000 members.
+/// Bounds on what grows in a group with what others send. The defaults serve 10,000 members. A group stored under larger ones loses its oldest
+/// past epochs, PSKs, Updates and keys of missing messages when it is loaded; its cached proposals cannot go, so more of them is mls_stored_invalid.
 struct GroupLimits {
   /// A commit or a tree with more is mls_too_many_members. RatchetTree::max_leaves is the end in any case.
   std::size_t max_members = 16384;
   /// Proposals remembered in an epoch, and in one commit: one of each member's. More are mls_too_many_proposals.
   std::size_t max_proposals = 16384;
-  /// Updates of our own that wait for somebody's commit; the oldest goes first.
+  /// Updates of our own that wait for somebody's commit; the oldest goes first. With none, propose_update is mls_updates_not_kept.
   std::size_t max_pending_updates = 16;
   /// Epochs whose application keys are kept for messages that were overtaken by a commit. Each costs its changed tree nodes and its keys;
   /// at most 15, where the group is stored (StoredTrees::max_trees).

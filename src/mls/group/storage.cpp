@@ -1,7 +1,10 @@
 // Storing and loading what a member holds. The envelope and the trees are in mls/tree/stored.h.
 //
 // The structured bindings name every member of the structs that are stored: who adds one is told by the compiler to store it too, and
-// raises stored_version then.
+// raises stored_version then. What only some states have can also stand at the end, behind a flag that older readers refuse: that raises nothing.
+//
+// What is stored may be more than the bounds of who loads it allow, and they may change from one start to the next: the oldest beyond them go, as they do
+// in a running group. The counts themselves need no bound, since each takes bytes that must be there.
 #include <algorithm>
 #include <deque>
 
@@ -159,19 +162,21 @@ struct internal::Storage {
       SATSUMA_TRY(const std::uint32_t value, reader.u32());
       if (value >= leaves.value || !reach({value}, {value})) return mls_stored_invalid;
       SecretTree::Leaf& leaf = tree.leaves_[{value}];
-      SATSUMA_TRY_VOID(parse_ratchet(reader, suite, limits, leaf.handshake));
-      SATSUMA_TRY_VOID(parse_ratchet(reader, suite, limits, leaf.application));
-      tree.kept_ += leaf.handshake.kept.size() + leaf.application.kept.size();
+      SATSUMA_TRY_VOID(parse_ratchet(reader, suite, leaf.handshake));
+      SATSUMA_TRY_VOID(parse_ratchet(reader, suite, leaf.application));
+      for (SecretTree::Ratchet* ratchet : {&leaf.handshake, &leaf.application}) {
+        while (ratchet->kept.size() > std::max<std::size_t>(limits.max_kept, 1)) ratchet->kept.erase(ratchet->kept.begin()); // one stays, as in find()
+        tree.kept_ += ratchet->kept.size();
+      }
     }
     if (std::ranges::find(reached, false) != reached.end()) return mls_stored_invalid;
     return tree;
   }
 
-  static Result<void> parse_ratchet(ByteReader& reader, const SuiteParameters& suite, const SecretTreeLimits& limits, SecretTree::Ratchet& ratchet) {
+  static Result<void> parse_ratchet(ByteReader& reader, const SuiteParameters& suite, SecretTree::Ratchet& ratchet) {
     SATSUMA_TRY(ratchet.secret, read_secret(reader, suite.hash_size()));
     SATSUMA_TRY(ratchet.next_generation, reader.u32());
     SATSUMA_TRY(const std::uint32_t count, reader.u32());
-    if (count > limits.max_kept) return mls_stored_invalid;
     for (std::uint32_t i = 0; i < count; ++i) {
       SATSUMA_TRY(const std::uint32_t generation, reader.u32());
       if (generation >= ratchet.next_generation) return mls_stored_invalid;
@@ -289,7 +294,7 @@ Result<GroupStatePointer> Storage::parse_state(ByteReader& reader, const GroupLi
   SATSUMA_TRY(GroupContext context, GroupContext::parse(reader));
   SATSUMA_TRY_VOID(require_suite_of_member(context.cipher_suite));
   SATSUMA_TRY(std::vector<RatchetTree> trees, StoredTrees::parse(reader, context.cipher_suite));
-  if (trees.empty() || trees.size() > 1 + limits.max_past_epochs) return mls_stored_invalid;
+  if (trees.empty()) return mls_stored_invalid;
   RatchetTree& tree = trees[0];
   const SuiteParameters& suite = tree.suite();
   if (!equal(tree.tree_hash().view(), context.tree_hash)) return mls_stored_invalid;
@@ -306,8 +311,7 @@ Result<GroupStatePointer> Storage::parse_state(ByteReader& reader, const GroupLi
   SATSUMA_TRY(const bool active, read_bool(reader));
   SATSUMA_TRY(std::optional<ReInit> reinit, codec::read_optional_with<ReInit>(reader, parse_proposal_of<ReInit>));
   SATSUMA_TRY(const std::uint32_t update_count, reader.u32());
-  if (update_count > limits.max_pending_updates) return mls_stored_invalid;
-  std::map<Bytes, internal::PendingUpdate> pending_updates;
+  internal::PendingUpdates pending_updates;
   for (std::uint32_t i = 0; i < update_count; ++i) {
     SATSUMA_TRY(const ByteView private_key, codec::read_opaque(reader));
     SATSUMA_TRY(crypto::KemKeyPair keys, crypto::kem_key_pair_from_private(suite.kem, private_key));
@@ -316,6 +320,7 @@ Result<GroupStatePointer> Storage::parse_state(ByteReader& reader, const GroupLi
     Bytes public_key = keys.public_key;
     pending_updates.emplace(std::move(public_key), internal::PendingUpdate{std::move(keys), std::move(new_signature_key), arrival});
   }
+  internal::drop_oldest(pending_updates, limits.max_pending_updates);
   SATSUMA_TRY(ProposalCache proposals, parse_stored_proposals(reader, tree, context, limits.max_proposals, limits.additions.proposals));
   std::deque<PastEpoch> past_epochs;
   for (std::size_t i = 1; i < trees.size(); ++i) {
@@ -327,13 +332,14 @@ Result<GroupStatePointer> Storage::parse_state(ByteReader& reader, const GroupLi
     SATSUMA_TRY(SecretTree past_secret_tree, parse_secret_tree(reader, suite, trees[i].leaf_count(), limits.secret_tree));
     past_epochs.push_back({std::move(past), std::move(trees[i]), std::move(sender_data_secret), std::move(past_secret_tree)});
   }
+  while (past_epochs.size() > limits.max_past_epochs) past_epochs.pop_front();
   SATSUMA_TRY(const std::uint32_t psk_count, reader.u32());
-  if (psk_count > limits.max_past_resumption_psks) return mls_stored_invalid;
   std::deque<std::pair<Epoch, SecretBytes>> past_resumption_psks;
   for (std::uint32_t i = 0; i < psk_count; ++i) {
     SATSUMA_TRY(const Epoch epoch, reader.u64());
     SATSUMA_TRY(SecretBytes psk, read_secret(reader, suite.hash_size()));
     past_resumption_psks.emplace_back(epoch, std::move(psk));
+    if (past_resumption_psks.size() > limits.max_past_resumption_psks) past_resumption_psks.pop_front();
   }
   SATSUMA_TRY(const std::uint8_t flags, reader.u8());
   if (flags > 3) return mls_stored_invalid;
