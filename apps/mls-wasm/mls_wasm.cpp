@@ -26,6 +26,8 @@ constexpr std::size_t max_handles = 1 << 16;
 constexpr ErrorCode request_malformed{"request_malformed", ErrorKind::caller};
 constexpr ErrorCode handle_unknown{"handle_unknown", ErrorKind::caller};
 constexpr ErrorCode handles_exhausted{"handles_exhausted", ErrorKind::caller};
+constexpr ErrorCode called_by_verifier{"called_by_verifier", ErrorKind::caller};
+constexpr ErrorCode verifier_failed{"verifier_failed", ErrorKind::caller};
 
 /// WASI's random_get, which is crypto.getRandomValues.
 class SystemRandom final : public RandomSource {
@@ -46,13 +48,17 @@ struct SuiteKeys {
 };
 using Object = std::variant<SuiteKeys, KeyPackageBundle, Group, PendingCommit, StagedCommit, PublicGroup, StagedPublicCommit, ExternalJoin>;
 
-/// The caller's CredentialVerifier: the host is asked, and 1 is yes.
+/// The caller's CredentialVerifier: the host is asked, and 1 is yes, 0 no, and 2 that it failed: then so does the call, whatever it would have made of a no.
 /// { u8 0: verify { Credential; signature_key<V> } | 1: successor { Credential before, after } | 2: same client { Credential a, b } }
 extern "C" __attribute__((import_module("satsuma"), import_name("verify_credential"))) std::uint32_t satsuma_host_verify_credential(const std::uint8_t* request,
                                                                                                                                    std::uint32_t size);
 
 class HostVerifier final : public CredentialVerifier {
  public:
+  bool asking() const { return asking_; }
+  bool failed() const { return failed_; }
+  void forget_failure() { failed_ = false; }
+
   Result<void> verify(const Credential& credential, ByteView signature_key) const override {
     ByteWriter question;
     question.u8(0);
@@ -73,9 +79,16 @@ class HostVerifier final : public CredentialVerifier {
     b.write(question);
     return question;
   }
-  static bool ask(const ByteWriter& question) {
-    return satsuma_host_verify_credential(question.view().data(), static_cast<std::uint32_t>(question.size())) == 1;
+  bool ask(const ByteWriter& question) const {
+    asking_ = true;
+    const std::uint32_t said = satsuma_host_verify_credential(question.view().data(), static_cast<std::uint32_t>(question.size()));
+    asking_ = false;
+    if (said > 1) failed_ = true;
+    return said == 1;
   }
+
+  mutable bool asking_ = false;
+  mutable bool failed_ = false;
 };
 
 /// What the caller said by `configure`.
@@ -86,12 +99,20 @@ struct Settings {
   GroupLimits limits;
 };
 
+/// Of a group, the last message that opened and then did not fit: its key is used up, and it can still come again, when the host has the PSK or knows whose
+/// a credential is.
+struct Unused {
+  Bytes bytes;
+  VerifiedMessage message;
+};
+
 struct Module {
   SystemRandom random;
   HostVerifier verifier;
   Settings settings;
   std::uint32_t last_handle = 0;
   std::map<std::uint32_t, std::unique_ptr<Object>> objects;
+  std::map<std::uint32_t, Unused> unused; ///< by the group's handle
   SecretBytes answer;
 };
 Module& module() {
@@ -498,7 +519,8 @@ Result<void> pending_load(ByteReader& in, ByteWriter& out) {
 
 // { u32 group; u32 pending or staged } -> {}. The stage is used up when it succeeds.
 Result<void> group_merge(ByteReader& in, ByteWriter&) {
-  SATSUMA_TRY(Group* const group, read_handle<Group>(in));
+  SATSUMA_TRY(const std::uint32_t group_handle, in.u32());
+  SATSUMA_TRY(Group* const group, find<Group>(group_handle));
   SATSUMA_TRY(const std::uint32_t handle, in.u32());
   if (const auto staged = find<StagedCommit>(handle)) {
     SATSUMA_TRY_VOID(group->merge(std::move(**staged)));
@@ -506,14 +528,37 @@ Result<void> group_merge(ByteReader& in, ByteWriter&) {
     SATSUMA_TRY(PendingCommit* const pending, find<PendingCommit>(handle));
     SATSUMA_TRY_VOID(group->merge(std::move(pending->staged)));
   }
+  module().unused.erase(group_handle);
   module().objects.erase(handle);
+  return {};
+}
+
+// Caches a proposal, or stages a commit.
+Result<void> use_message(Group& group, const VerifiedMessage& verified, const PskStore& psks, ByteWriter& out) {
+  const FramedContent& content = verified.content();
+  if (const auto* proposal = std::get_if<Proposal>(&content.content)) {
+    SATSUMA_TRY_VOID(group.cache_proposal(verified));
+    out.u8(2);
+    write_proposal(out, content.sender, *proposal);
+  } else {
+    StageParams params(&psks);
+    params.policy = policy();
+    SATSUMA_TRY(StagedCommit staged, group.stage(verified, params));
+    ByteWriter effects;
+    write_effects(effects, staged.effects(), staged.next_epoch(), staged.removes_self());
+    out.u8(3);
+    SATSUMA_TRY_VOID(write_kept(out, std::move(staged)));
+    out.bytes(effects.view());
+  }
+  codec::write_opaque(out, content.authenticated_data);
   return {};
 }
 
 // { u32 group; message<V>; psk values } -> { u8 1: application { u32 sender; data<V>; authenticated_data<V>; u64 epoch; member }
 //   | 2: proposal, now cached { proposal; authenticated_data<V> } | 3: commit { u32 handle; effects; authenticated_data<V> } }
 Result<void> group_receive(ByteReader& in, ByteWriter& out) {
-  SATSUMA_TRY(Group* const group, read_handle<Group>(in));
+  SATSUMA_TRY(const std::uint32_t handle, in.u32());
+  SATSUMA_TRY(Group* const group, find<Group>(handle));
   SATSUMA_TRY(const ByteView bytes, codec::read_opaque(in));
   SATSUMA_TRY(const PskStore psks, read_psk_values(in));
   SATSUMA_TRY(const MLSMessage message, MLSMessage::decode(bytes));
@@ -530,23 +575,18 @@ Result<void> group_receive(ByteReader& in, ByteWriter& out) {
     return {};
   }
   if (closed == nullptr && open == nullptr) return mls_wire_format_unexpected;
-  SATSUMA_TRY(const VerifiedMessage verified, closed != nullptr ? group->unprotect(*closed) : group->verify(*open));
-  const FramedContent& content = verified.content();
-  if (const auto* proposal = std::get_if<Proposal>(&content.content)) {
-    SATSUMA_TRY_VOID(group->cache_proposal(verified));
-    out.u8(2);
-    write_proposal(out, content.sender, *proposal);
-  } else {
-    StageParams params(&psks);
-    params.policy = policy();
-    SATSUMA_TRY(StagedCommit staged, group->stage(verified, params));
-    ByteWriter effects;
-    write_effects(effects, staged.effects(), staged.next_epoch(), staged.removes_self());
-    out.u8(3);
-    SATSUMA_TRY_VOID(write_kept(out, std::move(staged)));
-    out.bytes(effects.view());
+  if (open != nullptr) {
+    SATSUMA_TRY(const VerifiedMessage verified, group->verify(*open));
+    return use_message(*group, verified, psks, out);
   }
-  codec::write_opaque(out, content.authenticated_data);
+  auto& unused = module().unused;
+  if (const auto before = unused.find(handle); before == unused.end() || !equal(before->second.bytes, bytes)) {
+    SATSUMA_TRY(VerifiedMessage verified, group->unprotect(*closed));
+    unused.erase(handle);
+    unused.emplace(handle, Unused{to_bytes(bytes), std::move(verified)});
+  }
+  SATSUMA_TRY_VOID(use_message(*group, unused.at(handle).message, psks, out));
+  if (!module().verifier.failed()) unused.erase(handle);
   return {};
 }
 
@@ -818,7 +858,18 @@ SATSUMA_EXPORT(satsuma_mls_call) const std::uint8_t* satsuma_mls_call(std::uint3
   ByteReader in(size == 0 ? ByteView() : ByteView(request, size));
   ByteWriter out;
   Result<void> done = request_malformed;
-  if (operation < std::size(operations)) done = operations[operation](in, out);
+  Module& m = module();
+  if (m.verifier.asking()) {
+    done = called_by_verifier;
+  } else if (operation < std::size(operations)) {
+    const std::uint32_t last_before = m.last_handle;
+    m.verifier.forget_failure();
+    done = operations[operation](in, out);
+    if (m.verifier.failed()) { // a commit may go on without the proposal whose credential was not approved
+      m.objects.erase(m.objects.upper_bound(last_before), m.objects.end());
+      done = verifier_failed;
+    }
+  }
   const std::uint8_t* result = nullptr;
   if (done) {
     result = answer(0, out.view());
@@ -832,6 +883,9 @@ SATSUMA_EXPORT(satsuma_mls_call) const std::uint8_t* satsuma_mls_call(std::uint3
   return result;
 }
 
-SATSUMA_EXPORT(satsuma_mls_release) void satsuma_mls_release(std::uint32_t handle) { module().objects.erase(handle); }
+SATSUMA_EXPORT(satsuma_mls_release) void satsuma_mls_release(std::uint32_t handle) {
+  module().unused.erase(handle);
+  module().objects.erase(handle);
+}
 
 SATSUMA_EXPORT(satsuma_mls_handles) std::uint32_t satsuma_mls_handles() { return static_cast<std::uint32_t>(module().objects.size()); }

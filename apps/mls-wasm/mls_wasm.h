@@ -3,6 +3,8 @@
 //
 // - Handles are positive integers, never given out twice. What is made (keys, groups, stages) lives until satsuma_mls_release.
 // - The module never keeps a pointer that was passed in. A pointer that it hands out is valid until the next call.
+// - While the host is asked whose a credential is, it calls nothing here: satsuma_mls_call is then the error called_by_verifier, and satsuma_mls_release
+//   would free what is in use. When it says that it failed, the call is verifier_failed and has made nothing.
 // - Any call may grow the memory: make typed-array views anew after each.
 #pragma once
 

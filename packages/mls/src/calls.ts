@@ -79,6 +79,8 @@ type Functions = Readonly<Record<(typeof functionNames)[number], ModuleFunction>
 interface Host {
   answer: CredentialQuestion | undefined;
   busy: boolean;
+  /** Released while a verifier was asked: what it is asked about is in use until the call returns. */
+  readonly releases: number[];
   thrown: { readonly error: unknown } | undefined;
 }
 
@@ -100,14 +102,14 @@ export class Calls {
       if (memory === undefined) throw new Error("the module has no memory");
       return memory;
     };
-    const host: Host = { answer: undefined, busy: false, thrown: undefined };
+    const host: Host = { answer: undefined, busy: false, releases: [], thrown: undefined };
     // Nothing may be thrown through the module: it is kept, and thrown when the call has returned.
     const verifyCredential = (pointer: number, size: number): number => {
       try {
         return host.answer?.(new Reader(new Uint8Array(memoryOf().buffer, pointer >>> 0, size >>> 0).slice())) === true ? 1 : 0;
       } catch (error) {
         host.thrown ??= { error };
-        return 0;
+        return 2;
       }
     };
     const { exports } = await WebAssembly.instantiate(module, hostImports(module, memoryOf, await systemRandom(), verifyCredential));
@@ -150,13 +152,15 @@ export class Calls {
     } finally {
       this.host.busy = false;
       this.host.thrown = undefined;
+      for (const handle of this.host.releases.splice(0)) this.release(handle);
       this.functions.satsuma_mls_free(pointer, bytes.length);
       request.wipe();
     }
   }
 
   release(handle: number): void {
-    this.functions.satsuma_mls_release(handle);
+    if (this.host.busy) this.host.releases.push(handle);
+    else this.functions.satsuma_mls_release(handle);
   }
   /** How many objects the module holds. */
   handles(): number {

@@ -307,7 +307,11 @@ export class Group extends Held {
     this.ask("groupMerge", (w) => w.u32(staged.handle));
     staged.forget();
   }
-  /** Any message of the group's: decrypts, verifies, and keeps a proposal for the next commit. Our own are `mls_own_message`. */
+  /**
+   * Any message of the group's: decrypts, verifies, and keeps a proposal for the next commit. Our own are `mls_own_message`. A private message opens once;
+   * the last commit or proposal that opened and was then refused (the verifier did not know, a PSK was missing) can be received again all the same, until
+   * the group is merged, freed or loaded anew.
+   */
   receive(message: Uint8Array, psks: readonly Psk[] = []): Received {
     const answer = this.ask("groupReceive", (w) => writePsks(w.opaque(message), psks));
     switch (answer.u8()) {

@@ -259,6 +259,68 @@ test("the caller's verifier is asked whenever somebody comes in or changes", { s
   assert.deepEqual(ada.epochAuthenticator, bo.epochAuthenticator);
 });
 
+test("a verifier that fails, frees or calls does no harm", { skip }, async () => {
+  const mls = await load();
+  const { ada, bo } = two(mls);
+  const eve = person(mls, "Eve");
+  const failing = (): never => {
+    throw new TypeError("no directory");
+  };
+
+  // A private commit whose verifier failed is received again.
+  const closed = ada.commit({ add: [eve.message], privateMessage: true });
+  mls.configure({ credentialVerifier: { verify: failing } });
+  const held = mls.heldObjects;
+  assert.throws(() => bo.receive(closed.commit), /no directory/);
+  assert.throws(() => bo.receive(closed.commit), /no directory/);
+  mls.configure({ credentialVerifier: { verify: () => true } });
+  const received = bo.receive(closed.commit);
+  fails("mls_generation_consumed", () => bo.receive(closed.commit));
+  assert.ok(received.kind === "commit");
+  received.staged.free();
+  closed.free();
+
+  // A commit would leave out the Add that was not approved: with a verifier that failed there is none.
+  ada.receive(bo.propose({ type: "add", keyPackage: eve.message }));
+  const isEve = (credential: Credential): boolean => credential.type === "basic" && read(credential.identity) === "Eve";
+  mls.configure({ credentialVerifier: { verify: (credential) => (isEve(credential) ? failing() : true) } });
+  assert.throws(() => ada.commit({ includeCachedProposals: true }), /no directory/);
+  assert.equal(mls.heldObjects, held - 1);
+
+  // What is freed meanwhile goes when the call is over.
+  let during = 0;
+  mls.configure({
+    credentialVerifier: {
+      verify: () => {
+        ada.free();
+        during = mls.heldObjects;
+        return true;
+      },
+    },
+  });
+  const last = ada.commit({ add: [person(mls, "Fay").message] });
+  assert.equal(during, held + 1); // Fay's two, and the private commit is gone
+  assert.equal(mls.heldObjects, held + 1); // without Ada, with the commit
+  assert.throws(() => ada.epoch, /freed or merged/);
+  last.free();
+
+  // The module itself refuses to be called then.
+  const { functions, memory } = mls["calls"] as unknown as { functions: { satsuma_mls_call: (...values: number[]) => number }; memory: WebAssembly.Memory };
+  const answers: string[] = [];
+  mls.configure({
+    credentialVerifier: {
+      verify: () => {
+        const answer = functions.satsuma_mls_call(0, 0, 0) >>> 0;
+        const size = new DataView(memory.buffer).getUint32(answer + 4, true);
+        answers.push(read(new Uint8Array(memory.buffer, answer + 9, size - 1)));
+        return true;
+      },
+    },
+  });
+  bo.commit({ add: [person(mls, "Gus").message] }).free();
+  assert.ok(answers.length > 0 && answers.every((answer) => answer === "called_by_verifier"), answers.join());
+});
+
 test("lifetimes and limits are kept to", { skip }, async () => {
   const mls = await load();
   const now = BigInt(Math.floor(Date.now() / 1000));
