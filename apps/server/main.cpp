@@ -2,6 +2,7 @@
 
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -61,6 +62,11 @@ std::vector<std::string> certificate_names(const Options& options) {
 
 int run(const Options& options) {
   start_log(options.log_level);
+  rlimit files{}; // a connection is one, and 1024 are soon used
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    (void)::setrlimit(RLIMIT_NOFILE, &files);
+  }
   std::error_code error;
   std::filesystem::create_directories(options.data_folder, error);
   if (error) return fail("the data folder " + options.data_folder + " cannot be made: " + error.message() + ". Choose another with --data.");
@@ -154,6 +160,8 @@ int run(const Options& options) {
     shard_options.page_address = options.listen_address;
     shard_options.stream_limits.connections = options.max_connections;
     shard_options.stream_limits.connections_per_address = options.max_connections_per_address;
+    shard_options.stream_limits.new_connection_burst = http_options.limits.new_connection_burst;
+    shard_options.stream_limits.new_connections_per_second = http_options.limits.new_connections_per_second;
     shard_options.port = options.media_port == 0 ? std::uint16_t{0} : static_cast<std::uint16_t>(options.media_port + i);
 #ifdef SATSUMA_TEST_HOOKS
     shard_options.tap = dump.get();

@@ -372,6 +372,10 @@ void MeetingServer::handle_media(sfu::Output output) {
     return found == participants_.end() ? nullptr : &found->second;
   };
   if (const auto* offer = std::get_if<sfu::SubscribeOffer>(&output)) {
+    if (offer->sdp.size() > signaling::max_control_sdp_size) {
+      spdlog::error("event=offer_too_large bytes={}", offer->sdp.size());
+      return;
+    }
     // Not kept for later: whoever returns subscribes anew.
     if (Participant* who = connection_of(offer->id)) send_control(who->connection, signaling::Offer{offer->revision, offer->sdp});
   } else if (const auto* slots = std::get_if<sfu::Slots>(&output)) {

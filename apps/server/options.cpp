@@ -12,6 +12,7 @@
 #define TOML_EXCEPTIONS 1
 #include <toml++/toml.h>
 
+#include "addresses.h"
 #include "delivery/delivery_service.h"
 #include "version.h"
 
@@ -176,6 +177,9 @@ std::expected<Options, EndOfProgram> parse_options(int argc, const char* const* 
   if (!address) return std::unexpected(EndOfProgram{2, address.error() + "\n"});
   options.listen_address = address->address;
   options.listen_port = address->port;
+  if (options.public_addresses.size() > max_media_addresses) {
+    return std::unexpected(EndOfProgram{2, "--public-address: " + std::to_string(max_media_addresses) + " at most; each is in every description of a connection.\n"});
+  }
   options.media_port_given = media_port->count() > 0;
   if (options.media_port != 0 && options.media_port + options.media_threads - 1 > std::numeric_limits<std::uint16_t>::max()) {
     return std::unexpected(EndOfProgram{2, "--media-port: there are not enough ports above it for --media-threads.\n"});

@@ -39,6 +39,10 @@ struct NetworkPath {
   TransportAddress remote;
   std::uint32_t socket = 0;
 
+  /// Numbers from here on are TCP connections: what is sent there arrives, or nothing does any more.
+  static constexpr std::uint32_t first_stream = 1U << 31;
+  bool is_stream() const { return socket >= first_stream; }
+
   friend auto operator<=>(const NetworkPath&, const NetworkPath&) = default;
 };
 

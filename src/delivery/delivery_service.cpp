@@ -380,9 +380,10 @@ void DeliveryService::handle_ack(TimePoint now, ConnectionId id, Room& room, Par
   }
   participant.since = now;
   // One that is lower comes from before a reconnection. It is a sign of life all the same.
-  if (ack.cursor <= *room.sequencer.cursor(participant.who)) return;
+  const std::uint64_t before = *room.sequencer.cursor(participant.who);
+  outputs_.push_back(Followed{room.name, participant.who, std::max(before, ack.cursor)}); // again each time: who was too busy to hear it hears the next
+  if (ack.cursor <= before) return;
   room.sequencer.acknowledge(participant.who, ack.cursor);
-  outputs_.push_back(Followed{room.name, participant.who, ack.cursor});
   send_entries(room, participant);
   if (room.sequencer.should_trim()) trim(room);
 }

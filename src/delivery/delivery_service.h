@@ -86,7 +86,7 @@ struct EpochBegan {
   std::string room;
   std::uint64_t entry = 0;
 };
-/// The MLS engine of somebody alive has processed all entries below `cursor`: it has the keys of the epochs that began there.
+/// The MLS engine of somebody alive has processed all entries below `cursor`: it has the keys of the epochs that began there. May repeat.
 struct Followed {
   std::string room;
   IncarnationId incarnation;

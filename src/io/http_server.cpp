@@ -59,6 +59,7 @@ using Acceptor = asio::basic_socket_acceptor<tcp, Executor>;
 using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
 using Timer = asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
 
+constexpr std::size_t kept_buffer = 64 * 1024; // between messages: larger ones are rare
 constexpr std::size_t gather_size = 16 * 1024; // a TLS record holds no more
 
 struct SslFree {
@@ -764,7 +765,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
       } else {
         server_.handler.on_binary(id_, {data, buffer_.size()});
       }
+      const bool large = buffer_.size() > kept_buffer;
       buffer_.consume(buffer_.size());
+      if (large) buffer_.shrink_to_fit();
     }
     read_message();
   }

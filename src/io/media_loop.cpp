@@ -252,7 +252,7 @@ void MediaLoop::flush() {
       const NetworkPath path = pending[i].path;
       outgoing_.clear();
       for (; i < pending.size() && pending[i].path == path; ++i) outgoing_.push_back({path.remote, pending[i].bytes});
-      if (!MediaStreams::is_stream(path)) continue;
+      if (!path.is_stream()) continue;
       const UdpSocket::Sent sent = streams_.send(path.socket, outgoing_);
       datagrams_out_.fetch_add(sent.datagrams, std::memory_order_relaxed);
       datagrams_dropped_.fetch_add(sent.dropped, std::memory_order_relaxed);

@@ -108,10 +108,12 @@ Result<std::uint32_t> MediaStreams::adopt(TimePoint now, int descriptor, const T
     ++counters_.refused;
     return stream_refused;
   };
-  const auto from_there = per_address_.find(key_of(remote));
-  if (streams_.size() >= limits_.connections) return refuse();
-  if (from_there != per_address_.end() && from_there->second >= limits_.connections_per_address) return refuse();
+  Remote& from_there = per_address_.try_emplace(key_of(remote), Remote{0, TokenBucket(static_cast<double>(limits_.new_connections_per_second),
+                                                                                     static_cast<double>(limits_.new_connection_burst))}).first->second;
+  if (!next_sweep_) next_sweep_ = now + sweep_interval;
+  if (!from_there.fresh.take(now, 1) || from_there.connections >= limits_.connections_per_address) return refuse();
   if (begun.size() > read_size) return refuse();
+  if (streams_.size() >= limits_.connections && !make_room()) return refuse();
 
   const int on = 1;
   const int buffer = static_cast<int>(limits_.kernel_buffer);
@@ -138,9 +140,8 @@ Result<std::uint32_t> MediaStreams::adopt(TimePoint now, int descriptor, const T
   stream->rest = {};
   if (!begun.empty()) stream->begun = to_bytes(begun);
   streams_.emplace(number, std::move(stream));
-  ++per_address_[key_of(remote)];
+  ++from_there.connections;
   ++counters_.accepted;
-  if (!next_sweep_) next_sweep_ = now + sweep_interval;
   return number;
 }
 
@@ -259,13 +260,23 @@ void MediaStreams::handle_timeout(TimePoint now) {
   }
   for (const std::uint32_t number : strange) close(number, counters_.closed_strange);
   for (const std::uint32_t number : silent) close(number, counters_.closed_silent);
-  if (streams_.empty()) next_sweep_.reset();
+  std::erase_if(per_address_, [now](const auto& one) { return one.second.connections == 0 && one.second.fresh.full(now); });
+  if (streams_.empty() && per_address_.empty()) next_sweep_.reset();
   else next_sweep_ = now + sweep_interval;
 }
 
 std::optional<TimePoint> MediaStreams::next_deadline() const { return next_sweep_; }
 
 std::vector<NetworkPath> MediaStreams::take_closed() { return std::exchange(closed_, {}); }
+
+bool MediaStreams::make_room() {
+  auto oldest = streams_.end();
+  for (auto one = streams_.begin(); one != streams_.end(); ++one)
+    if (!one->second->known && (oldest == streams_.end() || one->second->opened < oldest->second->opened)) oldest = one;
+  if (oldest == streams_.end()) return false;
+  close(oldest->first, counters_.closed_strange);
+  return true;
+}
 
 void MediaStreams::close(std::uint32_t number, std::uint64_t& counter) {
   ++counter;
@@ -278,7 +289,7 @@ void MediaStreams::close(std::uint32_t number) {
   const Stream& stream = *found->second;
   ::close(stream.descriptor);
   if (stream.known) closed_.push_back({stream.remote, number});
-  if (const auto count = per_address_.find(key_of(stream.remote)); count != per_address_.end() && --count->second == 0) per_address_.erase(count);
+  --per_address_.at(key_of(stream.remote)).connections;
   streams_.erase(found);
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "base/token_bucket.h"
 #include "base/transport_address.h"
 #include "ice/stream_framing.h"
 #include "io/udp_socket.h"
@@ -23,6 +24,8 @@ inline constexpr ErrorCode stream_refused{"stream_refused", ErrorKind::peer};
 struct MediaStreamLimits {
   std::size_t connections = 4096;
   std::size_t connections_per_address = 512;           ///< a /64 counts as one IPv6 address
+  std::size_t new_connection_burst = 512;              ///< from one address; then so many a second:
+  std::size_t new_connections_per_second = 52;
   Duration first_check = std::chrono::seconds(10);     ///< for a check that authenticates; until then nothing but checks may come
   std::size_t strange_checks = 64;                     ///< that do not authenticate, before one that does
   Duration silence = std::chrono::seconds(30);         ///< without anything from the peer, whose consent has ended by then (RFC 7675)
@@ -38,10 +41,9 @@ struct MediaStreamLimits {
 class MediaStreams {
  public:
   /// Numbers from here on are connections.
-  static constexpr std::uint32_t first_number = 1U << 31;
+  static constexpr std::uint32_t first_number = NetworkPath::first_stream;
   /// What epoll gives for listener i; a connection's own number stands for itself.
   static constexpr std::uint64_t listener_tag = std::uint64_t{1} << 32;
-  static bool is_stream(const NetworkPath& path) { return path.socket >= first_number; }
 
   struct Counters {
     std::uint64_t accepted = 0;
@@ -73,15 +75,15 @@ class MediaStreams {
     if (stream == nullptr) return;
     const std::optional<MutableByteView> got = read(number, *stream);
     if (!got) return;
-    stream->heard = now;
     MutableByteView input = *got;
     while (true) {
       const auto frame = stream->reader.next(input);
       if (!frame) return close(number, counters_.closed_strange);
       if (!*frame) return;
+      stream->heard = now;
       // Whoever has not shown that it belongs here may ask to, and nothing else.
       if (!stream->known && ((**frame)[0] > 3 || ++stream->strange > limits_.strange_checks)) return close(number, counters_.closed_strange);
-      if (take(NetworkPath{stream->remote, number}, **frame)) stream->known = true;
+      stream->known = take(NetworkPath{stream->remote, number}, **frame); // no longer, once its owner has left
     }
   }
   /// The kernel takes bytes again.
@@ -102,6 +104,10 @@ class MediaStreams {
   const Counters& counters() const { return counters_; }
 
  private:
+  struct Remote {
+    std::size_t connections = 0;
+    TokenBucket fresh;
+  };
   struct Stream {
     int descriptor = -1;
     TransportAddress remote;
@@ -122,6 +128,8 @@ class MediaStreams {
   std::optional<MutableByteView> read(std::uint32_t number, Stream& stream);
   bool watch_writing(std::uint32_t number, const Stream& stream, bool on);
   void watch_listeners(bool on);
+  /// Closes the connection that has been without a right to be here for longest.
+  bool make_room();
   void close(std::uint32_t number, std::uint64_t& counter);
   void close(std::uint32_t number);
 
@@ -131,7 +139,7 @@ class MediaStreams {
   std::vector<int> listeners_;
   bool listening_ = true; ///< not while descriptors have run out
   std::unordered_map<std::uint32_t, std::unique_ptr<Stream>> streams_;
-  std::map<AddressKey, std::size_t> per_address_;
+  std::map<AddressKey, Remote> per_address_;
   std::uint32_t next_number_ = first_number;
   std::optional<TimePoint> next_sweep_;
   std::vector<NetworkPath> closed_;

@@ -520,7 +520,7 @@ void Sfu::Shard::drain_graph(TimePoint now) {
                                     : c->transport->protect_rtp(plain.first(packet.header_size), plain.subspan(packet.header_size), space);
     if (!sealed) continue;
     queued_.push_back({static_cast<std::uint32_t>(queued_.size()), key, {*c->transport->path(), *sealed}});
-    if (packet.copies > 0) keep_for_repetition(now, *c, *sealed, packet.copies);
+    if (packet.copies > 0 && !c->transport->path()->is_stream()) keep_for_repetition(now, *c, *sealed, packet.copies);
   }
   graph_.clear_packets();
 

@@ -22,7 +22,8 @@ inline constexpr ErrorCode control_bad_field{"control_bad_field", ErrorKind::pee
 
 inline constexpr std::size_t max_control_size = 64 * 1024;
 inline constexpr std::size_t max_control_depth = 4; ///< the deepest message, `slots`, has 3
-inline constexpr std::size_t max_control_sdp_size = 48 * 1024;
+/// The most slots there are, and the most addresses; escaped in JSON it still fits max_control_size.
+inline constexpr std::size_t max_control_sdp_size = 56 * 1024;
 inline constexpr std::size_t max_slots = 512;
 inline constexpr std::uint32_t max_tile_height = 16384;
 inline constexpr std::size_t max_layers = 4;

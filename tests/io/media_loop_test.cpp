@@ -334,6 +334,93 @@ TEST_F(MediaLoopTest, OneAddressHasSoManyTcpConnectionsAndNoMore) {
   EXPECT_EQ(counters().of_streams.refused, 1u);
 }
 
+/// Connections by local pairs of sockets; the other ends are kept here.
+struct Streams {
+  MediaStreams streams;
+  int epoll = epoll_create1(EPOLL_CLOEXEC);
+  TimePoint now = monotonic_now();
+  std::vector<int> far;
+
+  explicit Streams(MediaStreamLimits limits) : streams(limits) { EXPECT_TRUE(streams.watch(epoll)); }
+  Streams(const Streams&) = delete;
+  ~Streams() {
+    for (const int end : far) ::close(end);
+    ::close(epoll);
+  }
+  std::optional<std::uint32_t> connect(std::uint8_t host) {
+    std::array<int, 2> ends{};
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()), 0);
+    far.push_back(ends[1]);
+    const auto number = streams.adopt(now, ends[0], TransportAddress::v4({192, 0, 2, host}, 1000), {});
+    return number ? std::optional(*number) : std::nullopt;
+  }
+  void come(std::uint32_t number, std::size_t end, const Bytes& bytes, bool known) {
+    EXPECT_EQ(write(far[end], bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+    streams.receive(now, number, [known](const NetworkPath&, MutableByteView) { return known; });
+  }
+};
+const Bytes framed_check{0, 1, 0};
+
+TEST(MediaStreamsTest, WhoseOwnerLeftIsKnownNoLonger) {
+  Streams s({});
+  const auto number = s.connect(1);
+  s.come(*number, 0, framed_check, true);
+  s.now += 11s;
+  s.streams.handle_timeout(s.now);
+  EXPECT_EQ(s.streams.size(), 1u);
+  s.come(*number, 0, framed_check, false);
+  s.now += 1s;
+  s.streams.handle_timeout(s.now);
+  EXPECT_EQ(s.streams.size(), 0u);
+}
+
+TEST(MediaStreamsTest, PartsOfADatagramAreNoSignOfLife) {
+  Streams s({});
+  const auto number = s.connect(1);
+  s.come(*number, 0, framed_check, true);
+  s.now += 29s;
+  s.come(*number, 0, {0}, true);
+  s.now += 1s;
+  s.streams.handle_timeout(s.now);
+  EXPECT_EQ(s.streams.size(), 0u);
+  EXPECT_EQ(s.streams.counters().closed_silent, 1u);
+}
+
+TEST(MediaStreamsTest, OneAddressComesAnewSoOftenAndNoMore) {
+  MediaStreamLimits limits;
+  limits.new_connection_burst = 3;
+  limits.new_connections_per_second = 1;
+  Streams s(limits);
+  for (int i = 0; i < 3; ++i) {
+    const auto number = s.connect(1);
+    ASSERT_TRUE(number);
+    s.come(*number, s.far.size() - 1, {0, 1, 200}, false); // strange: closed at once
+  }
+  EXPECT_EQ(s.streams.size(), 0u);
+  EXPECT_FALSE(s.connect(1));
+  EXPECT_TRUE(s.connect(2));
+  s.now += 1s;
+  EXPECT_TRUE(s.connect(1));
+  s.now += 100s;
+  s.streams.handle_timeout(s.now);
+  s.streams.handle_timeout(s.now + 1s);
+  EXPECT_EQ(s.streams.next_deadline(), std::nullopt) << "nothing is remembered for ever";
+}
+
+TEST(MediaStreamsTest, WhenAllPlacesAreTakenTheOldestStrangerMakesRoom) {
+  MediaStreamLimits limits;
+  limits.connections = 2;
+  Streams s(limits);
+  const auto known = s.connect(1);
+  s.come(*known, 0, framed_check, true);
+  EXPECT_TRUE(s.connect(2));
+  const auto third = s.connect(3);
+  ASSERT_TRUE(third);
+  EXPECT_EQ(s.streams.size(), 2u);
+  s.come(*third, 2, framed_check, true);
+  EXPECT_FALSE(s.connect(4)) << "those who belong here stay";
+}
+
 TEST_F(MediaLoopTest, AReaderThatIsTooSlowLosesDatagramsAndNeverAPartOfOne) {
   MediaStreamLimits limits;
   MediaStreams streams(limits);

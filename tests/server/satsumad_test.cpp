@@ -121,6 +121,10 @@ TEST_F(SatsumadTest, WrongOptionsAreExplained) {
   EXPECT_NE(process_->error().find("--listen"), std::string::npos);
   EXPECT_EQ(run({"--listen", "127.0.0.1:99999"}), 2);
   EXPECT_EQ(run({"--public-address", "meet.example.org"}), 2);
+  std::vector<std::string> many;
+  for (int i = 1; i <= 9; ++i) many.insert(many.end(), {"--public-address", "192.0.2." + std::to_string(i)});
+  EXPECT_EQ(run(many), 2);
+  EXPECT_NE(process_->error().find("--public-address"), std::string::npos);
   EXPECT_EQ(run({"--tls-cert", "/nonexistent"}), 2) << "without its key";
   EXPECT_EQ(run(arguments({"--tls-cert", "/nonexistent", "--tls-key", "/nonexistent"})), 1);
   EXPECT_NE(process_->error().find("--tls-cert"), std::string::npos);
@@ -242,7 +246,7 @@ TEST_F(SatsumadTest, HostileFramesGetAnErrorAndTheConnectionCloses) {
   cut.resize(cut.size() / 2);
   EXPECT_EQ(refused_with(false, binary(cut)), 4400);
   EXPECT_EQ(refused_with(true, binary({4, 1, 2, 3})), 4400);
-  EXPECT_EQ(refused_with(true, binary(Bytes(65537, 4))), 4413);
+  EXPECT_EQ(refused_with(true, binary(Bytes(signaling::max_frame_size + 1, 4))), 4413);
   EXPECT_EQ(refused_with(true, text("not json")), 4400);
   EXPECT_EQ(refused_with(true, text(R"({"type":"unknown"})")), 4400);
   EXPECT_EQ(refused_with(true, text(R"({"type":"publish","id":0,"sdp":""})")), 4400);

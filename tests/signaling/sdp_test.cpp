@@ -5,6 +5,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "signaling/control_messages.h"
+
 namespace satsuma::signaling {
 namespace {
 
@@ -215,7 +217,21 @@ TEST(Sdp, AnOfferOfSlotsIsWrittenSoThatItIsReadBack) {
 }
 
 TEST(Sdp, TheLargestOfferFitsAFrame) {
-  EXPECT_LT(write_subscribe_offer(slots(40, 40), Local().description).size(), 48u * 1024);
+  std::vector<OfferedSlot> largest = slots(40, 40);
+  for (OfferedSlot& slot : largest) {
+    slot.ssrc += 4'000'000'000;
+    if (slot.rtx_ssrc != 0) slot.rtx_ssrc += 4'000'000'000;
+  }
+  std::vector<TransportAddress> many; // as many as a server announces, at two ports each by TCP
+  for (std::uint16_t i = 0; i < 16; ++i) many.push_back(*TransportAddress::parse("2001:db8:1111:2222:3333:4444:5555:6666", static_cast<std::uint16_t>(60'000 + i)));
+  LocalDescription local = Local().description;
+  local.candidates = std::span(many).first(8);
+  local.tcp_candidates = many;
+  local.session_id = 9'000'000'000'000'000'000U;
+  local.version = 1'000'000'000'000U;
+  const std::string offer = write_subscribe_offer(largest, local);
+  EXPECT_LE(offer.size(), max_control_sdp_size);
+  EXPECT_LE(write_server_control(Offer{max_request_id, offer}).size(), max_control_size);
 }
 
 TEST(Sdp, FeedbackForPayloadTypesThatTheLineDoesNotNameIsPassedOver) {
