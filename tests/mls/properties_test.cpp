@@ -27,6 +27,7 @@ void live(CipherSuite suite, testing::SequenceLimits limits, std::uint64_t seed,
   sequence.run(steps);
   std::printf("  %zu commits, %zu messages, %zu refused, %zu restarts, %zu updates, %zu external joins, at most %zu members\n", sequence.commits(),
               sequence.messages(), sequence.refused(), sequence.restarts(), sequence.updates(), sequence.external_joins(), sequence.largest());
+  if (steps < 50) return; // too short for some of each
   EXPECT_GT(sequence.commits(), steps / 8);
   EXPECT_GT(sequence.refused(), steps / 64);
   EXPECT_GT(sequence.restarts(), steps / 16);
