@@ -267,6 +267,8 @@ void DeliveryService::resume(TimePoint now, ConnectionId id, Room& room, Incarna
   if (!constant_time_equal(hash_of(hello.resume_key), participant.resume_key_hash)) {
     return fail(now, id, ErrorReason::not_yours, "The resume key is wrong.");
   }
+  // A hello that was held up on its way belongs to a connection that the client has given up for the present one.
+  if (participant.connection && *participant.connection > id) return fail(now, id, ErrorReason::replaced, "A newer connection has taken over.");
   // At or before its own join the client has not seen `ready`, or lost it: it gets the same one again.
   const bool from_join = hello.cursor <= participant.join_index;
   const std::uint64_t cursor = from_join ? participant.join_index : hello.cursor;

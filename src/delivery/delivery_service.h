@@ -125,6 +125,7 @@ class DeliveryService {
   /// A room that the store cannot give is left out and counted; store_unreachable when it gives none at all.
   Result<void> load(TimePoint now);
 
+  /// A number that is greater than those of all connections before it.
   void handle_connected(TimePoint now, ConnectionId connection);
   /// A binary frame. Frames of unknown connections are ignored.
   void handle_frame(TimePoint now, ConnectionId connection, ByteView frame);

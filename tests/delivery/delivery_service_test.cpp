@@ -80,6 +80,18 @@ TEST_F(DeliveryServiceTest, RoomsDoNotSeeEachOther) {
   EXPECT_EQ(w.service->room_count(), 2u);
 }
 
+TEST_F(DeliveryServiceTest, AHelloThatWasHeldUpDoesNotTakeOverFromTheNewerConnection) {
+  two_members();
+  w.disconnect(ca);
+  const auto held_up = w.connect();
+  const auto newer = w.enter(a, 4);
+  w.send(held_up, w.hello(testing::key_package(a), 4, 1, "room"));
+  EXPECT_EQ(w.error(held_up), ErrorReason::replaced);
+  EXPECT_EQ(w.error(newer), std::nullopt);
+  w.commit(newer, a, 1, 1, {}, {});
+  EXPECT_EQ(w.indices(newer), (std::vector<std::uint64_t>{4})) << "it goes on";
+}
+
 TEST_F(DeliveryServiceTest, ANewerConnectionOfTheSameIncarnationReplacesTheOlder) {
   two_members();
   const auto again = w.enter(a, 4);
