@@ -5,23 +5,12 @@
 #include <deque>
 #include <set>
 
+#include "../base/seeded_random.h"
+
 namespace satsuma::ice {
 namespace {
 
 using namespace std::chrono_literals;
-
-class Seeded final : public RandomSource {
- public:
-  void fill(MutableByteView out) override {
-    for (std::uint8_t& byte : out) {
-      state_ = state_ * 6364136223846793005U + 1442695040888963407U;
-      byte = static_cast<std::uint8_t>(state_ >> 56);
-    }
-  }
-
- private:
-  std::uint64_t state_ = 11;
-};
 
 const TransportAddress server_a = TransportAddress::v4({192, 0, 2, 1}, 1000);
 const TransportAddress server_b = TransportAddress::v4({192, 0, 2, 2}, 1000);
@@ -29,7 +18,7 @@ const TransportAddress client = TransportAddress::v4({198, 51, 100, 7}, 4000);
 
 /// The agent and a lite server that is reachable at some of two addresses, each way taking 10 ms.
 struct World {
-  Seeded random;
+  SeededRandom random{11};
   TimePoint now{1s};
   IceLite server{Credentials::generate(random)};
   ControllingAgent agent{Credentials::generate(random), random};

@@ -19,7 +19,6 @@ namespace satsuma::io {
 namespace {
 
 using namespace std::chrono_literals;
-using sfu::test::SeededSource;
 using sfu::test::TransportPeer;
 
 class MediaLoopTest : public testing::Test {
@@ -89,7 +88,7 @@ class MediaLoopTest : public testing::Test {
   IncarnationId id{{1}};
 
  private:
-  static inline std::unique_ptr<RandomSource> source = std::make_unique<SeededSource>(99);
+  static inline std::unique_ptr<RandomSource> source = std::make_unique<SeededRandom>(99);
 };
 
 TEST_F(MediaLoopTest, RunsCommandsInTheirOrder) {
@@ -135,7 +134,7 @@ TEST_F(MediaLoopTest, GivesEventsThroughItsDescriptor) {
 
 // Each candidate in turn: the answer has to come from the address that was asked.
 TEST_F(MediaLoopTest, ConnectsAPeerOverEachOfItsSockets) {
-  SeededSource peer_random(5);
+  SeededRandom peer_random(5);
   for (std::size_t index = 0; index < loop->local_addresses().size(); ++index) {
     const IncarnationId who{{static_cast<std::uint8_t>(index + 1)}};
     const dtls::Context peer_context = std::move(*dtls::Context::create(unix_now()));
@@ -244,7 +243,7 @@ bool connect_over(StreamClient& client, TransportPeer& peer) {
 }
 
 TEST_F(MediaLoopTest, ConnectsAPeerOverTcpInIPv4AndIPv6) {
-  SeededSource peer_random(6);
+  SeededRandom peer_random(6);
   for (std::size_t index = 1; index < loop->local_addresses().size(); ++index) {
     const dtls::Context peer_context = std::move(*dtls::Context::create(unix_now()));
     TransportPeer peer(peer_context, ice::Credentials::generate(peer_random));
@@ -258,7 +257,7 @@ TEST_F(MediaLoopTest, ConnectsAPeerOverTcpInIPv4AndIPv6) {
 
 // As the page's listener does, which shares its port with HTTPS.
 TEST_F(MediaLoopTest, ConnectsAPeerWhoseFirstCheckSomebodyElseHasRead) {
-  SeededSource peer_random(7);
+  SeededRandom peer_random(7);
   const dtls::Context peer_context = std::move(*dtls::Context::create(unix_now()));
   TransportPeer peer(peer_context, ice::Credentials::generate(peer_random));
   publish(id, peer_context, peer);
@@ -277,7 +276,7 @@ TEST_F(MediaLoopTest, ConnectsAPeerWhoseFirstCheckSomebodyElseHasRead) {
 }
 
 TEST_F(MediaLoopTest, AConnectionThatIsBrokenOffIsNotThePathAnyMoreAndTheNextOneIs) {
-  SeededSource peer_random(8);
+  SeededRandom peer_random(8);
   const dtls::Context peer_context = std::move(*dtls::Context::create(unix_now()));
   TransportPeer peer(peer_context, ice::Credentials::generate(peer_random));
   publish(id, peer_context, peer);
@@ -315,7 +314,7 @@ TEST_F(MediaLoopTest, ATcpConnectionThatSendsNoChecksIsClosed) {
 }
 
 TEST_F(MediaLoopTest, ATcpConnectionWhoseChecksDoNotAuthenticateIsClosed) {
-  SeededSource peer_random(9);
+  SeededRandom peer_random(9);
   const dtls::Context peer_context = std::move(*dtls::Context::create(unix_now()));
   TransportPeer peer(peer_context, ice::Credentials::generate(peer_random));
   publish(id, peer_context, peer);

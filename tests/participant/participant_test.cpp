@@ -208,7 +208,7 @@ TEST(Participant, AThousandDatagramsOfStrangersChangeNothing) {
   auto& ada = w.add("Ada", both);
   auto& bob = w.add("Bob", both);
   ASSERT_TRUE(w.until([&] { return w.all_receive_all(); }));
-  Seeded noise(99);
+  SeededRandom noise(99);
   const auto before = bob.received.at({"Ada", Source::camera}).frames;
   for (int i = 0; i < 1000; ++i) {
     Bytes bytes(40 + noise.u64() % 1000);

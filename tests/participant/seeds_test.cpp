@@ -9,7 +9,7 @@ namespace satsuma::participant::test {
 namespace {
 
 struct Dice {
-  Seeded random;
+  SeededRandom random;
   std::uint64_t below(std::uint64_t bound) { return (random.u64() >> 16) % bound; }
   std::uint64_t between(std::uint64_t least, std::uint64_t most) { return least + below(most - least + 1); }
   bool one_in(std::uint64_t n) { return below(n) == 0; }
@@ -40,7 +40,7 @@ struct Troubles {
 
 class SeededCall {
  public:
-  SeededCall(std::uint64_t seed, Troubles& troubles) : dice_{Seeded(seed * 6364136223846793005U)}, world_(seed), troubles_(troubles) {}
+  SeededCall(std::uint64_t seed, Troubles& troubles) : dice_{SeededRandom(seed * 6364136223846793005U)}, world_(seed), troubles_(troubles) {}
 
   void run() {
     const std::uint64_t people = dice_.one_in(8) ? dice_.between(6, 9) : dice_.between(2, 4);

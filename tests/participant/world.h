@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "../base/seeded_random.h"
 #include "delivery/delivery_service.h"
 #include "delivery/memory_store.h"
 #include "delivery/mls_group_gate.h"
@@ -23,20 +24,6 @@
 namespace satsuma::participant::test {
 
 using namespace std::chrono_literals;
-
-class Seeded final : public RandomSource {
- public:
-  explicit Seeded(std::uint64_t seed) : state_(seed) {}
-  void fill(MutableByteView out) override {
-    for (std::uint8_t& byte : out) {
-      state_ = state_ * 6364136223846793005U + 1442695040888963407U;
-      byte = static_cast<std::uint8_t>(state_ >> 56);
-    }
-  }
-
- private:
-  std::uint64_t state_;
-};
 
 inline dtls::Context dtls_context() {
   auto made = dtls::Context::create(1'800'000'000);
@@ -62,7 +49,7 @@ class World {
   };
   struct Person {
     std::string name;
-    std::unique_ptr<Seeded> random;
+    std::unique_ptr<SeededRandom> random;
     std::unique_ptr<Participant> participant;
     std::array<std::unique_ptr<impairment::Link>, 2> up, down; ///< by leg
     std::unique_ptr<impairment::Link> signal_up, signal_down;
@@ -94,7 +81,7 @@ class World {
     auto person = std::make_unique<Person>();
     const std::uint64_t number = ++people_made_;
     person->name = name;
-    person->random = std::make_unique<Seeded>(seed_ * 1000 + number);
+    person->random = std::make_unique<SeededRandom>(seed_ * 1000 + number);
     ParticipantConfig config;
     config.session.room = "orchard";
     config.session.secret = SecretBytes::copy_of(Bytes(16, 7));
@@ -456,7 +443,7 @@ class World {
   }
 
   std::uint64_t seed_;
-  Seeded random_;
+  SeededRandom random_;
   TimePoint now_{Duration(1'000'000)};
   dtls::Context server_dtls_, client_dtls_;
   delivery::MemoryStore store_;

@@ -11,6 +11,7 @@
 #include <set>
 #include <vector>
 
+#include "../base/seeded_random.h"
 #include "impairment/link.h"
 #include "rtp/nack.h"
 #include "rtp/packet.h"
@@ -25,20 +26,6 @@ using namespace std::chrono_literals;
 using impairment::Direction;
 using impairment::Link;
 using impairment::Schedule;
-
-class CallRandom final : public RandomSource {
- public:
-  explicit CallRandom(std::uint64_t seed) : state_(seed) {}
-  void fill(MutableByteView out) override {
-    for (std::uint8_t& byte : out) {
-      state_ = state_ * 6364136223846793005U + 1442695040888963407U;
-      byte = static_cast<std::uint8_t>(state_ >> 56);
-    }
-  }
-
- private:
-  std::uint64_t state_;
-};
 
 inline constexpr std::uint8_t call_mid = 4, call_transport = 3, call_rid = 5, call_repaired = 6;
 inline constexpr std::uint8_t call_opus = 111, call_vp8 = 96, call_rtx = 97;
@@ -204,7 +191,7 @@ class AdaptiveCall {
   }
   static int last_encoding(const Stream& stream) { return stream.shown.empty() ? -1 : stream.shown.back().encoding; }
 
-  CallRandom random;
+  SeededRandom random;
   TimePoint now{std::chrono::seconds(100)};
   MediaGraph graph;
   std::vector<std::unique_ptr<Publisher>> publishers;

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "../base/seeded_random.h"
 #include "rtp/packet.h"
 #include "rtp/rtcp.h"
 
@@ -14,20 +15,6 @@ namespace satsuma::sfu {
 namespace {
 
 using namespace std::chrono_literals;
-
-class SeededSource final : public RandomSource {
- public:
-  explicit SeededSource(std::uint64_t seed) : state_(seed) {}
-  void fill(MutableByteView out) override {
-    for (std::uint8_t& byte : out) {
-      state_ = state_ * 6364136223846793005U + 1442695040888963407U;
-      byte = static_cast<std::uint8_t>(state_ >> 56);
-    }
-  }
-
- private:
-  std::uint64_t state_;
-};
 
 constexpr std::uint8_t mid_id = 4;
 constexpr std::uint8_t transport_id = 3;
@@ -216,7 +203,7 @@ class MediaGraphTest : public ::testing::Test {
     return out;
   }
 
-  SeededSource random{1};
+  SeededRandom random{1};
   TimePoint now{std::chrono::seconds(100)};
   MediaGraph graph;
   std::map<ParticipantIndex, std::vector<Bytes>> to_publishers, to_subscribers;
@@ -780,7 +767,7 @@ TEST_F(MediaGraphTest, ASubscriberThatComesBackBeginsWithAKeyFrameAndItsNumbersG
 TEST_F(MediaGraphTest, GarbageIsCountedAndChangesNothing) {
   const auto a = join(1), b = join(2);
   graph.set_active(now, a, {Source::camera});
-  SeededSource noise(7);
+  SeededRandom noise(7);
   for (int i = 0; i < 2000; ++i) {
     Bytes bytes(static_cast<std::size_t>(noise.u64() % 200));
     noise.fill(bytes);

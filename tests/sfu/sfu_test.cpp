@@ -17,7 +17,6 @@ namespace satsuma::sfu {
 namespace {
 
 using namespace std::chrono_literals;
-using test::SeededSource;
 using test::TransportPeer;
 
 constexpr UnixSeconds calendar = 1'800'000'000;
@@ -220,7 +219,7 @@ class SfuTest : public ::testing::Test {
   }
 
   double loss = 0; ///< of media to subscribers
-  SeededSource weather{7};
+  SeededRandom weather{7};
   rtp::TransportFeedbackRecorder recorder;
   std::size_t repeated = 0; ///< packets that came a second time
 
@@ -235,7 +234,7 @@ class SfuTest : public ::testing::Test {
     deliver();
   }
 
-  SeededSource random{42};
+  SeededRandom random{42};
   TimePoint now{std::chrono::seconds(1000)};
   dtls::Context context;
   Sfu sfu;

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "../base/seeded_random.h"
 #include "base/time.h"
 #include "dtls/connection.h"
 #include "ice/ice_lite.h"
@@ -15,20 +16,6 @@
 #include "stun/message.h"
 
 namespace satsuma::sfu::test {
-
-class SeededSource final : public RandomSource {
- public:
-  explicit SeededSource(std::uint64_t seed) : state_(seed) {}
-  void fill(MutableByteView out) override {
-    for (std::uint8_t& byte : out) {
-      state_ = state_ * 6364136223846793005U + 1442695040888963407U;
-      byte = static_cast<std::uint8_t>(state_ >> 56);
-    }
-  }
-
- private:
-  std::uint64_t state_;
-};
 
 class TransportPeer {
  public:

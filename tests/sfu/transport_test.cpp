@@ -10,7 +10,6 @@ namespace satsuma::sfu {
 namespace {
 
 using namespace std::chrono_literals;
-using test::SeededSource;
 using test::TransportPeer;
 
 constexpr UnixSeconds calendar = 1'800'000'000;
@@ -124,7 +123,7 @@ class TransportTest : public testing::Test {
   }
 
   TimePoint now{};
-  SeededSource random{7};
+  SeededRandom random{7};
   dtls::Context server_context = context();
   dtls::Context client_context = context();
   Transport transport{now, server_context, ice::Credentials::generate(random)};
@@ -358,7 +357,7 @@ TEST_F(TransportTest, SaysGoodbyeWhenItIsClosed) {
 
 TEST_F(TransportTest, IsNotDisturbedByNoise) {
   connect();
-  SeededSource noise(1);
+  SeededRandom noise(1);
   for (int i = 0; i < 20'000; ++i) {
     Bytes bytes(noise.u64() % 200);
     noise.fill(bytes);

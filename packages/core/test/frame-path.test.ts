@@ -1,15 +1,11 @@
 // The way of frames through the worker, with the real module: Ada sends, Bo receives, and what happens between is up to the test.
 import "./globals.ts";
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { type Frame, FrameBuffers, FrameReceiver, FrameSender } from "../src/engine/frames.ts";
-import { WasmModule, WasmSession } from "../src/engine/module.ts";
-import { OrderingRoom } from "../src/ordering.ts";
-import { Peer, until } from "./peers.ts";
-
-const compiled = await readFile(new URL("../../wasm/satsuma.wasm", import.meta.url)).catch(() => null);
-const skip = compiled === null ? "the module is not built" : false;
+import { WasmModule } from "../src/engine/module.ts";
+import { callOfTwo, type Peer, until } from "./peers.ts";
+import { instantiate, skip } from "./wasm.ts";
 
 interface Call {
   readonly ada: Peer;
@@ -20,15 +16,8 @@ interface Call {
 }
 
 async function call(): Promise<Call> {
-  assert.ok(compiled !== null);
-  const module = await WasmModule.instantiate(await WebAssembly.compile(new Uint8Array(compiled)));
-  const room = new OrderingRoom();
-  const enter = (name: string, seed: number): Peer =>
-    new Peer(new WasmSession(module, { room: "demo", secret: new Uint8Array(16).fill(7), deviceSeed: new Uint8Array(32).fill(seed), name }), room);
-  const ada = enter("Ada", 1);
-  await until("Ada begins", [ada], () => ada.people.length === 1);
-  const bo = enter("Bo", 2);
-  await until("Bo is let in", [ada, bo], () => ada.people.length === 2 && bo.people.length === 2);
+  const module = await instantiate();
+  const { ada, bo, enter } = await callOfTwo(module);
   await until("Ada sends in the new epoch", [ada, bo], () => ada.events.some((event) => event.type === "keys" && event.sending?.epoch === ada.epoch?.epoch));
   return { ada, bo, buffers: new FrameBuffers(module), module, enter };
 }

@@ -1,13 +1,13 @@
 import "./globals.ts";
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { loudness } from "../src/capture.ts";
 import { type Frame, FrameBuffers, FrameReceiver, kindOf } from "../src/engine/frames.ts";
-import { frameKind, WasmModule, WasmSession } from "../src/engine/module.ts";
+import { frameKind, WasmSession } from "../src/engine/module.ts";
 import { parseTransformOptions } from "../src/messages.ts";
 import { shortenedAnswer, withAllowedExtensions } from "../src/peer.ts";
 import { SentTotals } from "../src/publish.ts";
+import { instantiate, skip } from "./wasm.ts";
 
 test("what the encoder made is named by its codec, frame by frame, and what has no shell has no name", () => {
   const frame = (type: string | undefined, mimeType?: string): Frame =>
@@ -93,12 +93,8 @@ test("the level meter goes from silence to loud", () => {
 });
 
 // The real module in a session that has no group: every key is one that may still come.
-const compiled = await readFile(new URL("../../wasm/satsuma.wasm", import.meta.url)).catch(() => null);
-const skip = compiled === null ? "the module is not built" : false;
-
 async function keylessReceiver(): Promise<{ receiver: FrameReceiver; delivered: Frame[]; give: (now: number) => void }> {
-  assert.ok(compiled !== null);
-  const module = await WasmModule.instantiate(await WebAssembly.compile(new Uint8Array(compiled)));
+  const module = await instantiate();
   const session = new WasmSession(module, { room: "test", secret: new Uint8Array(16), deviceSeed: new Uint8Array(32), name: "Ada" });
   const receiver = new FrameReceiver(session, new FrameBuffers(module), { connection: 1, mid: "v0", kind: "video" }, () => undefined, () => true);
   const delivered: Frame[] = [];

@@ -1,17 +1,12 @@
 import "./globals.ts";
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { code, frameKind, shell, WasmModule, WasmSession } from "../src/engine/module.ts";
+import { code, frameKind, shell, WasmSession } from "../src/engine/module.ts";
 import { FrameBuffers } from "../src/engine/frames.ts";
-
-// From dist/test, where the tests run. `./run --build-only` puts it there.
-const compiled = await readFile(new URL("../../wasm/satsuma.wasm", import.meta.url)).catch(() => null);
-const skip = compiled === null ? "the module is not built" : false;
+import { instantiate, skip } from "./wasm.ts";
 
 async function newSession(): Promise<WasmSession> {
-  assert.ok(compiled !== null);
-  const module = await WasmModule.instantiate(await WebAssembly.compile(new Uint8Array(compiled)));
+  const module = await instantiate();
   return new WasmSession(module, {
     room: "test",
     secret: new Uint8Array(16).fill(7),

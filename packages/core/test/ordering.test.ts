@@ -1,25 +1,15 @@
 import "./globals.ts";
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { FrameBuffers } from "../src/engine/frames.ts";
-import { code, frameKind, shell, WasmModule, WasmSession } from "../src/engine/module.ts";
+import { code, frameKind, shell, WasmSession } from "../src/engine/module.ts";
 import { OrderingRoom } from "../src/ordering.ts";
-import { Peer, until } from "./peers.ts";
-
-const compiled = await readFile(new URL("../../wasm/satsuma.wasm", import.meta.url)).catch(() => null);
-const skip = compiled === null ? "the module is not built" : false;
+import { callOfTwo, Peer, until } from "./peers.ts";
+import { instantiate, skip } from "./wasm.ts";
 
 test("a room that is ordered without a server: people come and go, one number on all sides, frames of every codec pass", { skip }, async () => {
-  assert.ok(compiled !== null);
-  const module = await WasmModule.instantiate(await WebAssembly.compile(new Uint8Array(compiled)));
-  const room = new OrderingRoom();
-  const enter = (name: string, seed: number): Peer =>
-    new Peer(new WasmSession(module, { room: "demo", secret: new Uint8Array(16).fill(7), deviceSeed: new Uint8Array(32).fill(seed), name }), room);
-  const ada = enter("Ada", 1);
-  await until("Ada begins", [ada], () => ada.people.length === 1);
-  const bo = enter("Bo", 2);
-  await until("Bo is let in", [ada, bo], () => ada.people.length === 2 && bo.people.length === 2);
+  const module = await instantiate();
+  const { ada, bo, enter } = await callOfTwo(module);
   const cy = enter("Cy", 3);
   const all = [ada, bo, cy];
   await until("Cy is let in", all, () => all.every(({ people }) => people.length === 3));
@@ -62,8 +52,7 @@ test("a room that is ordered without a server: people come and go, one number on
 });
 
 test("two who enter an empty room at once find one group, and what cannot be read changes nothing", { skip }, async () => {
-  assert.ok(compiled !== null);
-  const module = await WasmModule.instantiate(await WebAssembly.compile(new Uint8Array(compiled)));
+  const module = await instantiate();
   const room = new OrderingRoom();
   const stranger = room.connect(() => undefined);
   for (const bytes of [[], [1], [1, 0, 1, 4], [9], [4, 0]]) stranger.receive(new Uint8Array(bytes));

@@ -1,7 +1,7 @@
 /** Sessions of the real module that meet without a server. */
 import assert from "node:assert/strict";
-import type { WasmSession } from "../src/engine/module.ts";
-import type { OrderingRoom } from "../src/ordering.ts";
+import { type WasmModule, WasmSession } from "../src/engine/module.ts";
+import { OrderingRoom } from "../src/ordering.ts";
 import { parseSessionEvent, type SessionEvent } from "../src/session-events.ts";
 
 /** A session with its run loop, in a room that is ordered without a server. */
@@ -61,4 +61,16 @@ export async function until(what: string, peers: readonly Peer[], done: () => bo
     for (const peer of peers) peer.pump();
   }
   assert.fail(what);
+}
+
+/** Ada and Bo in a room, and how others enter it. */
+export async function callOfTwo(module: WasmModule): Promise<{ ada: Peer; bo: Peer; enter: (name: string, seed: number) => Peer }> {
+  const room = new OrderingRoom();
+  const enter = (name: string, seed: number): Peer =>
+    new Peer(new WasmSession(module, { room: "demo", secret: new Uint8Array(16).fill(7), deviceSeed: new Uint8Array(32).fill(seed), name }), room);
+  const ada = enter("Ada", 1);
+  await until("Ada begins", [ada], () => ada.people.length === 1);
+  const bo = enter("Bo", 2);
+  await until("Bo is let in", [ada, bo], () => ada.people.length === 2 && bo.people.length === 2);
+  return { ada, bo, enter };
 }
