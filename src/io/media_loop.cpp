@@ -185,11 +185,13 @@ void MediaLoop::count_streams() {
 
 void MediaLoop::receive_stream(std::uint32_t number) {
   const TimePoint now = monotonic_now();
-  streams_.receive(now, number, [&](const NetworkPath& path, MutableByteView datagram) {
-    datagrams_in_.fetch_add(1, std::memory_order_relaxed);
-    sfu_.handle_packet(now, path, datagram);
-    return sfu_.knows_path(path);
-  });
+  streams_.receive(
+      now, number,
+      [&](const NetworkPath& path, MutableByteView datagram) {
+        datagrams_in_.fetch_add(1, std::memory_order_relaxed);
+        sfu_.handle_packet(now, path, datagram);
+      },
+      [&](const NetworkPath& path) { return sfu_.knows_path(path); });
   flush();
 }
 

@@ -68,9 +68,9 @@ class MediaStreams {
   /// Takes over a connection, of which `begun` has been read already, and always the descriptor. Its number, or stream_refused.
   Result<std::uint32_t> adopt(TimePoint now, int descriptor, const TransportAddress& remote, ByteView begun);
 
-  /// Reads what is there and gives each datagram, writable, to `take(path, datagram)`, which says whether the path is known by then.
-  template <class Take>
-  void receive(TimePoint now, std::uint32_t number, Take take) {
+  /// Reads what is there and gives each datagram, writable, to `take(path, datagram)`, if `knows(path)` or if it may be a check.
+  template <class Take, class Knows>
+  void receive(TimePoint now, std::uint32_t number, Take take, Knows knows) {
     Stream* stream = find(number);
     if (stream == nullptr) return;
     const std::optional<MutableByteView> got = read(number, *stream);
@@ -81,9 +81,12 @@ class MediaStreams {
       if (!frame) return close(number, counters_.closed_strange);
       if (!*frame) return;
       stream->heard = now;
+      const NetworkPath path{stream->remote, number};
+      stream->known = knows(path); // no longer, once its owner has left
       // Whoever has not shown that it belongs here may ask to, and nothing else.
       if (!stream->known && ((**frame)[0] > 3 || ++stream->strange > limits_.strange_checks)) return close(number, counters_.closed_strange);
-      stream->known = take(NetworkPath{stream->remote, number}, **frame); // no longer, once its owner has left
+      take(path, **frame);
+      stream->known = knows(path);
     }
   }
   /// The kernel takes bytes again.

@@ -13,6 +13,7 @@
 #include "sfu/packet_tap.h"
 #include "sfu/transport.h"
 #include "signaling/sdp.h"
+#include "stun/message.h"
 
 namespace satsuma::sfu {
 
@@ -28,6 +29,9 @@ constexpr std::size_t max_repeated_size = 512;
 constexpr double moved_packets_per_second = 100;
 constexpr std::size_t max_moved_tries = 64;
 constexpr std::size_t max_moved_size = 2048;
+/// Checks over TCP that overtook the answer to our offer, of one participant.
+constexpr std::size_t max_early_checks = 8;
+constexpr std::size_t max_early_check_size = 512;
 /// Of an ICE restart the old fragment stays good until a pair is selected with the new one.
 constexpr std::size_t max_ufrags = 2;
 
@@ -105,6 +109,7 @@ class Sfu::Shard {
     ice::Credentials credentials;
     bool new_credentials = false;
     std::size_t slots = 0;
+    std::vector<std::pair<NetworkPath, Bytes>> early_checks;
   };
   struct Peer {
     std::array<std::unique_ptr<Connection>, 2> connections;
@@ -132,6 +137,8 @@ class Sfu::Shard {
                     const dtls::Fingerprint& fingerprint);
   void close(const ConnectionKey& key);
   void add_ufrag(const ConnectionKey& key, const std::string& ufrag);
+  /// A check for credentials whose offer was not answered yet (RFC 8445 s.7.3): the answer comes another way than it. Over TCP it is not repeated.
+  void keep_early_check(const NetworkPath& path, std::string_view ufrag, ByteView check);
   void learn_path(const ConnectionKey& key, const NetworkPath& path);
   /// Whose packet this is that came from another port than before: an address translator forgot its owner. Decrypted in place when it is somebody's.
   std::optional<std::pair<ConnectionKey, Transport::Packet>> find_moved(TimePoint now, const NetworkPath& path, MutableByteView datagram);
@@ -306,7 +313,7 @@ void Sfu::Shard::offer(const IncarnationId& id, ParticipantIndex index, ice::Cre
   const ConnectionKey key{index, Leg::subscribe};
   const auto slots = graph_.offered_slots(index);
   std::string sdp = signaling::write_subscribe_offer(slots, local_description(key, credentials));
-  peer.offer = PendingOffer{++peer.revision, std::move(credentials), new_credentials, slots.size()};
+  peer.offer = PendingOffer{++peer.revision, std::move(credentials), new_credentials, slots.size(), {}};
   outputs_.push_back(SubscribeOffer{id, peer.revision, std::move(sdp)});
 }
 
@@ -338,9 +345,11 @@ Result<void> Sfu::Shard::handle_subscribe_answer(TimePoint now, const Incarnatio
     connection(key)->remote_ice = answer.ice;
     add_ufrag(key, peer.offer->credentials.ufrag);
   }
+  auto early_checks = std::move(peer.offer->early_checks);
   peer.offer.reset();
   graph_.accept_slots(now, index, answer.slots);
   pump(now, key);
+  for (auto& [path, check] : early_checks) handle_packet(now, path, check);
   drain_graph(now);
   return {};
 }
@@ -373,6 +382,7 @@ void Sfu::Shard::handle_packet(TimePoint now, const NetworkPath& path, MutableBy
     // By fragment first: an address may have come to belong to another connection.
     if (const auto ufrag = ice::receiver_ufrag(datagram)) {
       if (const auto found = by_ufrag_.find(std::string(*ufrag)); found != by_ufrag_.end()) key = found->second;
+      else if (path.is_stream()) keep_early_check(path, *ufrag, datagram);
     } else if (const auto answered = by_path_.find(path); answered != by_path_.end()) {
       key = answered->second; // answers to our checks name nobody
     }
@@ -404,6 +414,16 @@ void Sfu::Shard::handle_packet(TimePoint now, const NetworkPath& path, MutableBy
   }
   pump(now, *key);
   drain_graph(now);
+}
+
+void Sfu::Shard::keep_early_check(const NetworkPath& path, std::string_view ufrag, ByteView check) {
+  if (check.size() > max_early_check_size) return;
+  for (Peer& peer : peers_) {
+    if (!peer.offer || peer.offer->credentials.ufrag != ufrag || peer.offer->early_checks.size() == max_early_checks) continue;
+    const auto message = stun::parse(check);
+    if (message && stun::verify(*message, as_bytes(peer.offer->credentials.password))) peer.offer->early_checks.emplace_back(path, to_bytes(check));
+    return;
+  }
 }
 
 auto Sfu::Shard::find_moved(TimePoint now, const NetworkPath& path, MutableByteView datagram)

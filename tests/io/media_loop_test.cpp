@@ -355,7 +355,7 @@ struct Streams {
   }
   void come(std::uint32_t number, std::size_t end, const Bytes& bytes, bool known) {
     EXPECT_EQ(write(far[end], bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
-    streams.receive(now, number, [known](const NetworkPath&, MutableByteView) { return known; });
+    streams.receive(now, number, [](const NetworkPath&, MutableByteView) {}, [known](const NetworkPath&) { return known; });
   }
 };
 const Bytes framed_check{0, 1, 0};

@@ -118,6 +118,14 @@ class SfuTest : public ::testing::Test {
     start(c.subscribe, c.subscribe_path);
     ASSERT_TRUE(c.subscribe.connected());
   }
+  /// `hearer` has what the microphone of `speaker` says.
+  void hears(Client& hearer, Client& speaker) {
+    connect_publisher(speaker);
+    connect_subscriber(hearer);
+    for (const Client* c : {&speaker, &hearer}) ASSERT_TRUE(sfu.set_member(now, c->id, true));
+    ASSERT_TRUE(sfu.handle_sources(now, speaker.id, {Source::microphone}));
+    turn();
+  }
   void start(TransportPeer& peer, const NetworkPath& path) {
     give(path, peer.check(true));
     turn();
@@ -314,14 +322,32 @@ TEST_F(SfuTest, WhenTheConnectionThatIsThePathEndsNothingGoesThereAndAnotherOneT
   EXPECT_EQ(b.media.size(), 3u);
 }
 
+TEST_F(SfuTest, ACheckOverTcpThatOvertakesTheAnswerIsNotLost) {
+  Client& b = add(2);
+  b.subscribe_path.socket = NetworkPath::first_stream;
+  ASSERT_TRUE(sfu.request_subscribe(now, b.id));
+  turn();
+  ASSERT_TRUE(b.offer);
+  learn(b.subscribe, b.offer->sdp);
+  give(b.subscribe_path, b.subscribe.check(true)); // once: nothing repeats it
+  TransportPeer stranger(b.subscribe_context, b.subscribe.own());
+  stranger.set_remote({signaling::parse_sdp(b.offer->sdp)->media.front().ice_ufrag, "apasswordthatiswrong00"}, b.subscribe_context.fingerprint());
+  const NetworkPath elsewhere{TransportAddress::v4({10, 0, 0, 9}, 9), NetworkPath::first_stream + 1};
+  give(elsewhere, stranger.check(true));
+  EXPECT_FALSE(sfu.knows_path(b.subscribe_path));
+  ASSERT_TRUE(sfu.handle_subscribe_answer(now, b.id, b.offer->revision, b.subscribe_answer(b.offer->sdp)));
+  EXPECT_TRUE(sfu.knows_path(b.subscribe_path));
+  EXPECT_FALSE(sfu.knows_path(elsewhere));
+  turn();
+  b.subscribe.start_dtls(now);
+  for (int i = 0; i < 20; ++i) turn();
+  EXPECT_TRUE(b.subscribe.connected());
+}
+
 TEST_F(SfuTest, APeerWhosePortChangesIsHeardAtOnceAndReachedOnceItHasAnswered) {
   Client& a = add(1);
   Client& b = add(2);
-  connect_publisher(a);
-  connect_subscriber(b);
-  for (Client* c : {&a, &b}) ASSERT_TRUE(sfu.set_member(now, c->id, true));
-  ASSERT_TRUE(sfu.handle_sources(now, a.id, {Source::microphone}));
-  turn();
+  hears(b, a);
   send_audio(a);
   ASSERT_EQ(b.media.size(), 1u);
 
@@ -365,11 +391,7 @@ TEST_F(SfuTest, APeerWhosePortChangesIsHeardAtOnceAndReachedOnceItHasAnswered) {
 TEST_F(SfuTest, OnAPathThatLosesAThirdSoundIsSentSeveralTimesAndLittleOfItIsMissing) {
   Client& a = add(1);
   Client& b = add(2);
-  connect_publisher(a);
-  connect_subscriber(b);
-  for (Client* c : {&a, &b}) ASSERT_TRUE(sfu.set_member(now, c->id, true));
-  ASSERT_TRUE(sfu.handle_sources(now, a.id, {Source::microphone}));
-  turn();
+  hears(b, a);
   EXPECT_EQ(talk(a, b, 5s), 1);
   EXPECT_EQ(sfu.counters().sound_repeated, 0u); // nothing is lost, so nothing costs more
 
@@ -400,11 +422,7 @@ TEST_F(SfuTest, AFirstCheckSaysWhichShardItIsFor) {
 TEST_F(SfuTest, AnIceRestartKeepsTheKeysAndMovesToTheNewPath) {
   Client& a = add(1);
   Client& b = add(2);
-  connect_publisher(a);
-  connect_subscriber(b);
-  for (Client* c : {&a, &b}) ASSERT_TRUE(sfu.set_member(now, c->id, true));
-  ASSERT_TRUE(sfu.handle_sources(now, a.id, {Source::microphone}));
-  turn();
+  hears(b, a);
   send_audio(a);
   ASSERT_EQ(b.media.size(), 1u);
 
@@ -423,11 +441,7 @@ TEST_F(SfuTest, AnIceRestartKeepsTheKeysAndMovesToTheNewPath) {
 TEST_F(SfuTest, AMemberThatGivesAVictimsAddressAsItsOwnGetsNoMediaSentThere) {
   Client& a = add(1);
   Client& b = add(2);
-  connect_publisher(a);
-  connect_subscriber(b);
-  for (Client* c : {&a, &b}) ASSERT_TRUE(sfu.set_member(now, c->id, true));
-  ASSERT_TRUE(sfu.handle_sources(now, a.id, {Source::microphone}));
-  turn();
+  hears(b, a);
   const NetworkPath victim{TransportAddress::v4({10, 66, 6, 6}, 53), 0};
   std::size_t to_victim = 0, bytes_to_victim = 0, bytes_spoofed = 0, to_member = 0;
   for (int i = 0; i < 100; ++i) { // two seconds of spoofed nominations while sound flows

@@ -160,7 +160,7 @@ const routes = (person) => person.evaluate(async () => {
   return found;
 });
 
-scenario('where UDP is blocked, people are connected over TCP, and see and hear each other', async (world) => {
+scenario('where UDP is blocked, people are connected over TCP within five seconds, and see and hear each other', async (world) => {
   blockUdp();
   try {
     const server = await world.server();
@@ -175,6 +175,7 @@ scenario('where UDP is blocked, people are connected over TCP, and see and hear 
       await eventually(`${person.name} has both connections`, async () => (await routes(person)).length === 2, 20_000, 50);
       const took = Date.now() - before;
       console.log(`${person.name} (${person.kind}): both connections ${took} ms after "Join", by ${JSON.stringify(await routes(person))}`);
+      assert.ok(took < 5000, `${took} ms`);
     }
     for (const person of people) await person.seesAndHears(2);
     for (const person of people) assert.deepEqual((await routes(person)).map(({ protocol }) => protocol), ['tcp', 'tcp'], person.name);
