@@ -33,8 +33,17 @@ std::vector<std::string> names(const std::string& list) { return list == "-" ? s
 struct Refused {
   std::string why;
 };
+/// The room may be as specified, but it is beyond what can be followed here.
+struct TooLarge {
+  std::string why;
+};
 
 constexpr std::size_t most_courses = 256;
+
+// Exit codes.
+constexpr int refused_trace = 1;
+constexpr int no_trace = 2;
+constexpr int too_large = 3;
 
 /// What may be going on in one room. The lines tell all but two things: whether somebody who was never let in had a proof of admission, and
 /// whether a timer ran out for a client that was about to lose its connection. So there are several of them.
@@ -186,7 +195,7 @@ class Room {
     const std::string& kind = words[3];
     if (kind == "join") {
       const auto who = static_cast<Person>(people_.size() + 1);
-      if (who > most_people) throw Refused{"more people than the checker can follow"};
+      if (who > most_people) throw TooLarge{"more people than can be followed"};
       people_.emplace(words[4], who);
       if (admitted_.contains(words[4])) {
         each([&](Course& course) { course.join(who, true); });
@@ -196,7 +205,7 @@ class Room {
         each([&](Course& course) { course.join(who, false); });
         courses_.insert(courses_.end(), all.begin(), all.end());
       }
-      if (courses_.size() > most_courses) throw Refused{"more possibilities than the checker can follow"};
+      if (courses_.size() > most_courses) throw TooLarge{"more possibilities than can be followed"};
     } else if (kind == "gone") {
       each([&](Course& course) { course.gone(person(words[4])); });
     } else {
@@ -257,8 +266,8 @@ int run(const char* path) {
     lines.push_back({lines.size() + 1, text, split(text, ' ')});
   }
   if (lines.empty() || lines.front().text != "start") {
-    std::fprintf(stderr, "%s: not a trace\n", path);
-    return 2;
+    std::fprintf(stderr, "%s: error: not a trace\n", path);
+    return no_trace;
   }
   std::set<std::string> admitted;
   for (const Line& line : lines) {
@@ -323,24 +332,25 @@ int run(const char* path) {
         throw Refused{"an unknown line"};
       }
     } catch (const Refused& refused) {
-      std::fprintf(stderr, "%s:%zu: %s\n  %s\n", path, line.number, line.text.c_str(), refused.why.c_str());
-      return 1;
+      std::fprintf(stderr, "%s:%zu: error: %s\n  %s\n", path, line.number, refused.why.c_str(), line.text.c_str());
+      return refused_trace;
+    } catch (const TooLarge& large) {
+      std::printf("%s:%zu: left out: %s\n", path, line.number, large.why.c_str());
+      return too_large;
     }
   }
   for (const auto& [name, room] : rooms) steps += room.steps();
   std::printf("%s: accepted, %zu lines, %zu entries, %zu steps, %zu rooms\n", path, lines.size(), entries, steps, rooms.size());
-  return entries > 0 ? 0 : 1;
+  return entries > 0 ? 0 : refused_trace;
 }
 
 } // namespace
 } // namespace satsuma::explore
 
 int main(int count, char** arguments) {
-  if (count < 2) {
-    std::fputs("usage: satsuma_replay TRACE ...\n", stderr);
-    return 2;
+  if (count != 2) {
+    std::fputs("usage: satsuma_replay TRACE\n", stderr);
+    return satsuma::explore::no_trace;
   }
-  int worst = 0;
-  for (int i = 1; i < count; ++i) worst = std::max(worst, satsuma::explore::run(arguments[i]));
-  return worst;
+  return satsuma::explore::run(arguments[1]);
 }
