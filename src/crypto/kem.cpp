@@ -147,8 +147,9 @@ Result<void> kem_check_public_key(KemAlgorithm kem, ByteView public_key) {
     return kem_check_public_key(KemAlgorithm::x25519, public_key.last(row(KemAlgorithm::x25519).public_size));
   }
   const KemRow r = row(kem);
-  // X25519 and X448 take any coordinate, so that OpenSSL has nothing to add; whoever joins asks this for each node of the tree.
-  const bool good = r.raw_name != nullptr ? public_key.size() == r.public_size && !has_small_order(kem, public_key) : load_public(r, public_key) != nullptr;
+  // X25519 and X448 take any coordinate, so that OpenSSL has nothing to add. Whoever joins asks this for each node of the tree, hence no key is made of it.
+  const bool good = r.raw_name != nullptr ? public_key.size() == r.public_size && !has_small_order(kem, public_key)
+                                          : internal::ec_point_is_valid(r.curve, public_key);
   if (!good) return kem_key_invalid;
   return {};
 }

@@ -70,6 +70,13 @@ void PkeyFree::operator()(evp_pkey_st* key) const { EVP_PKEY_free(key); }
 
 std::size_t curve_size(Curve curve) { return curve == Curve::p256 ? 32 : curve == Curve::p384 ? 48 : 66; }
 
+bool ec_point_is_valid(Curve curve, ByteView point) {
+  if (point.size() != 1 + 2 * curve_size(curve) || point[0] != 4) return false;
+  const Owned<EC_POINT> decoded(EC_POINT_new(group(curve)));
+  SATSUMA_CHECK(decoded != nullptr);
+  return EC_POINT_oct2point(group(curve), decoded.get(), point.data(), point.size(), nullptr) == 1;
+}
+
 Pkey ec_public_key(Curve curve, ByteView point) { return ec_key(curve, nullptr, point); }
 
 Pkey ec_private_key(Curve curve, ByteView scalar, ByteView point) {

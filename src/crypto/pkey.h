@@ -19,7 +19,9 @@ enum class Curve : std::uint8_t { p256, p384, p521 };
 
 /// Bytes of a scalar and of a coordinate.
 std::size_t curve_size(Curve curve);
-/// Null when `point` is not an uncompressed point on the curve.
+/// Whether it is an uncompressed point on the curve. All of those have the curve's order: the cofactor is 1.
+bool ec_point_is_valid(Curve curve, ByteView point);
+/// Null when `point` is not one.
 Pkey ec_public_key(Curve curve, ByteView point);
 /// Null when `scalar` is not in [1, order). `point` is trusted to belong to it.
 Pkey ec_private_key(Curve curve, ByteView scalar, ByteView point);

@@ -294,10 +294,32 @@ TEST_F(Drafts, ByWhomItIsNotKnownItIsRefused) {
   EXPECT_ERROR(mls_proposal_unknown, MLSMessage::decode(proposal));
   add({"e"}, false);
   EXPECT_ERROR(mls_proposal_unsupported, drafts::propose_self_remove(at("b"), random));
-  // A sender who does not care is not listened to either.
+  // From a sender who does not care it waits, but stands in no commit that e is to process.
   const Bytes sent = VALUE(internal::HostileMember::send_public(at("b"), Proposal{FurtherProposal{drafts::self_remove, {}}}));
-  EXPECT_ERROR(mls_proposal_unsupported, at("a").cache_proposal(VALUE(at("a").verify(parsed(sent)))));
-  EXPECT_ERROR(mls_proposal_unsupported, follower->handle_proposal(parsed(sent)));
+  hand_out("", sent);
+  const auto commit_of_c = [&](std::vector<Proposal> beside) {
+    Commit commit{{reference(at("c"), parsed(sent))}, std::nullopt};
+    for (Proposal& one : beside) commit.proposals.push_back({std::move(one)});
+    const Bytes bytes = VALUE(internal::HostileMember::send_public(at("c"), std::move(commit)));
+    const std::string member = error_name(at("a").stage(bytes));
+    EXPECT_EQ(member, error_name(follower->verify(parsed(bytes))));
+    return member;
+  };
+  EXPECT_EQ(mls_proposal_unsupported.name, commit_of_c({}));
+  EXPECT_EQ(mls_path_required.name, commit_of_c({{Remove{at("e").own_leaf()}}})) << "s.12.2: who is removed need not know it";
+  CommitParams params;
+  params.include_cached_proposals = true;
+  PendingCommit without = VALUE(at("d").commit(params, random));
+  EXPECT_TRUE(without.staged.effects().further.empty());
+  params.remove = {at("e").own_leaf()};
+  PendingCommit pending = VALUE(at("d").commit(params, random));
+  ASSERT_EQ(1u, pending.staged.effects().further.size());
+  EXPECT_EQ(drafts::self_remove, pending.staged.effects().further[0].proposal.type);
+  EXPECT_EQ((Sender{SenderType::member, at("b").own_leaf().value}), pending.staged.effects().further[0].sender);
+  const SecretBytes stored = pending.store();
+  EXPECT_EQ(1u, VALUE(PendingCommit::load(stored.view(), with_drafts())).staged.effects().further.size());
+  deliver("d", pending);
+  EXPECT_EQ((Names{"a", "c", "d"}), names());
 }
 
 TEST_F(Drafts, ItComesAsAPublicMessageFromAMember) {

@@ -230,6 +230,9 @@ Result<Bytes> Group::propose(const Proposal& proposal, bool private_message, Byt
       return entry.second.proposal.type() == further->type && entry.second.sender == Sender{SenderType::member, own_leaf().value};
     });
     if (type != nullptr && type->removes_sender && repeated) return mls_proposal_repeated;
+    for (const LeafIndex member : state_->tree.members()) {
+      if (!state_->tree.leaf(member)->capabilities.proposals.contains(further->type)) return mls_proposal_unsupported;
+    }
   }
   return send_proposal(proposal, private_message, authenticated_data, random);
 }

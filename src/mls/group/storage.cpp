@@ -429,9 +429,23 @@ Result<ChangedMember> parse_changed(ByteReader& reader) {
 
 void write_leaf(ByteWriter& writer, LeafIndex leaf) { writer.u32(leaf.value); }
 
+void write_further(ByteWriter& writer, const FurtherEffect& effect) {
+  effect.sender.write(writer);
+  writer.u16(effect.proposal.type);
+  codec::write_opaque(writer, effect.proposal.body);
+}
+Result<FurtherEffect> parse_further(ByteReader& reader) {
+  FurtherEffect out;
+  SATSUMA_TRY(out.sender, Sender::parse(reader));
+  SATSUMA_TRY(out.proposal.type, reader.u16());
+  SATSUMA_TRY(out.proposal.body, codec::read_bytes(reader));
+  return out;
+}
+
 void write_effects(ByteWriter& writer, const CommitEffects& effects) {
-  const auto& [committer, external_joiner, added, removed, resynchronised, updated, by_value, extensions_changed, psks, reinit, external_init] = effects;
+  const auto& [committer, external_joiner, added, removed, resynchronised, updated, by_value, extensions_changed, psks, reinit, external_init, further] = effects;
   (void)resynchronised; // of an external commit's joiner, and those are not stored
+  (void)further;        // at the end
   codec::write_optional_with(writer, committer, write_leaf);
   codec::write_optional_with(writer, external_joiner, write_leaf);
   codec::write_vector_with(writer, added, write_added);
@@ -473,6 +487,12 @@ SecretBytes PendingCommit::store() const {
   writer.opaque(staged.base_);
   writer.u8(staged.next_ != nullptr ? 1 : 0);
   if (staged.next_ != nullptr) Storage::write(writer, *staged.next_, 0);
+  if (!staged.effects_.further.empty()) {
+    ByteWriter further;
+    codec::write_vector_with(further, staged.effects_.further, write_further);
+    writer.u8(1);
+    writer.bytes(further.view());
+  }
   return writer.finish();
 }
 
@@ -488,6 +508,12 @@ Result<PendingCommit> PendingCommit::load(ByteView bytes, const GroupLimits& lim
   if (has_next) {
     SATSUMA_TRY(out.staged.next_, Storage::parse_state(reader, limits));
     if (out.staged.next_->context.epoch != out.staged.next_epoch_) return mls_stored_invalid;
+  }
+  if (reader.remaining() != 0) {
+    SATSUMA_TRY(const bool has_further, read_bool(reader));
+    if (!has_further) return mls_stored_invalid;
+    SATSUMA_TRY(out.staged.effects_.further, codec::read_vector_with<FurtherEffect>(reader, parse_further));
+    if (out.staged.effects_.further.empty()) return mls_stored_invalid;
   }
   SATSUMA_TRY_VOID(reader.expect_end());
   return out;

@@ -107,10 +107,6 @@ Result<void> verify_list(const std::vector<ResolvedProposal>& proposals, std::op
   return committer ? verify_member_list(proposals, *committer, further) : verify_external_list(proposals, further);
 }
 
-} // namespace
-
-namespace {
-
 // Who may propose what, s.12.1.8 and the table of s.17.4.
 Result<void> verify_proposer(const RatchetTree& tree, const Proposal& proposal, const Sender& sender) {
   const std::uint16_t type = proposal.type();
@@ -130,19 +126,13 @@ Result<void> verify_proposer(const RatchetTree& tree, const Proposal& proposal, 
   return mls_proposal_not_for_sender;
 }
 
-// s.12.2, s.13.1: whoever is to process it knows it.
-Result<void> verify_supported(const RatchetTree& tree, std::uint16_t type, FurtherProposalTypes further) {
-  if (find_type(further, type) == nullptr) return mls_proposal_unknown;
-  for (const LeafIndex member : tree.members()) {
-    if (!tree.leaf(member)->capabilities.proposals.contains(type)) return mls_proposal_unsupported;
-  }
-  return {};
-}
-
 Result<void> verify_proposal_for(const RatchetTree& tree, const GroupContext& context, const Proposal& proposal, const Sender& sender,
                                  FurtherProposalTypes further, ResumptionUsage psk_usage) {
   SATSUMA_TRY_VOID(verify_proposer(tree, proposal, sender));
-  if (proposal.as<FurtherProposal>() != nullptr) return verify_supported(tree, proposal.type(), further);
+  if (proposal.as<FurtherProposal>() != nullptr) {
+    if (find_type(further, proposal.type()) == nullptr) return mls_proposal_unknown;
+    return {};
+  }
   if (const auto* add = proposal.as<Add>()) {
     if (add->key_package.cipher_suite != context.cipher_suite) return mls_key_package_suite_mismatch;
     return verify_key_package(add->key_package);
@@ -162,6 +152,24 @@ Result<void> verify_proposal_for(const RatchetTree& tree, const GroupContext& co
     return {};
   }
   if (const auto* extensions = proposal.as<GroupContextExtensions>()) return verify_group_extensions(extensions->extensions);
+  return {};
+}
+
+// s.12.2: who processes the commit knows the further types in it. Those whom it removes do not process it, and those whom it adds not either.
+Result<void> verify_supported(const RatchetTree& tree, const std::vector<ResolvedProposal>& proposals, FurtherProposalTypes further) {
+  std::set<std::uint16_t> types;
+  std::set<LeafIndex> leaving;
+  for (const ResolvedProposal& resolved : proposals) {
+    if (const auto* remove = resolved.proposal->as<Remove>()) leaving.insert(remove->removed);
+    if (resolved.proposal->as<FurtherProposal>() == nullptr) continue;
+    types.insert(resolved.proposal->type());
+    if (find_type(further, resolved.proposal->type())->removes_sender) leaving.insert(resolved.sender.leaf());
+  }
+  for (const std::uint16_t type : types) {
+    for (const LeafIndex member : tree.members()) {
+      if (!leaving.contains(member) && !tree.leaf(member)->capabilities.proposals.contains(type)) return mls_proposal_unsupported;
+    }
+  }
   return {};
 }
 
@@ -200,7 +208,9 @@ Result<AppliedProposals> apply_proposals(const RatchetTree& tree, const GroupCon
     const bool path_required = further_type != nullptr ? further_type->path_required
                                                        : type != proposal_type::add && type != proposal_type::psk && type != proposal_type::reinit;
     out.path_required = out.path_required || path_required; // s.17.4
+    if (const auto* further_proposal = resolved.proposal->as<FurtherProposal>()) out.effects.further.push_back({resolved.sender, *further_proposal});
   }
+  SATSUMA_TRY_VOID(verify_supported(tree, proposals, further));
   // s.12.3: the order of application.
   for (const ResolvedProposal& resolved : proposals) {
     if (const auto* extensions = resolved.proposal->as<GroupContextExtensions>()) {

@@ -61,6 +61,11 @@ struct ChangedMember {
   LeafNode before;
   LeafNode after;
 };
+/// A proposal of a type beyond the RFC's (FurtherProposalType): what it means is the caller's to know.
+struct FurtherEffect {
+  Sender sender;
+  FurtherProposal proposal;
+};
 struct CommitEffects {
   /// Empty when a new member joins by an external commit; it then stands in `joined_by_external_commit`.
   std::optional<LeafIndex> committer;
@@ -74,6 +79,7 @@ struct CommitEffects {
   std::vector<PreSharedKeyId> psks;     ///< in the order of the commit
   std::optional<ReInit> reinit;
   std::optional<Bytes> external_init;   ///< kem_output
+  std::vector<FurtherEffect> further;   ///< in the order of the commit, those that remove their sender too
 };
 
 /// A proposal that the commit may refer to, received and authenticated in this epoch.
@@ -132,7 +138,8 @@ Result<AppliedProposals> apply_proposals(const RatchetTree& tree, const GroupCon
                                          std::optional<LeafIndex> committer, FurtherProposalTypes further = {},
                                          ResumptionUsage psk_usage = ResumptionUsage::application);
 
-/// Whether a sender of this kind may propose this on its own (s.12.1.8), and the proposal makes sense as such.
+/// Whether a sender of this kind may propose this on its own (s.12.1.8), and the proposal makes sense as such. Whether all who are to process a further
+/// type know it depends on the commit that it will stand in, and is seen there.
 Result<void> verify_proposal(const RatchetTree& tree, const GroupContext& context, const Proposal& proposal, const Sender& sender,
                              FurtherProposalTypes further = {});
 /// The same of a proposal that was sent alone: whether it may come in this wire format too (mls_proposal_not_public).

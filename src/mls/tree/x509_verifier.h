@@ -19,6 +19,7 @@ class X509Verifier final : public CredentialVerifier {
   /// The errors of TrustAnchors::verify, mls_certificate_key_mismatch, mls_credential_rejected for other kinds.
   Result<void> verify(const Credential& credential, ByteView signature_key) const override;
   /// The same subject and the same alternative names, of which there is at least one: a renewed certificate takes the place of the old one.
+  /// It may come from another of the anchors: give this only anchors that name people alike.
   bool same_client(const Credential& a, const Credential& b) const override;
 
  private:
