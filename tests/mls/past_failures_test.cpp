@@ -13,19 +13,9 @@ namespace {
 
 using internal::HostileMember;
 
-class PastFailures : public testing::Test {
+class PastFailures : public ThreeMembers {
  protected:
-  PastFailures() {
-    world.create("a");
-    world.commit("a", {"b", "c"}, {});
-    world.commit("b", {}, {});
-  }
-  Group& a() { return world.at("a"); }
-  Group& b() { return world.at("b"); }
-  const SuiteParameters& suite() { return a().tree().suite(); }
   LeafIndex leaf(const std::string& name) { return world.at(name).own_leaf(); }
-
-  PublicMessage open(const Bytes& message) { return VALUE(MLSMessage::decode_as<PublicMessage>(message)); }
   /// What b says of a commit of a's that breaks a rule however well it is signed and tagged. The follower says the same.
   std::string at_b(Commit commit) { return at_b(VALUE(HostileMember::send_public(a(), std::move(commit)))); }
   std::string at_b(const Bytes& message) {
@@ -88,8 +78,6 @@ class PastFailures : public testing::Test {
   std::string join(const Invitation& with) {
     return error_name(Group::join(VALUE(HostileMember::welcome(a(), with.bundle, with.secrets, with.info, world.random())), with.bundle));
   }
-
-  World world;
 };
 
 // --- A comparison that looks at as many bytes as the shorter one has takes an empty tag.

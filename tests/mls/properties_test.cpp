@@ -53,18 +53,11 @@ TEST(RandomLife, OfUpToThreeHundredMembersKeepsAgreement) {
 }
 
 /// One message of each kind, sent to b by a, and what b does with it.
-class DamagedMessage : public ::testing::Test {
+class DamagedMessage : public ThreeMembers {
  protected:
-  DamagedMessage() {
-    world.create("a");
-    world.commit("a", {"b", "c"}, {});
-    world.commit("b", {}, {});
-  }
-
   /// Every truncation and every flipped bit of `message` is refused by `attempt`, and b's state is what it was.
   template <class Attempt>
   void expect_refused(const Bytes& message, Attempt attempt) {
-    Group& b = world.at("b");
     const auto refused = [&](const Bytes& damaged) {
       if (!attempt(damaged)) return true;
       ADD_FAILURE() << "accepted";
@@ -73,7 +66,7 @@ class DamagedMessage : public ::testing::Test {
     Bytes worst = message; // a PrivateMessage whose content does not open may leave its key derived: let it do so now
     worst.back() ^= 1;
     ASSERT_TRUE(refused(worst));
-    const SecretBytes before = VALUE(b.store());
+    const SecretBytes before = VALUE(b().store());
 #ifdef SATSUMA_SLOW
     constexpr int bit_step = 8;
 #else
@@ -90,11 +83,9 @@ class DamagedMessage : public ::testing::Test {
     Bytes longer = message;
     longer.push_back(0);
     ASSERT_TRUE(refused(longer));
-    EXPECT_EQ(before, VALUE(b.store()));
+    EXPECT_EQ(before, VALUE(b().store()));
     EXPECT_TRUE(attempt(message)) << "the real one";
   }
-
-  World world;
 };
 
 TEST_F(DamagedMessage, OfACommitInTheOpen) {

@@ -11,20 +11,7 @@ namespace {
 
 using internal::HostileMember;
 
-class Rules : public testing::Test {
- protected:
-  Rules() {
-    world.create("a");
-    world.commit("a", {"b", "c"}, {});
-    world.commit("b", {}, {});
-  }
-  Group& a() { return world.at("a"); }
-  Group& b() { return world.at("b"); }
-  const SuiteParameters& suite() { return a().tree().suite(); }
-  PublicMessage open(const Bytes& message) { return VALUE(MLSMessage::decode_as<PublicMessage>(message)); }
-
-  World world;
-};
+class Rules : public ThreeMembers {};
 
 TEST_F(Rules, AProposalIsNotStagedAsACommit) {
   const PublicMessage proposal = open(VALUE(a().propose(Proposal{Remove{LeafIndex{2}}}, false, {}, world.random())));

@@ -129,4 +129,20 @@ class World {
   std::optional<PublicGroup> follower_;
 };
 
+/// a, b and c, of whom a and b have committed.
+class ThreeMembers : public ::testing::Test {
+ protected:
+  ThreeMembers() {
+    world.create("a");
+    world.commit("a", {"b", "c"}, {});
+    world.commit("b", {}, {});
+  }
+  Group& a() { return world.at("a"); }
+  Group& b() { return world.at("b"); }
+  const SuiteParameters& suite() { return a().tree().suite(); }
+  static PublicMessage open(const Bytes& message) { return VALUE(MLSMessage::decode_as<PublicMessage>(message)); }
+
+  World world;
+};
+
 } // namespace satsuma::mls

@@ -1,11 +1,11 @@
 /**
  * The few WASI functions that the module imports. It has no files, no environment and no output; randomness and time
- * are real. Whatever else it might call answers "not implemented", and an import of another kind is refused.
+ * are real. Whatever else it might call is refused with ENOSYS, and an import of another kind when the module is loaded.
  */
 
 const success = 0;
 const badDescriptor = 8;
-const notImplemented = 52;
+const noSuchFunction = 52;
 const maxRandomBytes = 65536; // of one getRandomValues call
 
 type WasiFunction = (...values: readonly (number | bigint)[]) => number;
@@ -42,7 +42,7 @@ export function wasiImports(module: WebAssembly.Module, memory: () => WebAssembl
     if (wanted.module !== "wasi_snapshot_preview1" || wanted.kind !== "function") {
       throw new Error(`the module wants ${wanted.module}.${wanted.name}`);
     }
-    functions[wanted.name] = known[wanted.name] ?? (() => notImplemented);
+    functions[wanted.name] = known[wanted.name] ?? (() => noSuchFunction);
   }
   return { wasi_snapshot_preview1: functions };
 }
