@@ -26,6 +26,7 @@ std::string wire_code(std::string_view name) {
 std::string sentence_for(const Error& error) {
   if (error == sfu::sfu_room_full) return "The room takes no more people with pictures and sound.";
   if (error == sfu::sfu_no_publication) return "The server does not know that connection; publish anew.";
+  if (error == sfu::sfu_too_many_handshakes) return "Your connection has been made anew too often; wait some seconds.";
   if (error == sfu::sfu_unknown_revision) return "That offer has been replaced by a newer one.";
   if (error == sfu::sfu_unknown_participant) return "The server does not know you as a participant any more; enter again.";
   switch (error.kind()) {
@@ -499,6 +500,7 @@ std::string MeetingServer::metrics() {
     text.append("satsuma_media_dropped_total{reason=\"").append(reason).append("\"} ").append(std::to_string(total(member))).append("\n");
   };
   dropped("unknown_address", &C::dropped_unknown_address);
+  dropped("stun_answers", &C::dropped_stun_answers);
   dropped("invalid", &C::dropped_invalid);
   dropped("unknown_stream", &C::dropped_unknown_stream);
   dropped("inactive", &C::dropped_inactive);

@@ -122,6 +122,8 @@ class Connection {
 
   bool established() const { return state_ == State::established; }
   bool closed() const { return state_ == State::closed; }
+  /// See forget_after: what the peer says is not read any more.
+  bool forgotten() const { return established() && !ssl_; }
 
  private:
   friend class Context;

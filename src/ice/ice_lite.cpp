@@ -150,9 +150,18 @@ void IceLite::check(TimePoint now, const NetworkPath& path) {
   // One at a time, and each as often as max_sends says: what is sent to an address that the peer may have made up stays as small as what came.
   if (check_ && now - check_->sent_at < check_interval) return;
   if (!check_ || check_->path != path || check_->sent >= max_sends) {
-    check_ = Check{path, {}, {}, 0};
+    check_ = Check{path, {}, {}, 0, {}};
     random_->fill(check_->transaction);
   }
+  send_check(now);
+}
+
+void IceLite::confirm(TimePoint now) {
+  if (!selected_ || !answers_required_ || random_ == nullptr) return;
+  if (check_ || (confirmed_at_ && now - *confirmed_at_ < confirm_interval)) return;
+  confirmed_at_ = now;
+  check_ = Check{*selected_, {}, {}, 0, now};
+  random_->fill(check_->transaction);
   send_check(now);
 }
 
@@ -236,8 +245,11 @@ void IceLite::handle_timeout(TimePoint now) {
   if (check_ && now - check_->sent_at >= check_interval) {
     if (check_->sent < max_sends)
       send_check(now);
-    else if (now - check_->sent_at >= 4 * check_interval)
-      check_.reset(); // nobody is there
+    else if (now - check_->sent_at >= 4 * check_interval) { // nobody is there
+      if (check_->confirms_since)
+        std::erase_if(pairs_, [this](const Pair& pair) { return pair.path == check_->path && pair.last_check < *check_->confirms_since; });
+      check_.reset();
+    }
   }
   std::erase_if(pairs_, [now](const Pair& pair) { return now - pair.last_check >= consent_timeout; });
   drop_selected_unless_known();

@@ -28,6 +28,8 @@ inline constexpr Duration consent_timeout = std::chrono::seconds(30);
 inline constexpr Duration nomination_hold = std::chrono::seconds(1);
 /// Pairs remembered as valid. A peer with more interfaces than this loses the one heard of longest ago.
 inline constexpr std::size_t max_pairs = 16;
+/// How often a peer is asked whether it is still there because somebody said that it is not.
+inline constexpr Duration confirm_interval = std::chrono::seconds(5);
 /// Answers waiting for poll_output().
 inline constexpr std::size_t max_pending_answers = 8;
 
@@ -99,6 +101,9 @@ class IceLite {
   /// Something that only the peer can have made (SRTP under its keys) came this way: it is checked at once whether the peer is there, rather than when
   /// its next check comes. Does nothing before require_answers().
   void handle_moved(TimePoint now, const NetworkPath& path);
+  /// Something that anybody could have made says that the peer has gone. So it is asked, on the selected pair, at most every confirm_interval: when neither an answer nor
+  /// a check of its own comes, the pair is dropped as if consent had expired. Does nothing before require_answers().
+  void confirm(TimePoint now);
   /// A TCP connection ended: its pair is no longer valid, and when it was the selected one nothing may be sent until another is selected.
   void handle_path_closed(const NetworkPath& path);
   void handle_timeout(TimePoint now);
@@ -124,6 +129,7 @@ class IceLite {
     stun::TransactionId transaction{};
     TimePoint sent_at{};
     unsigned sent = 0;
+    std::optional<TimePoint> confirms_since; ///< of confirm(): begun then
   };
   struct Generation {
     Credentials credentials;
@@ -156,6 +162,7 @@ class IceLite {
   bool answers_required_ = false;
   std::uint32_t selected_priority_ = 0; ///< of the selected pair's checks, or of the last there was; 0: there was none
   std::optional<Check> check_;
+  std::optional<TimePoint> confirmed_at_; ///< when confirm() last asked
   bool announce_selected_ = false;
   bool announce_expired_ = false;
   std::array<Answer, max_pending_answers> answers_;

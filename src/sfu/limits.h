@@ -29,6 +29,7 @@ struct Counters {
   std::uint64_t packets_in = 0;              ///< media, after SRTP was undone
   std::uint64_t packets_out = 0;             ///< media, retransmissions included
   std::uint64_t dropped_unknown_address = 0;
+  std::uint64_t dropped_stun_answers = 0;    ///< to addresses where nobody has shown itself yet, beyond their rate
   std::uint64_t dropped_invalid = 0;         ///< did not authenticate or did not parse
   std::uint64_t dropped_unknown_stream = 0;  ///< no publication takes this SSRC, mid or payload type
   std::uint64_t dropped_inactive = 0;        ///< the source is not active or the sender is not a member

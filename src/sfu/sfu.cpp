@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <deque>
+#include <map>
 #include <tuple>
 #include <unordered_map>
 
@@ -25,10 +26,16 @@ constexpr std::size_t max_paths = ice::max_pairs;
 constexpr std::array<Duration, 2> repeat_after{std::chrono::milliseconds(20), std::chrono::milliseconds(60)};
 constexpr std::size_t max_repeated = 64;
 constexpr std::size_t max_repeated_size = 512;
-/// Packets from unknown addresses that are looked at for whose they are, a second, and connections whose keys each is tried with.
+/// Packets from unknown ports of an address with connections that are looked at for whose they are, a second, and connections whose keys each is tried with.
 constexpr double moved_packets_per_second = 100;
 constexpr std::size_t max_moved_tries = 64;
 constexpr std::size_t max_moved_size = 2048;
+/// STUN to one address (of IPv6, to one /64) where nobody has shown itself by a handshake, a second and at once: four hundred connections from behind one
+/// translator begin within the burst. Addresses share a bucket by a hash that nobody outside can know, so that made-up ones take no memory.
+constexpr double strange_answers_per_second = 1000, strange_answers_burst = 4000;
+constexpr std::size_t strange_answers_buckets = 1024;
+/// Connections that one participant may begin, which are a DTLS handshake each: at once, and then a second.
+constexpr double handshakes_at_once = 16, handshakes_per_second = 0.5;
 /// Checks over TCP that overtook the answer to our offer, of one participant.
 constexpr std::size_t max_early_checks = 8;
 constexpr std::size_t max_early_check_size = 512;
@@ -42,7 +49,7 @@ signaling::IceDescription describe(const ice::Credentials& credentials) { return
 class Sfu::Shard {
  public:
   Shard(Config config, const dtls::Context& context, RandomSource& random)
-      : config_(std::move(config)), context_(context), random_(random), graph_(config_.limits, random) {}
+      : config_(std::move(config)), context_(context), random_(random), graph_(config_.limits, random), answers_key_(random.u64()) {}
 
   Result<void> add_participant(TimePoint now, std::string_view room, const IncarnationId& id);
   Result<void> remove_participant(TimePoint now, const IncarnationId& id);
@@ -120,6 +127,12 @@ class Sfu::Shard {
     std::vector<SlotUse> told_slots;
     bool ever_told = false;
     TimePoint next_path_report{};
+    TokenBucket handshakes{handshakes_per_second, handshakes_at_once};
+  };
+  /// An address from which somebody has come.
+  struct Place {
+    std::vector<NetworkPath> paths; ///< those in by_path_
+    TokenBucket looks{moved_packets_per_second, moved_packets_per_second};
   };
   struct Queued {
     std::uint32_t order = 0;
@@ -139,7 +152,10 @@ class Sfu::Shard {
   void add_ufrag(const ConnectionKey& key, const std::string& ufrag);
   /// A check for credentials whose offer was not answered yet (RFC 8445 s.7.3): the answer comes another way than it. Over TCP it is not repeated.
   void keep_early_check(const NetworkPath& path, std::string_view ufrag, ByteView check);
-  void learn_path(const ConnectionKey& key, const NetworkPath& path);
+  void learn_path(TimePoint now, const ConnectionKey& key, const NetworkPath& path);
+  void forget_path(const NetworkPath& path);
+  /// Whether STUN may go to an address where nobody has shown itself.
+  bool may_answer_stranger(TimePoint now, const TransportAddress& address);
   /// Whose packet this is that came from another port than before: an address translator forgot its owner. Decrypted in place when it is somebody's.
   std::optional<std::pair<ConnectionKey, Transport::Packet>> find_moved(TimePoint now, const NetworkPath& path, MutableByteView datagram);
   void offer(const IncarnationId& id, ParticipantIndex index, ice::Credentials credentials, bool new_credentials);
@@ -161,12 +177,14 @@ class Sfu::Shard {
   std::vector<Peer> peers_; ///< by ParticipantIndex
   std::unordered_map<std::string, ConnectionKey> by_ufrag_;
   std::unordered_map<NetworkPath, ConnectionKey> by_path_;
+  std::map<std::array<std::uint8_t, 16>, Place> places_; ///< the addresses of by_path_
   std::vector<ParticipantIndex> growing_; ///< their pools have slots that no offer has told
   std::deque<Output> outputs_;
   std::vector<Queued> queued_;
   std::vector<OutgoingDatagram> datagrams_;
   std::optional<TimePoint> next_tick_;
-  TokenBucket moved_packets_{moved_packets_per_second, moved_packets_per_second};
+  std::uint64_t answers_key_ = 0;
+  std::vector<TokenBucket> strange_answers_ = std::vector<TokenBucket>(strange_answers_buckets, TokenBucket(strange_answers_per_second, strange_answers_burst));
 };
 
 // ---- participants
@@ -235,6 +253,7 @@ signaling::LocalDescription Sfu::Shard::local_description(const ConnectionKey& k
 
 Result<void> Sfu::Shard::open(TimePoint now, const ConnectionKey& key, ice::Credentials local, const signaling::IceDescription& remote,
                               const dtls::Fingerprint& fingerprint) {
+  if (!peers_[key.participant].handshakes.take(now, 1)) return sfu_too_many_handshakes;
   auto fresh = std::make_unique<Connection>();
   const std::string ufrag = local.ufrag;
   fresh->transport = std::make_unique<Transport>(now, context_, std::move(local));
@@ -255,7 +274,7 @@ void Sfu::Shard::close(const ConnectionKey& key) {
   if (!c) return;
   for (const std::string& ufrag : c->ufrags) by_ufrag_.erase(ufrag);
   for (const NetworkPath& path : c->paths)
-    if (const auto found = by_path_.find(path); found != by_path_.end() && found->second == key) by_path_.erase(found);
+    if (const auto found = by_path_.find(path); found != by_path_.end() && found->second == key) forget_path(path);
   c.reset();
 }
 
@@ -269,16 +288,42 @@ void Sfu::Shard::add_ufrag(const ConnectionKey& key, const std::string& ufrag) {
   by_ufrag_.insert_or_assign(ufrag, key);
 }
 
-void Sfu::Shard::learn_path(const ConnectionKey& key, const NetworkPath& path) {
-  const auto found = by_path_.find(path);
-  if (found != by_path_.end() && found->second == key) return;
+void Sfu::Shard::learn_path(TimePoint now, const ConnectionKey& key, const NetworkPath& path) {
+  if (const auto found = by_path_.find(path); found != by_path_.end()) {
+    if (found->second == key) return;
+    // Whoever knows credentials of its own can write another's address as its own. Where somebody has shown itself by a handshake, it is asked first: if it
+    // is there it stays, and if not the next check of whoever came there since is in time.
+    const ConnectionKey present = found->second;
+    Transport& transport = *connection(present)->transport;
+    if (transport.connected() && transport.path() == path) {
+      transport.confirm(now);
+      pump(now, present);
+      return;
+    }
+    forget_path(path);
+  }
   Connection& c = *connection(key);
   if (c.paths.size() == max_paths) {
-    if (const auto oldest = by_path_.find(c.paths.front()); oldest != by_path_.end() && oldest->second == key) by_path_.erase(oldest);
+    if (const auto oldest = by_path_.find(c.paths.front()); oldest != by_path_.end() && oldest->second == key) forget_path(c.paths.front());
     c.paths.erase(c.paths.begin());
   }
   c.paths.push_back(path);
-  by_path_.insert_or_assign(path, key);
+  by_path_.emplace(path, key);
+  places_[path.remote.ip].paths.push_back(path);
+}
+
+void Sfu::Shard::forget_path(const NetworkPath& path) {
+  if (by_path_.erase(path) == 0) return;
+  const auto place = places_.find(path.remote.ip);
+  std::erase(place->second.paths, path);
+  if (place->second.paths.empty()) places_.erase(place);
+}
+
+bool Sfu::Shard::may_answer_stranger(TimePoint now, const TransportAddress& address) {
+  std::uint64_t hash = answers_key_;
+  const std::size_t size = address.is_v4() ? 16 : 8;
+  for (std::size_t i = 0; i < size; ++i) hash = (hash ^ address.ip[i]) * 0x9e3779b97f4a7c15;
+  return strange_answers_[(hash >> 32) % strange_answers_buckets].take(now, 1);
 }
 
 Result<std::string> Sfu::Shard::handle_publish_offer(TimePoint now, const IncarnationId& id, std::string_view sdp) {
@@ -403,7 +448,7 @@ void Sfu::Shard::handle_packet(TimePoint now, const NetworkPath& path, MutableBy
     pump(now, *key);
     return;
   }
-  if (stun || moved) learn_path(*key, path); // it was authenticated
+  if (stun || moved) learn_path(now, *key, path); // it was authenticated
   switch (received->kind) {
     case Transport::Received::nothing: break;
     case Transport::Received::rtp:
@@ -430,23 +475,25 @@ auto Sfu::Shard::find_moved(TimePoint now, const NetworkPath& path, MutableByteV
     -> std::optional<std::pair<ConnectionKey, Transport::Packet>> {
   const PacketKind kind = classify(datagram);
   if ((kind != PacketKind::rtp && kind != PacketKind::rtcp) || datagram.size() > max_moved_size) return std::nullopt;
-  if (!moved_packets_.take(now, 1)) return std::nullopt; // a flood costs no more than so many looks; who moved is found by its checks then
+  const auto place = places_.find(path.remote.ip);
+  if (place == places_.end()) return std::nullopt;
+  // A flood that carries one address costs no more than so many looks, and others nothing; who moved there is found by its checks then.
+  if (!place->second.looks.take(now, 1)) return std::nullopt;
   std::array<std::uint8_t, max_moved_size> copy;
   std::size_t tries = 0;
-  for (ParticipantIndex index = 0; index < peers_.size(); ++index)
-    for (const Leg leg : {Leg::publish, Leg::subscribe}) {
-      const auto& c = connection({index, leg});
-      if (!c || !c->transport->path()) continue;
-      const NetworkPath& present = *c->transport->path();
-      if (present.socket != path.socket || present.remote.ip != path.remote.ip) continue;
-      if (++tries > max_moved_tries) return std::nullopt;
-      const MutableByteView attempt = MutableByteView(copy).first(datagram.size());
-      std::copy(datagram.begin(), datagram.end(), attempt.begin());
-      const auto packet = c->transport->handle_moved_packet(now, path, attempt);
-      if (!packet) continue;
-      std::copy(packet->packet.begin(), packet->packet.end(), datagram.begin());
-      return std::pair(ConnectionKey{index, leg}, Transport::Packet{packet->kind, datagram.first(packet->packet.size())});
-    }
+  for (const NetworkPath& known : place->second.paths) {
+    if (known.socket != path.socket) continue;
+    const ConnectionKey key = by_path_.at(known);
+    Transport& transport = *connection(key)->transport;
+    if (transport.path() != known) continue;
+    if (++tries > max_moved_tries) return std::nullopt;
+    const MutableByteView attempt = MutableByteView(copy).first(datagram.size());
+    std::copy(datagram.begin(), datagram.end(), attempt.begin());
+    const auto packet = transport.handle_moved_packet(now, path, attempt);
+    if (!packet) continue;
+    std::copy(packet->packet.begin(), packet->packet.end(), datagram.begin());
+    return std::pair(key, Transport::Packet{packet->kind, datagram.first(packet->packet.size())});
+  }
   return std::nullopt;
 }
 
@@ -454,7 +501,7 @@ void Sfu::Shard::handle_path_closed(TimePoint now, const NetworkPath& path) {
   const auto found = by_path_.find(path);
   if (found == by_path_.end()) return;
   const ConnectionKey key = found->second;
-  by_path_.erase(found);
+  forget_path(path);
   Connection& c = *connection(key);
   std::erase(c.paths, path);
   c.transport->handle_path_closed(path);
@@ -501,6 +548,11 @@ void Sfu::Shard::pump(TimePoint now, const ConnectionKey& key) {
   Connection& c = *connection(key);
   while (const auto output = c.transport->poll_output()) {
     if (const auto* const out = std::get_if<Transport::Send>(&*output)) {
+      const bool shown = out->path.is_stream() || (c.transport->connected() && c.transport->path() == out->path);
+      if (!shown && classify(out->datagram) == PacketKind::stun && !may_answer_stranger(now, out->path.remote)) {
+        ++graph_.counters().dropped_stun_answers;
+        continue;
+      }
       send(key, out->path, out->datagram);
     } else if (std::holds_alternative<Transport::Connected>(*output)) {
       graph_.set_connected(now, key.participant, key.leg, true, c.fresh);

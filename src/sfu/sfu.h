@@ -37,6 +37,7 @@ inline constexpr ErrorCode sfu_room_full{"sfu_room_full", ErrorKind::peer};
 inline constexpr ErrorCode sfu_too_many_rooms{"sfu_too_many_rooms", ErrorKind::environment};
 inline constexpr ErrorCode sfu_no_publication{"sfu_no_publication", ErrorKind::peer};
 inline constexpr ErrorCode sfu_unknown_slot{"sfu_unknown_slot", ErrorKind::peer};
+inline constexpr ErrorCode sfu_too_many_handshakes{"sfu_too_many_handshakes", ErrorKind::peer};
 inline constexpr ErrorCode sfu_unknown_revision{"sfu_unknown_revision", ErrorKind::peer};
 
 struct Config {
@@ -150,7 +151,7 @@ class Sfu {
   Result<void> handle_followed(const IncarnationId& id, std::uint64_t cursor);
 
   /// `publish` and `restart`: returns the answer. A later offer with the same DTLS fingerprint keeps the connection, and with
-  /// new ICE credentials restarts ICE; one with another fingerprint replaces the connection.
+  /// new ICE credentials restarts ICE; one with another fingerprint replaces the connection, sfu_too_many_handshakes when that comes too often.
   Result<std::string> handle_publish_offer(TimePoint now, const IncarnationId& id, std::string_view sdp);
   /// `sources`: the set of what is being sent. None is active before the first call.
   Result<void> handle_sources(TimePoint now, const IncarnationId& id, SourceSet active);

@@ -37,12 +37,21 @@ Result<Transport::Packet> Transport::handle_packet(TimePoint now, const NetworkP
   switch (classify(datagram)) {
     case PacketKind::stun: {
       SATSUMA_TRY_VOID(ice_.handle_stun(now, path, datagram));
+      if (!sender_) handshake_budget_ += handshake_amplification * datagram.size();
       return Packet{};
     }
     case PacketKind::dtls: {
       // Without this check anybody who finds the port could win the race against the peer's ClientHello, or have us make handshakes for nothing.
       if (!remote_fingerprint_ || !ice_.validated(path)) return transport_path_not_validated;
-      if (!dtls_) dtls_ = std::make_unique<dtls::Connection>(now, context_, dtls::Role::server, *remote_fingerprint_);
+      if (!dtls_) {
+        dtls_ = std::make_unique<dtls::Connection>(now, context_, dtls::Role::server, *remote_fingerprint_);
+        // The handshake will show that somebody is at the pair that is selected now. Of another, only an answer shows it.
+        ice_.require_answers();
+      }
+      if (!sender_) handshake_budget_ += handshake_amplification * datagram.size();
+      // An alert, which is the one thing that is still sent at the end: anybody could have made it.
+      constexpr std::uint8_t alert = 21;
+      if (dtls_->forgotten() && datagram[0] == alert && ice_.selected() == path) ice_.confirm(now);
       dtls_->handle_datagram(now, datagram);
       return Packet{};
     }
@@ -113,7 +122,12 @@ std::optional<Transport::Output> Transport::poll_output() {
     std::optional<dtls::Connection::Output> output = dtls_->poll_output();
     if (!output) break;
     if (const auto* send = std::get_if<dtls::Connection::Send>(&*output)) {
-      if (ice_.selected()) return Send{*ice_.selected(), send->datagram};
+      if (!ice_.selected()) continue;
+      if (!sender_ && !ice_.selected()->is_stream()) {
+        if (send->datagram.size() > handshake_budget_) continue; // lost, as far as the handshake knows
+        handshake_budget_ -= send->datagram.size();
+      }
+      return Send{*ice_.selected(), send->datagram};
     } else if (auto* established = std::get_if<dtls::Connection::Established>(&*output)) {
       const dtls::SrtpKeys& keys = established->keys;
       const auto profile = static_cast<srtp::Profile>(keys.profile);
@@ -130,7 +144,6 @@ std::optional<Transport::Output> Transport::poll_output() {
   }
   if ((state_ == State::connecting || state_ == State::disconnected) && sender_ && ice_.selected()) {
     state_ = State::connected;
-    ice_.require_answers(); // the handshake has shown that somebody is at the first pair
     connect_deadline_.reset();
     return Connected{};
   }

@@ -24,6 +24,11 @@ inline constexpr ErrorCode transport_never_connected{"transport_never_connected"
 inline constexpr ErrorCode transport_consent_expired{"transport_consent_expired", ErrorKind::peer};
 inline constexpr ErrorCode transport_closed{"transport_closed", ErrorKind::caller};
 
+/// Until the handshake has shown that somebody is at the address that checks came from, its datagrams are no more than so many bytes and then so many times what
+/// came: whoever knows the credentials could have written a victim's address as its own.
+inline constexpr std::size_t handshake_allowance = dtls::handshake_mtu;
+inline constexpr std::size_t handshake_amplification = 3;
+
 /// A transport that has not connected by then is Disconnected for good.
 inline constexpr Duration connect_timeout = std::chrono::seconds(30);
 
@@ -83,6 +88,10 @@ class Transport {
   Result<Packet> handle_moved_packet(TimePoint now, const NetworkPath& path, MutableByteView datagram);
   /// A TCP connection ended. When media went that way this is as if consent had expired: the peer's checks on another bring it back.
   void handle_path_closed(const NetworkPath& path);
+  /// Somebody else is where this one's media goes, or says so: see ice::IceLite::confirm().
+  void confirm(TimePoint now) {
+    if (state_ == State::connected) ice_.confirm(now);
+  }
   void handle_timeout(TimePoint now);
   std::optional<Output> poll_output();
   std::optional<TimePoint> next_deadline() const;
@@ -116,6 +125,7 @@ class Transport {
   std::optional<srtp::Sender> sender_;
   std::optional<srtp::Receiver> receiver_;
   State state_ = State::connecting;
+  std::size_t handshake_budget_ = handshake_allowance; ///< bytes that may still go out before there are keys
   bool closing_ = false; ///< close() was called, and the close_notify is on its way
   std::optional<Error> finished_; ///< closed, and not said yet
   std::optional<TimePoint> connect_deadline_;

@@ -10,6 +10,7 @@
 #include "rtp/rtcp.h"
 #include "rtp/transport_feedback.h"
 #include "rtp/vp8.h"
+#include "sfu/transport.h"
 #include "signaling/sdp.h"
 #include "transport_peer.h"
 
@@ -180,6 +181,7 @@ class SfuTest : public ::testing::Test {
       for (Bytes& d : peer.poll()) said.emplace_back(&peer, std::move(d));
       return;
     }
+    if (!peer.connected() && peer.others_use_its_address) return;
     ASSERT_TRUE(peer.connected());
     if (bytes[1] >= 192 && bytes[1] < 224) {
       const auto plain = peer.receiver().unprotect_rtcp(bytes);
@@ -600,6 +602,211 @@ TEST_F(SfuTest, APublisherWithSimulcastIsToldWhichStreamsNobodyWatches) {
   ASSERT_TRUE(a.layers);
   EXPECT_EQ(a.layers->source, Source::camera);
   EXPECT_EQ(a.layers->active, (std::vector<bool>{true, false}));
+}
+
+// ---- hardening: docs/hardening.md says which point each is
+
+TEST_F(SfuTest, AFloodFromOtherAddressesDoesNotKeepAPeerWhosePortChangesFromBeingHeard) {
+  Client& a = add(1);
+  Client& b = add(2);
+  hears(b, a);
+  for (std::uint16_t port = 1; port <= 2000; ++port) give({TransportAddress::v4({10, 7, 7, 7}, port), 0}, Bytes(100, 0x80));
+  a.publish_path.remote.port = 1001;
+  send_audio(a);
+  EXPECT_EQ(b.media.size(), 1u);
+  // Made up in this peer's own name the flood costs its looks, and its next check is in time.
+  for (std::uint16_t port = 2001; port <= 4000; ++port) give({TransportAddress::v4({10, 0, 0, 1}, port), 0}, Bytes(100, 0x80));
+  a.publish_path.remote.port = 1002;
+  send_audio(a);
+  EXPECT_EQ(b.media.size(), 1u);
+  give(a.publish_path, a.publish.check(true));
+  send_audio(a);
+  EXPECT_EQ(b.media.size(), 2u);
+}
+
+TEST_F(SfuTest, TwoAddressesOfOneHashAreTwoAddresses) {
+  // FNV-1a gives both the same 64 bits.
+  std::array<std::uint8_t, 16> known{0x1a, 0x04, 0xc0, 0x21, 0x6e, 0x07, 0x1b, 0x0b, 0x5d, 0x7d, 0x61, 0x3a, 0x5b, 0x5e};
+  std::array<std::uint8_t, 16> strange{0x19, 0x0f, 0x40, 0x3e, 0xd4, 0x03, 0x64, 0x74, 0xcb, 0x36, 0x1a, 0x57, 0x2e, 0x51};
+  Client& a = add(1);
+  Client& b = add(2);
+  a.publish_path.remote = TransportAddress::v6(known, 1000);
+  NetworkPath stranger = a.publish_path;
+  stranger.remote = TransportAddress::v6(strange, 1000);
+  ASSERT_EQ(std::hash<NetworkPath>()(a.publish_path), std::hash<NetworkPath>()(stranger));
+  hears(b, a);
+  EXPECT_TRUE(sfu.knows_path(a.publish_path));
+  EXPECT_FALSE(sfu.knows_path(stranger));
+  const auto before = sfu.counters().dropped_unknown_address;
+  Bytes header(12), out(200);
+  ASSERT_TRUE(rtp::write_header({false, 111, 50, 960, 1000}, {}, header));
+  const auto sealed = a.publish.sender().protect_rtp(header, Bytes(40, 1), out);
+  give(stranger, to_bytes(*sealed));
+  EXPECT_EQ(sfu.counters().dropped_unknown_address, before + 1);
+  EXPECT_TRUE(b.media.empty());
+}
+
+TEST_F(SfuTest, AMemberThatGivesAnothersPathAsItsOwnDoesNotTakeItAndOneThatCameThereAfterItDoes) {
+  Client& a = add(1);
+  Client& b = add(2);
+  Client& m = add(3);
+  hears(b, a);
+  const auto answer = sfu.handle_publish_offer(now, m.id, m.publish_offer());
+  ASSERT_TRUE(answer);
+  learn(m.publish, *answer);
+  a.publish.others_use_its_address = true;
+  for (int i = 0; i < 200; ++i) { // four seconds of m's checks in the name of a's address
+    give(a.publish_path, m.publish.check(true));
+    const std::size_t heard = b.media.size();
+    send_audio(a);
+    ASSERT_EQ(b.media.size(), heard + 1);
+    turn();
+  }
+  EXPECT_TRUE(a.disconnected.empty());
+
+  // The first owner is gone, and an address translator has given its port to m.
+  a.publish.answers_checks = false;
+  m.publish_path = a.publish_path;
+  m.publish.others_use_its_address = true;
+  a.publish_path.remote.port = 9;
+  for (int i = 0; i < 300; ++i) {
+    if (i % 5 == 0) give(m.publish_path, m.publish.check(true));
+    turn();
+  }
+  m.publish.start_dtls(now);
+  for (int i = 0; i < 20; ++i) turn();
+  EXPECT_TRUE(m.publish.connected());
+  EXPECT_EQ(a.disconnected, std::vector<Leg>{Leg::publish});
+}
+
+TEST_F(SfuTest, AMemberCannotMoveItsPathToAVictimInTheMiddleOfTheHandshake) {
+  Client& a = add(1);
+  Client& b = add(2);
+  connect_publisher(a);
+  ASSERT_TRUE(sfu.request_subscribe(now, b.id));
+  turn();
+  learn(b.subscribe, b.offer->sdp);
+  ASSERT_TRUE(sfu.handle_subscribe_answer(now, b.id, b.offer->revision, b.subscribe_answer(b.offer->sdp)));
+  give(b.subscribe_path, b.subscribe.check(true));
+  turn();
+  b.subscribe.start_dtls(now);
+  for (const Bytes& d : b.subscribe.poll()) give(b.subscribe_path, d);
+  deliver(); // the server's flight is with b, whose answer waits in `said`
+  const NetworkPath victim{TransportAddress::v4({10, 66, 6, 6}, 53), 0};
+  give(victim, b.subscribe.check(true, 0x7fffffff));
+  for (const Client* c : {&a, &b}) ASSERT_TRUE(sfu.set_member(now, c->id, true));
+  ASSERT_TRUE(sfu.handle_sources(now, a.id, {Source::microphone}));
+  for (int i = 0; i < 20; ++i) turn();
+  ASSERT_TRUE(b.subscribe.connected());
+  send_audio(a);
+  EXPECT_EQ(b.media.size(), 1u);
+}
+
+TEST_F(SfuTest, AHandshakeThatNobodyAnswersSendsAVictimNoMoreThanItsAllowanceAndThreeTimesWhatCame) {
+  Client& a = add(1);
+  const auto answer = sfu.handle_publish_offer(now, a.id, a.publish_offer());
+  ASSERT_TRUE(answer);
+  learn(a.publish, *answer);
+  const NetworkPath victim{TransportAddress::v4({10, 66, 6, 6}, 53), 0};
+  std::size_t spoofed = 0, sent = 0, datagrams = 0;
+  const auto give_spoofed = [&](const Bytes& d) {
+    spoofed += d.size();
+    give(victim, d);
+  };
+  give_spoofed(a.publish.check(true));
+  a.publish.start_dtls(now);
+  for (const Bytes& d : a.publish.poll()) give_spoofed(d);
+  for (int i = 0; i < 40 * 50; ++i) { // until the handshake has been given up
+    for (const auto& d : sfu.pending_datagrams()) {
+      EXPECT_EQ(d.path, victim);
+      sent += d.bytes.size();
+      ++datagrams;
+    }
+    sfu.clear_datagrams();
+    now += 20ms;
+    sfu.handle_timeout(now);
+  }
+  EXPECT_GT(datagrams, 2u);
+  EXPECT_LE(sent, handshake_allowance + (handshake_amplification + 1) * spoofed);
+}
+
+TEST_F(SfuTest, StunToAnAddressWhereNobodyHasShownItselfHasARateAndOthersKeepTheirs) {
+  Client& a = add(1);
+  Client& b = add(2);
+  hears(b, a);
+  const auto answer = sfu.handle_publish_offer(now, b.id, b.publish_offer());
+  ASSERT_TRUE(answer);
+  learn(b.publish, *answer);
+  const auto answers_to = [&](const NetworkPath& path, TransportPeer& peer, int checks) {
+    std::size_t count = 0;
+    for (int i = 0; i < checks; ++i) {
+      give(path, peer.check(false));
+      for (const auto& d : sfu.pending_datagrams()) count += d.path == path;
+      sfu.clear_datagrams();
+    }
+    return count;
+  };
+  NetworkPath victim{TransportAddress::v4({10, 66, 6, 6}, 53), 0};
+  EXPECT_EQ(answers_to(victim, b.publish, 5000), 4000u);
+  EXPECT_EQ(sfu.counters().dropped_stun_answers, 1000u);
+  victim.remote.port = 54;
+  EXPECT_EQ(answers_to(victim, b.publish, 10), 0u) << "it is for the address, not the port";
+  now += 1s;
+  EXPECT_EQ(answers_to(victim, b.publish, 2000), 1000u);
+  EXPECT_EQ(answers_to({TransportAddress::v4({10, 8, 8, 8}, 53), 0}, b.publish, 100), 100u);
+  EXPECT_EQ(answers_to(a.publish_path, a.publish, 5000), 5000u) << "where the handshake has shown somebody there is no rate";
+}
+
+TEST_F(SfuTest, AParticipantHasSoManyHandshakesAndThenOneEveryTwoSeconds) {
+  Client& a = add(1);
+  connect_publisher(a);
+  const auto offer_with_new_certificate = [&] {
+    a.publish_context = make_context();
+    return sfu.handle_publish_offer(now, a.id, a.publish_offer());
+  };
+  for (int i = 1; i < 16; ++i) ASSERT_TRUE(offer_with_new_certificate()) << i;
+  const std::string last = a.publish_offer();
+  EXPECT_EQ(offer_with_new_certificate().error(), Error(sfu_too_many_handshakes));
+  EXPECT_TRUE(sfu.handle_publish_offer(now, a.id, last)) << "no new handshake, and the connection is as it was";
+  now += 2s;
+  EXPECT_TRUE(offer_with_new_certificate());
+  EXPECT_EQ(offer_with_new_certificate().error(), Error(sfu_too_many_handshakes));
+}
+
+TEST_F(SfuTest, ASubscriberThatSaysGoodbyeLongAfterTheHandshakeIsNotSentTo) {
+  Client& a = add(1);
+  Client& b = add(2);
+  hears(b, a);
+  const auto pass = [&](int turns) {
+    for (int i = 0; i < turns; ++i) {
+      if (i % 100 == 0) {
+        give(a.publish_path, a.publish.check(false));
+        if (b.subscribe.answers_checks) give(b.subscribe_path, b.subscribe.check(false));
+      }
+      turn();
+    }
+  };
+  pass(600); // the server has forgotten all but the keys
+  // Anybody can make an alert; who is there stays.
+  Bytes forged(39, 0);
+  forged[0] = 21, forged[1] = 0xfe, forged[2] = 0xfd, forged[4] = 1, forged[12] = 26;
+  const int checks = b.subscribe.checks_received();
+  give(b.subscribe_path, forged);
+  pass(150);
+  EXPECT_EQ(b.subscribe.checks_received(), checks + 1);
+  EXPECT_TRUE(b.disconnected.empty());
+  pass(200);
+  b.subscribe.close();
+  b.subscribe.answers_checks = false;
+  pass(150); // three seconds
+  EXPECT_EQ(b.disconnected, std::vector<Leg>{Leg::subscribe});
+  const auto to_b = [&] {
+    Bytes header(12), out(200);
+    EXPECT_TRUE(rtp::write_header({false, 111, a.sequence++, 960, 1000}, {}, header));
+    give(a.publish_path, to_bytes(*a.publish.sender().protect_rtp(header, Bytes(40, 1), out)));
+    return std::ranges::count_if(sfu.pending_datagrams(), [&](const auto& d) { return d.path == b.subscribe_path; });
+  };
+  EXPECT_EQ(to_b(), 0);
 }
 
 } // namespace

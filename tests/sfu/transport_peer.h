@@ -69,7 +69,9 @@ class TransportPeer {
       const auto message = stun::parse(datagram);
       ASSERT_TRUE(message);
       if (message->message_class == stun::MessageClass::request) { // a check before media moves
-        ASSERT_TRUE(stun::verify(*message, as_bytes(own_.password)));
+        const bool ours = stun::verify(*message, as_bytes(own_.password)).has_value();
+        if (!ours && others_use_its_address) return;
+        ASSERT_TRUE(ours);
         EXPECT_EQ(message->username, own_.ufrag + ":" + remote_.ufrag);
         ++checks_received_;
         if (!answers_checks) return;
@@ -80,7 +82,9 @@ class TransportPeer {
         replies_.push_back(std::move(out));
         return;
       }
-      ASSERT_TRUE(stun::verify(*message, as_bytes(remote_.password)));
+      const bool ours = stun::verify(*message, as_bytes(remote_.password)).has_value();
+      if (!ours && others_use_its_address) return;
+      ASSERT_TRUE(ours);
       ++answered_checks_;
     } else if (datagram[0] >= 20 && datagram[0] < 64) {
       if (dtls_) dtls_->handle_datagram(now, datagram);
@@ -98,6 +102,7 @@ class TransportPeer {
   bool connected() const { return sender_.has_value(); }
   bool closed() const { return closed_; }
   bool answers_checks = true;
+  bool others_use_its_address = false; ///< so that answers for them come here
   int checks_received() const { return checks_received_; }
   int answered_checks() const { return answered_checks_; }
   srtp::Sender& sender() { return *sender_; }
