@@ -4,33 +4,13 @@
 
 #include "base/secret.h"
 #include "crypto/hash.h"
+#include "stun/attributes.h"
 
 namespace satsuma::stun {
 
 namespace {
 
-constexpr std::uint32_t magic_cookie = 0x2112a442; // RFC 8489 s.5
 constexpr std::uint16_t binding_method = 1;
-constexpr std::size_t integrity_size = 20;
-constexpr std::size_t integrity_attribute_size = 4 + integrity_size;
-constexpr std::size_t fingerprint_attribute_size = 8;
-
-// RFC 8489 s.18.3, RFC 8445 s.16.1. Numbers below 0x8000 must be understood.
-enum Attribute : std::uint16_t {
-  username = 0x0006,
-  message_integrity = 0x0008,
-  error_code = 0x0009,
-  unknown_attributes = 0x000a,
-  realm = 0x0014,
-  nonce = 0x0015,
-  message_integrity_sha256 = 0x001c,
-  xor_mapped_address = 0x0020,
-  priority = 0x0024,
-  use_candidate = 0x0025,
-  fingerprint = 0x8028,
-  ice_controlled = 0x8029,
-  ice_controlling = 0x802a,
-};
 
 constexpr std::array<std::uint32_t, 256> make_crc_table() {
   std::array<std::uint32_t, 256> table{};
@@ -42,36 +22,9 @@ constexpr std::array<std::uint32_t, 256> make_crc_table() {
   return table;
 }
 
-// RFC 8489 s.14.7: the CRC-32 of ITU V.42, XORed so that it differs from other protocols' use of the same CRC.
-std::uint32_t fingerprint_of(ByteView bytes) {
-  static constexpr std::array<std::uint32_t, 256> table = make_crc_table();
-  std::uint32_t crc = 0xffffffff;
-  for (std::uint8_t byte : bytes) crc = (crc >> 8) ^ table[(crc ^ byte) & 0xff];
-  return ~crc ^ 0x5354554e;
-}
-
 // RFC 8489 s.14.2: XORed with the cookie, and for IPv6 with the transaction as well.
 std::uint8_t xor_byte(const TransactionId& transaction, std::size_t i) {
   return i < 4 ? static_cast<std::uint8_t>(magic_cookie >> (24 - 8 * i)) : transaction[i - 4];
-}
-
-Result<TransportAddress> parse_xor_address(ByteView value, const TransactionId& transaction) {
-  ByteReader reader(value);
-  SATSUMA_TRY_VOID(reader.u8()); // reserved
-  SATSUMA_TRY(const std::uint8_t family, reader.u8());
-  SATSUMA_TRY(const std::uint16_t xor_port, reader.u16());
-  const auto port = static_cast<std::uint16_t>(xor_port ^ (magic_cookie >> 16));
-  if (family == 1 && reader.remaining() == 4) {
-    std::array<std::uint8_t, 4> ip;
-    for (std::size_t i = 0; i < ip.size(); ++i) ip[i] = reader.rest()[i] ^ xor_byte(transaction, i);
-    return TransportAddress::v4(ip, port);
-  }
-  if (family == 2 && reader.remaining() == 16) {
-    std::array<std::uint8_t, 16> ip;
-    for (std::size_t i = 0; i < ip.size(); ++i) ip[i] = reader.rest()[i] ^ xor_byte(transaction, i);
-    return TransportAddress::v6(ip, port);
-  }
-  return stun_malformed;
 }
 
 Result<void> parse_attribute(std::uint16_t type, ByteView value, Message& message) {
@@ -131,20 +84,79 @@ Result<void> parse_attribute(std::uint16_t type, ByteView value, Message& messag
   return {};
 }
 
-void write_header(SpanWriter& writer, MessageClass message_class, const TransactionId& transaction) {
+} // namespace
+
+MessageClass class_of(std::uint16_t type) { return static_cast<MessageClass>((type >> 4 & 1) | (type >> 7 & 2)); }
+std::uint16_t method_of(std::uint16_t type) { return static_cast<std::uint16_t>((type & 0x000f) | (type >> 1 & 0x0070) | (type >> 2 & 0x0f80)); }
+
+// RFC 8489 s.14.7: the CRC-32 of ITU V.42, XORed so that it differs from other protocols' use of the same CRC.
+std::uint32_t fingerprint_of(ByteView bytes) {
+  static constexpr std::array<std::uint32_t, 256> table = make_crc_table();
+  std::uint32_t crc = 0xffffffff;
+  for (std::uint8_t byte : bytes) crc = (crc >> 8) ^ table[(crc ^ byte) & 0xff];
+  return ~crc ^ 0x5354554e;
+}
+
+Result<TransportAddress> parse_xor_address(ByteView value, const TransactionId& transaction) {
+  ByteReader reader(value);
+  SATSUMA_TRY_VOID(reader.u8()); // reserved
+  SATSUMA_TRY(const std::uint8_t family, reader.u8());
+  SATSUMA_TRY(const std::uint16_t xor_port, reader.u16());
+  const auto port = static_cast<std::uint16_t>(xor_port ^ (magic_cookie >> 16));
+  if (family == 1 && reader.remaining() == 4) {
+    std::array<std::uint8_t, 4> ip;
+    for (std::size_t i = 0; i < ip.size(); ++i) ip[i] = reader.rest()[i] ^ xor_byte(transaction, i);
+    return TransportAddress::v4(ip, port);
+  }
+  if (family == 2 && reader.remaining() == 16) {
+    std::array<std::uint8_t, 16> ip;
+    for (std::size_t i = 0; i < ip.size(); ++i) ip[i] = reader.rest()[i] ^ xor_byte(transaction, i);
+    return TransportAddress::v6(ip, port);
+  }
+  return stun_malformed;
+}
+
+void write_header(SpanWriter& writer, MessageClass message_class, std::uint16_t method, const TransactionId& transaction) {
   const auto c = static_cast<unsigned>(message_class);
-  // RFC 8489 s.5: the class stands in bits 4 and 8 of the type, between the method's.
-  writer.u16(static_cast<std::uint16_t>(binding_method | (c & 1) << 4 | (c & 2) << 7));
+  const unsigned m = method;
+  writer.u16(static_cast<std::uint16_t>((m & 0x000f) | (m & 0x0070) << 1 | (m & 0x0f80) << 2 | (c & 1) << 4 | (c & 2) << 7));
   writer.u16(0); // seal() knows it
   writer.u32(magic_cookie);
   writer.bytes(transaction);
 }
 
-void write_padded(SpanWriter& writer, std::uint16_t type, ByteView value) {
+void write_attribute(SpanWriter& writer, std::uint16_t type, ByteView value) {
   writer.u16(type);
   writer.u16(static_cast<std::uint16_t>(value.size()));
   writer.bytes(value);
   writer.zeros((4 - value.size() % 4) % 4);
+}
+
+void write_xor_address(SpanWriter& writer, std::uint16_t type, const TransportAddress& address, const TransactionId& transaction) {
+  const ByteView ip = address.is_v4() ? ByteView(address.ip).subspan(12) : ByteView(address.ip);
+  writer.u16(type);
+  writer.u16(static_cast<std::uint16_t>(4 + ip.size()));
+  writer.u8(0);
+  writer.u8(ip.size() == 4 ? 1 : 2);
+  writer.u16(static_cast<std::uint16_t>(address.port ^ (magic_cookie >> 16)));
+  for (std::size_t i = 0; i < ip.size(); ++i) writer.u8(ip[i] ^ xor_byte(transaction, i));
+}
+
+void write_error_code(SpanWriter& writer, std::uint16_t code, std::string_view reason) {
+  writer.u16(error_code);
+  writer.u16(static_cast<std::uint16_t>(4 + reason.size()));
+  writer.u16(0);
+  writer.u8(static_cast<std::uint8_t>(code / 100));
+  writer.u8(static_cast<std::uint8_t>(code % 100));
+  writer.bytes(as_bytes(reason));
+  writer.zeros((4 - reason.size() % 4) % 4);
+}
+
+void write_unknown_attributes(SpanWriter& writer, std::span<const std::uint16_t> unknown) {
+  writer.u16(unknown_attributes);
+  writer.u16(static_cast<std::uint16_t>(2 * unknown.size()));
+  for (std::uint16_t attribute : unknown) writer.u16(attribute);
+  writer.zeros(unknown.size() % 2 * 2);
 }
 
 void set_length(MutableByteView message, std::size_t length) {
@@ -155,24 +167,23 @@ void set_length(MutableByteView message, std::size_t length) {
 // RFC 8489 s.14.5 and s.14.7: each is computed over what is before it, with a header length that ends with itself.
 Result<MutableByteView> seal(SpanWriter& writer, ByteView key, MutableByteView out) {
   SATSUMA_TRY(const MutableByteView body, writer.written());
-  const std::size_t size = body.size();
-  const std::size_t total = size + integrity_attribute_size + fingerprint_attribute_size;
+  std::size_t size = body.size();
+  const std::size_t total = size + (key.empty() ? 0 : integrity_attribute_size) + fingerprint_attribute_size;
   if (out.size() < total || total > max_message_size) return bytes_no_space;
-  set_length(out, size + integrity_attribute_size - header_size);
-  std::array<std::uint8_t, integrity_size> tag;
-  crypto::hmac_into(crypto::HashAlgorithm::sha1, key, {body}, tag);
-  writer.u16(message_integrity);
-  writer.u16(integrity_size);
-  writer.bytes(tag);
+  if (!key.empty()) {
+    set_length(out, size + integrity_attribute_size - header_size);
+    std::array<std::uint8_t, integrity_size> tag;
+    crypto::hmac_into(crypto::HashAlgorithm::sha1, key, {body}, tag);
+    write_attribute(writer, message_integrity, tag);
+    size += integrity_attribute_size;
+  }
   set_length(out, total - header_size);
-  const std::uint32_t crc = fingerprint_of(out.first(size + integrity_attribute_size));
+  const std::uint32_t crc = fingerprint_of(out.first(size));
   writer.u16(fingerprint);
   writer.u16(4);
   writer.u32(crc);
   return writer.written();
 }
-
-} // namespace
 
 bool looks_like_stun(ByteView datagram) {
   return datagram.size() >= header_size && datagram[0] < 4 && datagram[4] == 0x21 && datagram[5] == 0x12 && datagram[6] == 0xa4 &&
@@ -188,8 +199,8 @@ Result<Message> parse(ByteView datagram) {
   SATSUMA_TRY(const std::uint16_t type, reader.u16());
   SATSUMA_TRY(const std::uint16_t length, reader.u16());
   if (length % 4 != 0 || length + header_size != datagram.size()) return stun_malformed;
-  message.message_class = static_cast<MessageClass>((type >> 4 & 1) | (type >> 7 & 2));
-  message.method = static_cast<std::uint16_t>((type & 0x000f) | (type >> 1 & 0x0070) | (type >> 2 & 0x0f80));
+  message.message_class = class_of(type);
+  message.method = method_of(type);
   SATSUMA_TRY_VOID(reader.u32()); // the cookie
   SATSUMA_TRY(const ByteView transaction, reader.bytes(message.transaction.size()));
   std::copy(transaction.begin(), transaction.end(), message.transaction.begin());
@@ -235,8 +246,8 @@ Result<AuthenticatedMessage> verify(const Message& message, ByteView key) {
 
 Result<MutableByteView> write_binding_request(const BindingRequest& request, ByteView key, MutableByteView out) {
   SpanWriter writer(out);
-  write_header(writer, MessageClass::request, request.transaction);
-  write_padded(writer, username, as_bytes(request.username));
+  write_header(writer, MessageClass::request, binding_method, request.transaction);
+  write_attribute(writer, username, as_bytes(request.username));
   writer.u16(priority);
   writer.u16(4);
   writer.u32(request.priority);
@@ -253,34 +264,17 @@ Result<MutableByteView> write_binding_request(const BindingRequest& request, Byt
 Result<MutableByteView> write_binding_success(const TransactionId& transaction, const TransportAddress& mapped, ByteView key,
                                               MutableByteView out) {
   SpanWriter writer(out);
-  write_header(writer, MessageClass::success, transaction);
-  const ByteView ip = mapped.is_v4() ? ByteView(mapped.ip).subspan(12) : ByteView(mapped.ip);
-  writer.u16(xor_mapped_address);
-  writer.u16(static_cast<std::uint16_t>(4 + ip.size()));
-  writer.u8(0);
-  writer.u8(ip.size() == 4 ? 1 : 2);
-  writer.u16(static_cast<std::uint16_t>(mapped.port ^ (magic_cookie >> 16)));
-  for (std::size_t i = 0; i < ip.size(); ++i) writer.u8(ip[i] ^ xor_byte(transaction, i));
+  write_header(writer, MessageClass::success, binding_method, transaction);
+  write_xor_address(writer, xor_mapped_address, mapped, transaction);
   return seal(writer, key, out);
 }
 
 Result<MutableByteView> write_binding_error(const TransactionId& transaction, std::uint16_t code, std::string_view reason,
                                             std::span<const std::uint16_t> unknown, ByteView key, MutableByteView out) {
   SpanWriter writer(out);
-  write_header(writer, MessageClass::error, transaction);
-  writer.u16(error_code);
-  writer.u16(static_cast<std::uint16_t>(4 + reason.size()));
-  writer.u16(0);
-  writer.u8(static_cast<std::uint8_t>(code / 100));
-  writer.u8(static_cast<std::uint8_t>(code % 100));
-  writer.bytes(as_bytes(reason));
-  writer.zeros((4 - reason.size() % 4) % 4);
-  if (!unknown.empty()) {
-    writer.u16(unknown_attributes);
-    writer.u16(static_cast<std::uint16_t>(2 * unknown.size()));
-    for (std::uint16_t attribute : unknown) writer.u16(attribute);
-    writer.zeros(unknown.size() % 2 * 2);
-  }
+  write_header(writer, MessageClass::error, binding_method, transaction);
+  write_error_code(writer, code, reason);
+  if (!unknown.empty()) write_unknown_attributes(writer, unknown);
   return seal(writer, key, out);
 }
 
