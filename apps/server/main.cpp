@@ -139,7 +139,7 @@ int run(const Options& options) {
 #endif
 
   // The sequence of `slots` rises across restarts: seconds make room for a million changes each, below 2^53.
-  MeetingServer meetings(service, io::unix_now() << 20);
+  MeetingServer meetings(service, io::unix_now() << 20, options.media_room_people);
 #ifdef SATSUMA_TEST_HOOKS
   meetings.set_room_trace(room_trace.get());
 #endif

@@ -8,7 +8,7 @@
 namespace satsuma::server {
 
 /// Whom the delivery service lets in, a media shard takes too: otherwise somebody would be in the room, unseen and unheard, and strangers
-/// with empty rooms could bring that about. Rooms fall to shards by their names' hash, so one may get them all.
+/// with empty rooms could bring that about.
 inline sfu::Limits media_limits(const delivery::DeliveryOptions& options) {
   sfu::Limits limits;
   limits.rooms = std::max(limits.rooms, options.max_rooms);

@@ -240,14 +240,22 @@ void MeetingServer::handle(const delivery::Joined& joined) {
   }
   if (!who.in_media) {
     who.in_media = true;
-    post(*shards_[who.shard], [room = joined.room, id = joined.incarnation, member = who.member, followed = who.followed](TimePoint now, sfu::Sfu& sfu) {
+    measure_shards();
+    const sfu::ShardSet before = placement_.shards_of(joined.room);
+    who.shard = placement_.place(joined.room, busy_);
+    const sfu::ShardSet shards = placement_.shards_of(joined.room);
+    std::optional<std::uint64_t> epoch;
+    if (const auto latest = epochs_.find(joined.room); shards != before && latest != epochs_.end()) epoch = latest->second;
+    post(*shards_[who.shard], [room = joined.room, id = joined.incarnation, member = who.member, followed = who.followed, epoch](TimePoint now, sfu::Sfu& sfu) {
       if (auto added = sfu.add_participant(now, room, id); !added) {
         spdlog::warn("event=media_refused code={}", added.error().name()); // requests will be answered with sfu_unknown_participant
         return;
       }
+      if (epoch) sfu.handle_epoch(now, room, *epoch);
       static_cast<void>(sfu.handle_followed(id, followed));
       if (member) static_cast<void>(sfu.set_member(now, id, true));
     });
+    if (shards != before && before != 0) introduce_shards_of(joined.room);
     spdlog::info("event=joined connection={} participants={}", joined.connection, participants_.size());
   } else {
     // What the shard said while the WebSocket was away.
@@ -257,7 +265,10 @@ void MeetingServer::handle(const delivery::Joined& joined) {
 }
 
 void MeetingServer::handle(const delivery::EpochBegan& epoch) {
-  post(*shards_[shard_of(epoch.room)], [room = epoch.room, entry = epoch.entry](TimePoint now, sfu::Sfu& sfu) { sfu.handle_epoch(now, room, entry); });
+  if (placement_.shards_of(epoch.room) != 0) epochs_[epoch.room] = epoch.entry;
+  for_each_shard_of(epoch.room, [&](MediaShard& shard) {
+    post(shard, [room = epoch.room, entry = epoch.entry](TimePoint now, sfu::Sfu& sfu) { sfu.handle_epoch(now, room, entry); });
+  });
 }
 
 void MeetingServer::handle(const delivery::Followed& followed) {
@@ -296,6 +307,11 @@ void MeetingServer::handle(const delivery::Departed& departed) {
   if (who.in_media) {
     who.in_media = false;
     post(*shards_[who.shard], [id = departed.incarnation](TimePoint now, sfu::Sfu& sfu) { static_cast<void>(sfu.remove_participant(now, id)); });
+    const sfu::ShardSet before = placement_.shards_of(departed.room);
+    placement_.remove(departed.room, who.shard);
+    const sfu::ShardSet shards = placement_.shards_of(departed.room);
+    if (shards == 0) epochs_.erase(departed.room);
+    if (shards != before && shards != 0) introduce_shards_of(departed.room);
   }
   spdlog::info("event=departed participants={}", participants_.size());
   drop_if_over(departed.incarnation);
@@ -305,7 +321,6 @@ MeetingServer::Participant* MeetingServer::participant(const std::string& room, 
   const auto [found, inserted] = participants_.try_emplace(who);
   if (inserted) {
     found->second.room = room;
-    found->second.shard = shard_of(room);
   }
   return found->second.room == room ? &found->second : nullptr;
 }
@@ -320,7 +335,33 @@ void MeetingServer::drop_if_over(const IncarnationId& who) {
   if (found != participants_.end() && found->second.departed && !found->second.member) participants_.erase(found);
 }
 
-std::size_t MeetingServer::shard_of(const std::string& room) const { return std::hash<std::string>()(room) % shards_.size(); }
+template <class F>
+void MeetingServer::for_each_shard_of(const std::string& room, F&& f) {
+  const sfu::ShardSet shards = placement_.shards_of(room);
+  for (std::size_t i = 0; i < shards_.size(); ++i)
+    if ((shards >> i & 1) != 0) f(*shards_[i]);
+}
+
+void MeetingServer::introduce_shards_of(const std::string& room) {
+  const sfu::ShardSet shards = placement_.shards_of(room);
+  for_each_shard_of(room, [&](MediaShard& shard) {
+    post(shard, [room, shards](TimePoint now, sfu::Sfu& sfu) { sfu.set_room_shards(now, room, shards); });
+  });
+}
+
+void MeetingServer::measure_shards() {
+  const TimePoint now = io::monotonic_now();
+  const Duration elapsed = now - measured_at_;
+  if (shards_.size() == 1 || elapsed < std::chrono::seconds(1)) return;
+  busy_.resize(shards_.size());
+  processor_time_.resize(shards_.size());
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    const Duration used = shards_[i]->loop().counters().processor_time;
+    busy_[i] = std::chrono::duration<double>(used - processor_time_[i]) / std::chrono::duration<double>(elapsed);
+    processor_time_[i] = used;
+  }
+  measured_at_ = now;
+}
 
 // --- to and from the media shards ---
 
@@ -329,7 +370,9 @@ void MeetingServer::add_shard(std::unique_ptr<MediaShard> shard) {
   http_->watch(loop.event_descriptor(), [this, &loop] {
     for (sfu::Output& output : loop.take_events()) handle_media(std::move(output));
   });
+  for (std::size_t i = 0; i < shards_.size(); ++i) io::MediaLoop::connect(shards_[i]->loop(), i, loop, shards_.size());
   shards_.push_back(std::move(shard));
+  placement_.add_shard();
 }
 
 bool MeetingServer::post(MediaShard& shard, io::MediaLoop::Command command) {
@@ -438,8 +481,9 @@ std::string MeetingServer::metrics() {
   add("satsuma_media_disconnections_total", "counter", "media connections that ended or fell silent", media_disconnections_);
 
   io::MediaLoop::Counters wire;
+  std::vector<io::MediaLoop::Counters> of_shards;
   for (const auto& shard : shards_) {
-    const io::MediaLoop::Counters one = shard->loop().counters();
+    const io::MediaLoop::Counters one = of_shards.emplace_back(shard->loop().counters());
     wire.datagrams_in += one.datagrams_in;
     wire.datagrams_out += one.datagrams_out;
     wire.datagrams_dropped += one.datagrams_dropped;
@@ -471,17 +515,20 @@ std::string MeetingServer::metrics() {
     sfu::Counters counters;
     std::size_t rooms = 0, participants = 0;
   };
-  std::vector<std::future<Sum>> answers;
-  for (const auto& shard : shards_) {
+  std::vector<std::pair<std::size_t, std::future<Sum>>> answers;
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
     auto promise = std::make_shared<std::promise<Sum>>();
     auto answer = promise->get_future();
-    const bool asked = post(*shard, [promise](TimePoint, sfu::Sfu& sfu) { promise->set_value({sfu.counters(), sfu.room_count(), sfu.participant_count()}); });
-    if (asked) answers.push_back(std::move(answer)); // otherwise its promise is broken, and get() would throw
+    const bool asked = post(*shards_[i], [promise](TimePoint, sfu::Sfu& sfu) { promise->set_value({sfu.counters(), sfu.room_count(), sfu.participant_count()}); });
+    if (asked) answers.emplace_back(i, std::move(answer)); // otherwise its promise is broken, and get() would throw
   }
   std::vector<Sum> sums;
-  for (auto& answer : answers) {
+  std::vector<std::size_t> answered; // their shards
+  for (std::size_t i = 0; i < answers.size(); ++i) {
     // A shard that does not answer soon is left out rather than waited for.
-    if (answer.wait_for(std::chrono::milliseconds(50)) == std::future_status::ready) sums.push_back(answer.get());
+    if (answers[i].second.wait_for(std::chrono::milliseconds(50)) != std::future_status::ready) continue;
+    sums.push_back(answers[i].second.get());
+    answered.push_back(answers[i].first);
   }
   const auto total = [&](auto member) {
     std::uint64_t value = 0;
@@ -489,9 +536,9 @@ std::string MeetingServer::metrics() {
     return value;
   };
   using C = sfu::Counters;
-  std::size_t rooms = 0, participants = 0;
-  for (const Sum& sum : sums) rooms += sum.rooms, participants += sum.participants;
-  add("satsuma_media_rooms", "gauge", "rooms with media", rooms);
+  std::size_t participants = 0;
+  for (const Sum& sum : sums) participants += sum.participants;
+  add("satsuma_media_rooms", "gauge", "rooms with media", placement_.room_count());
   add("satsuma_media_participants", "gauge", "participants known to the media threads", participants);
   add("satsuma_media_packets_in_total", "counter", "RTP packets received", total(&C::packets_in));
   add("satsuma_media_packets_forwarded_total", "counter", "RTP packets sent on", total(&C::packets_out));
@@ -518,6 +565,23 @@ std::string MeetingServer::metrics() {
   head("satsuma_media_layer_changes_total", "counter", "changes of the layer that a subscriber gets, by direction");
   text.append("satsuma_media_layer_changes_total{direction=\"lower\"} ").append(std::to_string(total(&C::layers_lowered))).append("\n");
   text.append("satsuma_media_layer_changes_total{direction=\"higher\"} ").append(std::to_string(total(&C::layers_raised))).append("\n");
+  const auto by_shard = [&](std::string_view name, std::string_view type, std::string_view help, auto value) {
+    head(name, type, help);
+    for (std::size_t i = 0; i < sums.size(); ++i)
+      text.append(name).append("{shard=\"").append(std::to_string(answered[i])).append("\"} ").append(value(i)).append("\n");
+  };
+  const auto number = [](auto value) { return std::to_string(value); };
+  by_shard("satsuma_media_shard_rooms", "gauge", "rooms that a media thread knows, those of which it has a part included", [&](std::size_t i) { return number(sums[i].rooms); });
+  by_shard("satsuma_media_shard_participants", "gauge", "participants whose connections a media thread has", [&](std::size_t i) { return number(sums[i].participants); });
+  by_shard("satsuma_media_shard_packets_forwarded_total", "counter", "RTP packets that a media thread sent on", [&](std::size_t i) { return number(sums[i].counters.packets_out); });
+  by_shard("satsuma_media_shard_relayed_out_total", "counter", "RTP packets handed to another media thread", [&](std::size_t i) { return number(sums[i].counters.relayed_out); });
+  by_shard("satsuma_media_shard_relayed_in_total", "counter", "RTP packets taken from another media thread", [&](std::size_t i) { return number(sums[i].counters.relayed_in); });
+  by_shard("satsuma_media_shard_queue_drops_total", "counter", "messages to another media thread that found its queue full", [&](std::size_t i) { return number(of_shards[answered[i]].shard_messages_dropped); });
+  by_shard("satsuma_media_shard_cpu_seconds_total", "counter", "processor time of a media thread", [&](std::size_t i) {
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(of_shards[answered[i]].processor_time).count();
+    const std::string digits = std::to_string(ms % 1000);
+    return std::to_string(ms / 1000) + "." + std::string(3 - digits.size(), '0') + digits;
+  });
   add("satsuma_media_slots_paused_total", "counter", "pictures that a path had no room for", total(&C::slots_paused));
   add("satsuma_media_slots_refused_total", "counter", "publications that found no slot", total(&C::slots_refused));
   add("satsuma_media_retransmissions_missed_total", "counter", "packets asked again that were no longer held", total(&C::retransmissions_missed));

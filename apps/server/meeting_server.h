@@ -12,6 +12,7 @@
 #include "delivery/delivery_service.h"
 #include "io/http_server.h"
 #include "media_shard.h"
+#include "shard_placement.h"
 #include "room_trace_file.h"
 #include "signaling/control_messages.h"
 
@@ -25,7 +26,8 @@ namespace satsuma::server {
 class MeetingServer final : public io::HttpServer::Handler {
  public:
   /// `service` outlives this object; `slots_epoch` makes the sequence of `slots` rise across restarts of the program.
-  MeetingServer(delivery::DeliveryService& service, std::uint64_t slots_epoch) : service_(service), slots_epoch_(slots_epoch) {}
+  MeetingServer(delivery::DeliveryService& service, std::uint64_t slots_epoch, std::size_t spread_from = ShardPlacement::default_spread_from)
+      : service_(service), slots_epoch_(slots_epoch), placement_(spread_from) {}
 #ifdef SATSUMA_TEST_HOOKS
   /// It outlives this; null for none.
   void set_room_trace(RoomTraceFile* trace) { room_trace_ = trace; }
@@ -35,7 +37,10 @@ class MeetingServer final : public io::HttpServer::Handler {
   void attach(io::HttpServer& http) { http_ = &http; }
   void add_shard(std::unique_ptr<MediaShard> shard);
   /// Ends the media threads.
-  void end_media() { shards_.clear(); }
+  void end_media() {
+    for (const auto& shard : shards_) shard->loop().stop(); // they speak with each other
+    shards_.clear();
+  }
   /// What the delivery service said while it was loaded, and its first deadline.
   void begin() { pump(); }
 
@@ -59,7 +64,7 @@ class MeetingServer final : public io::HttpServer::Handler {
   /// An incarnation that is in some roster, or present, or both.
   struct Participant {
     std::string room; ///< whose it is: what is said of it in other rooms does not count
-    std::size_t shard = 0;
+    std::size_t shard = 0; ///< while it is in_media
     io::ConnectionId connection = 0; ///< 0: its WebSocket is away
     bool member = false;
     std::uint64_t followed = 0; ///< its engine processed the log below
@@ -89,7 +94,12 @@ class MeetingServer final : public io::HttpServer::Handler {
   /// The same without making one.
   Participant* find_participant(const std::string& room, const IncarnationId& who);
   void drop_if_over(const IncarnationId& who);
-  std::size_t shard_of(const std::string& room) const;
+  /// Calls `f` with each media thread that has people of the room.
+  template <class F>
+  void for_each_shard_of(const std::string& room, F&& f);
+  /// Tells them of each other.
+  void introduce_shards_of(const std::string& room);
+  void measure_shards();
   bool take_control_token(Connection& connection);
   void send_control(io::ConnectionId id, const signaling::ServerControl& message);
   /// For a request: answers it. Without an id: tells the reason and closes.
@@ -105,6 +115,11 @@ class MeetingServer final : public io::HttpServer::Handler {
   const std::uint64_t slots_epoch_;
   io::HttpServer* http_ = nullptr;
   std::vector<std::unique_ptr<MediaShard>> shards_;
+  ShardPlacement placement_;
+  std::unordered_map<std::string, std::uint64_t> epochs_; ///< of rooms with people in media: the latest one's entry
+  std::vector<double> busy_;                               ///< by shard, see ShardPlacement::place
+  std::vector<Duration> processor_time_;
+  TimePoint measured_at_{};
   std::unordered_map<io::ConnectionId, Connection> connections_;
   std::unordered_map<IncarnationId, Participant> participants_;
   std::optional<TimePoint> deadline_;

@@ -9,6 +9,7 @@
 #include <limits>
 #include <memory>
 #include <sstream>
+#include <thread>
 #define TOML_EXCEPTIONS 1
 #include <toml++/toml.h>
 
@@ -129,7 +130,8 @@ std::expected<Options, EndOfProgram> parse_options(int argc, const char* const* 
       ->check(CLI::Validator(check_address, "ADDRESS"));
   CLI::Option* media_port =
       app.add_option("--media-port", options.media_port, "UDP (and TCP) port for media, the first of --media-threads; 0: any. When it is not given and 8443 is taken, any")->capture_default_str();
-  app.add_option("--media-threads", options.media_threads, "threads that forward media, each with a port and rooms of its own")->check(CLI::Range(1, 64))->capture_default_str();
+  app.add_option("--media-threads", options.media_threads, "threads that forward media, each with a port of its own; 0: one for each core")->check(CLI::Range(0, 64))->capture_default_str();
+  app.add_option("--media-room-people", options.media_room_people, "so many people of a room are on one media thread before others take some of them")->check(CLI::Range(1, 100'000))->capture_default_str();
   app.add_option("--media-tcp", options.media_tcp, "on: browsers without UDP send media over TCP, to --media-port or to the port of the page; off: UDP alone")
       ->transform(CLI::CheckedTransformer(std::map<std::string, bool>{{"on", true}, {"off", false}}).description("on|off"))
       ->default_str("on");
@@ -181,6 +183,7 @@ std::expected<Options, EndOfProgram> parse_options(int argc, const char* const* 
     return std::unexpected(EndOfProgram{2, "--public-address: " + std::to_string(max_media_addresses) + " at most; each is in every description of a connection.\n"});
   }
   options.media_port_given = media_port->count() > 0;
+  if (options.media_threads == 0) options.media_threads = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, 64);
   if (options.media_port != 0 && options.media_port + options.media_threads - 1 > std::numeric_limits<std::uint16_t>::max()) {
     return std::unexpected(EndOfProgram{2, "--media-port: there are not enough ports above it for --media-threads.\n"});
   }

@@ -19,7 +19,8 @@ struct Options {
   std::vector<std::string> public_addresses; ///< for media; empty: found out
   std::uint16_t media_port = 8443;           ///< UDP, the first of media_threads
   bool media_port_given = false;             ///< then it is that one or none
-  std::size_t media_threads = 1;
+  std::size_t media_threads = 1;             ///< 0: one for each core
+  std::size_t media_room_people = 64;        ///< of one room, before the other threads take some too
   bool media_tcp = true;                     ///< media over TCP as well, at the media ports and at the page's
   std::string data_folder;
   std::string web_folder;

@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,6 +23,7 @@ constexpr std::size_t max_batches_per_turn = 8;
 
 constexpr std::uint64_t wake_tag = ~std::uint64_t{0};
 constexpr std::uint64_t timer_tag = wake_tag - 1;
+constexpr std::uint64_t bell_tag = wake_tag - 2;
 
 void signal(int event) {
   const std::uint64_t one = 1;
@@ -54,7 +56,8 @@ bool MediaLoop::prepare() {
   timer_ = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
   wake_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   events_ready_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  if (epoll_ < 0 || timer_ < 0 || wake_ < 0 || events_ready_ < 0) return false;
+  bell_ = ShardBell::make();
+  if (epoll_ < 0 || timer_ < 0 || wake_ < 0 || events_ready_ < 0 || !bell_) return false;
   const auto watch = [this](int descriptor, std::uint64_t tag) {
     epoll_event event{};
     event.events = EPOLLIN;
@@ -64,7 +67,7 @@ bool MediaLoop::prepare() {
   for (std::size_t i = 0; i < sockets_.size(); ++i) {
     if (!watch(sockets_[i].descriptor(), i)) return false;
   }
-  return streams_.watch(epoll_) && watch(wake_, wake_tag) && watch(timer_, timer_tag);
+  return streams_.watch(epoll_) && watch(wake_, wake_tag) && watch(timer_, timer_tag) && watch(bell_->descriptor(), bell_tag);
 }
 
 MediaLoop::~MediaLoop() {
@@ -128,10 +131,60 @@ std::vector<sfu::Output> MediaLoop::take_events() {
 MediaLoop::Counters MediaLoop::counters() const {
   return {datagrams_in_.load(std::memory_order_relaxed), datagrams_out_.load(std::memory_order_relaxed),
           datagrams_dropped_.load(std::memory_order_relaxed), send_calls_.load(std::memory_order_relaxed),
-          receive_failures_.load(std::memory_order_relaxed), streams_open_.load(std::memory_order_relaxed),
+          receive_failures_.load(std::memory_order_relaxed), shard_messages_dropped_.load(std::memory_order_relaxed), processor_time(), streams_open_.load(std::memory_order_relaxed),
           {streams_accepted_.load(std::memory_order_relaxed), streams_refused_.load(std::memory_order_relaxed),
            streams_strange_.load(std::memory_order_relaxed), streams_silent_.load(std::memory_order_relaxed),
            streams_slow_.load(std::memory_order_relaxed)}};
+}
+
+Duration MediaLoop::processor_time() const {
+  clockid_t clock{};
+  timespec used{};
+  // The handle is good until the thread is joined; its clock is not needed any more when it has ended.
+  if (stopping_ || pthread_getcpuclockid(const_cast<std::thread&>(thread_).native_handle(), &clock) != 0 || clock_gettime(clock, &used) != 0) return {};
+  return std::chrono::duration_cast<Duration>(std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec));
+}
+
+void MediaLoop::connect(MediaLoop& a, std::size_t part_a, MediaLoop& b, std::size_t part_b) {
+  auto forth = std::make_shared<ShardLink>(), back = std::make_shared<ShardLink>();
+  // The threads take them up themselves, so that nothing of theirs is written by another.
+  (void)a.post([&a, part_b, forth, back, bell = b.bell_](TimePoint, sfu::Sfu&) { a.neighbours_.push_back({part_b, forth, back, bell}); });
+  (void)b.post([&b, part_a, forth, back, bell = a.bell_](TimePoint, sfu::Sfu&) { b.neighbours_.push_back({part_a, back, forth, bell}); });
+}
+
+void MediaLoop::send_to_shards() {
+  const std::span<const sfu::OutgoingShardMessage> messages = sfu_.pending_for_shards();
+  for (Neighbour& neighbour : neighbours_) {
+    bool any = neighbour.to->send_waiting();
+    for (const sfu::OutgoingShardMessage& message : messages) {
+      if (message.shard != neighbour.part) continue;
+      if (neighbour.to->send(message.message))
+        any = true;
+      else
+        shard_messages_dropped_.fetch_add(1, std::memory_order_relaxed);
+    }
+    if (any) neighbour.bell->ring();
+  }
+}
+
+void MediaLoop::receive_from_shards() {
+  bell_->answer();
+  bool more = false;
+  for (Neighbour& neighbour : neighbours_) {
+    const TimePoint now = monotonic_now();
+    std::size_t taken = 0;
+    while (const sfu::ShardMessage* const message = neighbour.from->front()) {
+      if (taken++ == ShardLink::capacity) { // others have their turn
+        more = true;
+        break;
+      }
+      sfu_.handle_from_shard(now, neighbour.part, *message);
+      neighbour.from->pop();
+      if (taken % receive_batch_size == 0) flush();
+    }
+    flush();
+  }
+  if (more) bell_->ring();
 }
 
 void MediaLoop::run() {
@@ -150,6 +203,8 @@ void MediaLoop::run() {
       } else if (tag == timer_tag) {
         drain(timer_);
         armed_for_.reset();
+      } else if (tag == bell_tag) {
+        receive_from_shards();
       } else if (tag >= MediaStreams::listener_tag) {
         streams_.accept(monotonic_now(), static_cast<std::size_t>(tag - MediaStreams::listener_tag));
       } else if (tag >= MediaStreams::first_number) {
@@ -261,7 +316,8 @@ void MediaLoop::flush() {
       send_calls_.fetch_add(sent.calls, std::memory_order_relaxed);
     }
   }
-  if (!pending.empty()) sfu_.clear_datagrams();
+  send_to_shards();
+  if (!pending.empty() || !sfu_.pending_for_shards().empty()) sfu_.clear_datagrams();
 }
 
 void MediaLoop::publish_events() {

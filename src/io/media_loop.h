@@ -12,6 +12,7 @@
 
 #include "base/time.h"
 #include "io/media_streams.h"
+#include "io/shard_link.h"
 #include "io/udp_socket.h"
 #include "sfu/sfu.h"
 
@@ -45,6 +46,8 @@ class MediaLoop {
     std::uint64_t datagrams_dropped = 0; ///< not taken by the kernel
     std::uint64_t send_calls = 0;
     std::uint64_t receive_failures = 0;
+    std::uint64_t shard_messages_dropped = 0; ///< another shard's queue was full
+    Duration processor_time{};                ///< of the thread
     std::uint64_t streams = 0; ///< TCP connections now
     MediaStreams::Counters of_streams;
   };
@@ -52,6 +55,9 @@ class MediaLoop {
   /// media_loop_failed when the kernel has no descriptors left.
   static Result<std::unique_ptr<MediaLoop>> start(std::vector<UdpSocket> sockets, sfu::Sfu sfu, MediaStreams streams = MediaStreams({}));
   MediaLoop(const MediaLoop&) = delete;
+  /// Makes the two, whose Sfus have these Config::parts, hand each other what a room in both needs. Before a room is in both, and while both run; each
+  /// must have been stopped before either is destroyed.
+  static void connect(MediaLoop& a, std::size_t part_a, MediaLoop& b, std::size_t part_b);
   /// Ends the thread; commands that wait are dropped.
   ~MediaLoop();
 
@@ -83,6 +89,9 @@ class MediaLoop {
   void run_commands(TimePoint now);
   void flush();
   void publish_events();
+  void send_to_shards();
+  void receive_from_shards();
+  Duration processor_time() const;
   void arm_timer(TimePoint now);
 
   std::vector<UdpSocket> sockets_;
@@ -91,6 +100,14 @@ class MediaLoop {
   MediaStreams streams_;
   std::vector<Datagram> outgoing_;
   std::vector<Command> running_;
+  /// Another shard, with the queues to it and from it. Used by the media thread alone.
+  struct Neighbour {
+    std::size_t part = 0;
+    std::shared_ptr<ShardLink> to, from;
+    std::shared_ptr<ShardBell> bell; ///< the other's
+  };
+  std::vector<Neighbour> neighbours_;
+  std::shared_ptr<ShardBell> bell_;
   std::optional<TimePoint> armed_for_;
   bool events_full_ = false;
 
@@ -111,7 +128,7 @@ class MediaLoop {
   std::mutex events_mutex_;
   std::vector<sfu::Output> events_;
 
-  std::atomic<std::uint64_t> datagrams_in_ = 0, datagrams_out_ = 0, datagrams_dropped_ = 0, send_calls_ = 0, receive_failures_ = 0;
+  std::atomic<std::uint64_t> datagrams_in_ = 0, datagrams_out_ = 0, datagrams_dropped_ = 0, send_calls_ = 0, receive_failures_ = 0, shard_messages_dropped_ = 0;
   std::atomic<std::uint64_t> streams_open_ = 0, streams_accepted_ = 0, streams_refused_ = 0, streams_strange_ = 0, streams_silent_ = 0, streams_slow_ = 0;
   std::thread thread_;
 };

@@ -193,6 +193,8 @@ void MediaGraph::update_wanted(TimePoint now, ParticipantIndex index, Publicatio
     if (slot.target() && slot.target()->encoding < count) used[slot.target()->encoding] = true;
     if (const auto current = slot.current(); current && current->encoding < count) used[current->encoding] = true;
   }
+  for (std::size_t shard = 0; p.interested >> shard != 0; ++shard)
+    for (std::size_t e = 0; e < count; ++e) used[e] = used[e] || (p.interest[shard] >> e & 1) != 0;
   bool changed = false;
   for (std::size_t e = 0; e < count; ++e) {
     if (used[e]) {
@@ -208,7 +210,10 @@ void MediaGraph::update_wanted(TimePoint now, ParticipantIndex index, Publicatio
       changed = true;
     }
   }
-  if (changed) outputs_.push_back(WantedChanged{index, p.source()});
+  if (changed && participants_[index]->home)
+    tell_interest(index, p);
+  else if (changed)
+    outputs_.push_back(WantedChanged{index, p.source()});
 }
 
 std::vector<bool> MediaGraph::wanted_encodings(ParticipantIndex index, Source source) const {

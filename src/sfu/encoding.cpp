@@ -55,7 +55,12 @@ Encoding::Encoding(const signaling::PublishedMedia& media, Source source, std::u
 void Encoding::set_stream(std::uint32_t ssrc) {
   if (ssrc_ == ssrc) return;
   ssrc_ = ssrc;
-  ++generation_;
+  begin_generation(generation_ + 1);
+}
+
+void Encoding::begin_generation(std::uint32_t generation) {
+  generation_ = generation;
+  relayed_highest_.reset();
   unwrapper_.reset();
   statistics_ = rtp::ReceiveStatistics(clock_rate());
   nacks_.reset();
@@ -100,27 +105,48 @@ std::optional<MediaPacket> Encoding::accept(TimePoint now, signaling::Codec code
   media.codec = codec;
   media.layer.encoding = index_;
   if (video_ && !payload.empty() && !describe(packet, media)) return std::nullopt;
+  if (!take(now, media, wanted)) return std::nullopt;
+  return media;
+}
+
+bool Encoding::take(TimePoint now, const MediaPacket& media, bool wanted) {
   if (!wanted) {
     // How much it is must be known before somebody chooses it.
-    rates_[media.layer.spatial][media.layer.temporal].count(now, payload.size());
+    rates_[media.layer.spatial][media.layer.temporal].count(now, media.payload.size());
     nacks_.reset();
-    return std::nullopt;
+    return false;
   }
   if (!video_) {
-    rates_[0][0].count(now, payload.size());
-    return media;
+    rates_[0][0].count(now, media.payload.size());
+    return true;
   }
-  if (nacks_.on_packet(sequence) == rtp::NackGenerator::Outcome::given_up) request_key_frame(false);
+  if (nacks_.on_packet(media.sequence) == rtp::NackGenerator::Outcome::given_up) request_key_frame(false);
   if (!history_) history_ = std::make_unique<rtp::PacketHistory>(history_capacity_);
   // Browsers send padding as whole retransmissions: what is there already is not forwarded again.
-  if (!history_->store(sequence, packet.timestamp, packet.marker, payload, to_note(media))) return std::nullopt;
-  rates_[media.layer.spatial][media.layer.temporal].count(now, payload.size());
+  if (!history_->store(media.sequence, media.timestamp, media.marker, media.payload, to_note(media))) return false;
+  rates_[media.layer.spatial][media.layer.temporal].count(now, media.payload.size());
   if (media.starts_key_frame) {
-    nacks_.forget_before(sequence);
+    nacks_.forget_before(media.sequence);
     key_frame_answered_ = true;
     key_frame_requested_ = key_frame_urgent_ = false;
   }
-  return media;
+  return true;
+}
+
+bool Encoding::handle_relayed(TimePoint now, std::uint32_t generation, const MediaPacket& media, std::uint8_t spatial_layers,
+                              std::uint8_t temporal_layers, const std::array<std::uint16_t, max_spatial_layers>& heights) {
+  if (generation != generation_) begin_generation(generation);
+  spatial_layers_ = std::max(spatial_layers_, spatial_layers);
+  temporal_layers_ = std::max(temporal_layers_, temporal_layers);
+  relayed_heights_ = heights;
+  relayed_highest_ = std::max(relayed_highest_.value_or(media.sequence), media.sequence);
+  last_packet_ = now;
+  return take(now, media, true);
+}
+
+void Encoding::handle_relayed_clock(std::uint32_t generation, const SenderClock& clock) {
+  if (generation != generation_) begin_generation(generation);
+  sender_clock_ = clock;
 }
 
 bool Encoding::describe(const rtp::Packet& packet, MediaPacket& out) {
@@ -239,6 +265,7 @@ std::int64_t Encoding::bitrate(TimePoint now, std::uint8_t spatial, std::uint8_t
 }
 
 std::uint32_t Encoding::height(std::uint8_t spatial) const {
+  if (relayed_ && spatial < relayed_heights_.size() && relayed_heights_[spatial] > 0) return relayed_heights_[spatial];
   if (structure_ && *structure_ && spatial < rtp::max_dd_spatial_layers) {
     // Of a portrait picture it is the shorter side that a tile of the same shape has to be compared with too.
     const rtp::DependencyStructure& s = **structure_;
@@ -255,7 +282,7 @@ void Encoding::request_key_frame(bool urgent) {
 }
 
 bool Encoding::take_key_frame_request(TimePoint now) {
-  if (!key_frame_requested_ || !ssrc_) return false;
+  if (!key_frame_requested_ || (!ssrc_ && !relayed_)) return false;
   if (key_frame_asked_at_) {
     Duration wait = key_frame_interval_;
     if (key_frame_urgent_ && key_frame_answered_) wait = std::min(wait, urgent_key_frame_interval);

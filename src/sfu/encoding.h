@@ -75,9 +75,21 @@ class Encoding {
   std::optional<MediaPacket> handle_retransmission(TimePoint now, signaling::Codec codec, const rtp::Packet& packet, bool wanted);
   void handle_sender_report(TimePoint now, const rtp::SenderInfo& info);
 
+  /// The stream arrives in another shard, which passes its packets on after all of the above.
+  void set_relayed() {
+    relayed_ = true;
+    ssrc_.reset();
+    rtx_ssrc_.reset();
+  }
+  /// ... `generation` and what is known of the layers being that shard's. False for a packet that is here already.
+  bool handle_relayed(TimePoint now, std::uint32_t generation, const MediaPacket& media, std::uint8_t spatial_layers, std::uint8_t temporal_layers,
+                      const std::array<std::uint16_t, max_spatial_layers>& heights);
+
   /// A packet received lately.
   std::optional<MediaPacket> find(rtp::ExtendedSequence sequence) const;
-  std::optional<rtp::ExtendedSequence> highest() const { return unwrapper_.highest(); }
+  std::optional<rtp::ExtendedSequence> highest() const { return relayed_ ? relayed_highest_ : unwrapper_.highest(); }
+  /// Of a number on the wire, what it most likely is.
+  rtp::ExtendedSequence extend(std::uint16_t sequence) const { return unwrapper_.peek(sequence); }
 
   /// The publisher's clocks, as it told them last.
   struct SenderClock {
@@ -86,6 +98,7 @@ class Encoding {
     TimePoint at;
   };
   const std::optional<SenderClock>& sender_clock() const { return sender_clock_; }
+  void handle_relayed_clock(std::uint32_t generation, const SenderClock& clock);
 
   /// Packets came a moment ago.
   bool active(TimePoint now) const { return last_packet_ && now - *last_packet_ < std::chrono::seconds(1); }
@@ -101,6 +114,7 @@ class Encoding {
   /// True when a PLI is to be sent now; counts as sent.
   bool take_key_frame_request(TimePoint now);
   bool key_frame_requested() const { return key_frame_requested_; }
+  bool key_frame_urgent() const { return key_frame_urgent_; }
 
   /// Nobody needs what is missing any more.
   void stop_waiting();
@@ -110,6 +124,9 @@ class Encoding {
 
  private:
   std::optional<MediaPacket> accept(TimePoint now, signaling::Codec codec, rtp::ExtendedSequence sequence, const rtp::Packet& packet, ByteView payload, bool wanted);
+  /// What follows once it is known what the packet is. False if it is not to be forwarded.
+  bool take(TimePoint now, const MediaPacket& media, bool wanted);
+  void begin_generation(std::uint32_t generation);
   /// False when the payload's descriptor does not parse.
   bool describe(const rtp::Packet& packet, MediaPacket& out);
 
@@ -134,6 +151,9 @@ class Encoding {
   std::array<std::array<RateMeter, max_temporal_layers>, max_spatial_layers> rates_{};
   std::uint8_t spatial_layers_ = 1;
   std::uint8_t temporal_layers_ = 1;
+  bool relayed_ = false;
+  std::optional<rtp::ExtendedSequence> relayed_highest_;
+  std::array<std::uint16_t, max_spatial_layers> relayed_heights_{};
 
   bool key_frame_requested_ = false;
   bool key_frame_urgent_ = false;

@@ -48,6 +48,8 @@ struct Counters {
   std::uint64_t layers_lowered = 0;
   std::uint64_t layers_raised = 0;
   std::uint64_t slots_paused = 0;            ///< for want of bandwidth
+  std::uint64_t relayed_out = 0;             ///< media packets handed to another shard, each time
+  std::uint64_t relayed_in = 0;              ///< ... that another shard handed to this one
   std::uint64_t slots_refused = 0;           ///< a publication found the pool at its limit
 };
 

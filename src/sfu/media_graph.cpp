@@ -34,10 +34,20 @@ MediaGraph::MediaGraph(const Limits& limits, RandomSource& random)
 
 Result<ParticipantIndex> MediaGraph::add_participant(std::string_view room, const IncarnationId& id) {
   if (by_id_.contains(id)) return sfu_participant_exists;
-  std::string name(room);
-  const auto found = rooms_.find(name);
+  const auto found = rooms_.find(std::string(room));
   if (found == rooms_.end() && rooms_.size() >= limits_.rooms) return sfu_too_many_rooms;
-  if (found != rooms_.end() && found->second.participants.size() >= limits_.participants_per_room) return sfu_room_full;
+  if (found != rooms_.end()) {
+    const auto& there = found->second.participants;
+    const auto here = std::count_if(there.begin(), there.end(), [this](ParticipantIndex p) { return !participants_[p]->home; });
+    if (static_cast<std::size_t>(here) >= limits_.participants_per_room) return sfu_room_full;
+  }
+  const ParticipantIndex index = add_to_room(room, id);
+  by_id_.emplace(id, index);
+  return index;
+}
+
+ParticipantIndex MediaGraph::add_to_room(std::string_view room, const IncarnationId& id) {
+  std::string name(room);
   ParticipantIndex index;
   if (free_.empty()) {
     index = static_cast<ParticipantIndex>(participants_.size());
@@ -49,18 +59,18 @@ Result<ParticipantIndex> MediaGraph::add_participant(std::string_view room, cons
   participants_[index] = std::make_unique<Participant>();
   participants_[index]->id = id;
   participants_[index]->room = name;
-  by_id_.emplace(id, index);
   rooms_[std::move(name)].participants.push_back(index);
   return index;
 }
 
 void MediaGraph::remove_participant(TimePoint now, ParticipantIndex index) {
   Participant& p = *participants_[index];
+  withdraw(index);
   if (p.subscriber)
     for (std::size_t i = 0; i < p.subscriber->slots.size(); ++i) disconnect_slot(index, i);
   release_publications(index, {Source::microphone, Source::camera, Source::screen, Source::screen_audio});
   const std::string room = p.room;
-  by_id_.erase(p.id);
+  (p.home ? mirrors_ : by_id_).erase(p.id);
   std::erase(rooms_[room].participants, index);
   if (rooms_[room].participants.empty()) rooms_.erase(room);
   participants_[index].reset();
@@ -90,6 +100,7 @@ void MediaGraph::set_member(TimePoint now, ParticipantIndex index, bool member) 
   }
   p.member = member;
   assign_slots(now, p.room);
+  announce(index);
 }
 
 void MediaGraph::handle_epoch(TimePoint now, std::string_view room, std::uint64_t entry) {
@@ -121,6 +132,7 @@ bool MediaGraph::has_keys(TimePoint now, const Participant& p) {
 void MediaGraph::set_active(TimePoint now, ParticipantIndex index, SourceSet active) {
   participants_[index]->active = active;
   assign_slots(now, participants_[index]->room);
+  announce(index);
 }
 
 // ---- who publishes and who subscribes
@@ -154,11 +166,13 @@ void MediaGraph::set_publisher(TimePoint now, ParticipantIndex index, const sign
     release_publications(index, {source});
     std::erase_if(publisher.streams, [source](const Stream& s) { return s.source == source; });
     present = wanted[i] ? std::make_unique<Publication>(*wanted[i], source, limits_) : nullptr;
+    if (present) present->version = next_version_++;
     if (!wanted[i] || !wanted[i]->rids.empty()) continue; // those are known when they come
     if (wanted[i]->ssrc) publisher.streams.push_back({*wanted[i]->ssrc, source, 0, false});
     if (wanted[i]->rtx_ssrc) publisher.streams.push_back({*wanted[i]->rtx_ssrc, source, 0, true});
   }
   assign_slots(now, p.room);
+  announce(index);
 }
 
 void MediaGraph::begin_subscriber(TimePoint now, ParticipantIndex index) {
@@ -272,6 +286,7 @@ void MediaGraph::connect_slot(TimePoint now, ParticipantIndex index, std::size_t
   Subscriber& subscriber = *participants_[index]->subscriber;
   subscriber.slots[slot].assign(to);
   publication(to)->subscribers.push_back({index, static_cast<std::uint32_t>(slot)});
+  tell_interest(to.participant, *publication(to));
   note_slots_changed(index);
   allocate(now, index); // its size is known, perhaps, and others make room
   if (subscriber.connected) want_key_frame_for(now, index, subscriber.slots[slot], true);
@@ -282,7 +297,8 @@ void MediaGraph::disconnect_slot(ParticipantIndex index, std::size_t slot) {
   if (!s.publication()) return;
   if (Publication* const from = publication(*s.publication())) {
     std::erase(from->subscribers, SlotReference{index, static_cast<std::uint32_t>(slot)});
-    if (from->subscribers.empty()) from->stop_waiting();
+    if (!from->watched()) from->stop_waiting();
+    tell_interest(s.publication()->participant, *from);
   }
   participants_[index]->subscriber->pacer.remove_slot(static_cast<std::uint32_t>(slot));
   s.release();
@@ -437,7 +453,7 @@ void MediaGraph::handle_rtp(TimePoint now, ParticipantIndex index, ByteView data
     return;
   }
   const bool is_live = live(from);
-  const bool wanted = is_live && !publication.subscribers.empty();
+  const bool wanted = is_live && publication.watched();
   if (!is_live) ++counters_.dropped_inactive;
   Encoding& encoding = publication.encoding(stream->encoding);
   const auto media = stream->retransmission ? encoding.handle_retransmission(now, codec->codec, *packet, wanted)
@@ -448,6 +464,7 @@ void MediaGraph::handle_rtp(TimePoint now, ParticipantIndex index, ByteView data
 
 void MediaGraph::forward(TimePoint now, const PublicationReference& from, const MediaPacket& packet) {
   const Publication& source = *publication(from);
+  if (source.interested != 0) relay(from, source, packet, source.interested);
   const Encoding& encoding = source.encoding(packet.layer.encoding);
   for (const SlotReference& to : source.subscribers) {
     if (!packet.starts_key_frame) {
@@ -615,7 +632,12 @@ void MediaGraph::send_key_frame_requests(TimePoint now, const PublicationReferen
   Publisher& publisher = *participants_[from.participant]->publisher;
   if (!publisher.connected) return;
   for (Encoding& encoding : p->encodings()) {
+    const bool urgent = encoding.key_frame_urgent();
     if (!encoding.take_key_frame_request(now)) continue;
+    if (participants_[from.participant]->home) {
+      ask_home_for_key_frame(from, encoding, urgent);
+      continue;
+    }
     ++counters_.key_frames_requested;
     emit_rtcp(from.participant, Leg::publish, [&](SpanWriter& out) { rtp::write_pli(publisher.ssrc, *encoding.ssrc(), out); });
   }
@@ -647,9 +669,14 @@ void MediaGraph::handle_publisher_rtcp(TimePoint now, ParticipantIndex index, co
     ++counters_.dropped_invalid;
     return;
   }
-  for (auto& publication : p.publisher->publications)
-    if (publication)
-      for (Encoding& encoding : publication->encodings()) encoding.handle_sender_report(now, report->info);
+  for (auto& publication : p.publisher->publications) {
+    if (!publication) continue;
+    for (Encoding& encoding : publication->encodings()) {
+      encoding.handle_sender_report(now, report->info);
+      if (publication->interested != 0 && encoding.ssrc() == report->info.ssrc)
+        relay_clock({index, publication->source()}, *publication, encoding, publication->interested);
+    }
+  }
 }
 
 void MediaGraph::handle_subscriber_rtcp(TimePoint now, ParticipantIndex index, const rtp::RtcpPacket& packet) {
@@ -742,12 +769,15 @@ void MediaGraph::handle_timeout(TimePoint now) {
 
 void MediaGraph::tick_publisher(TimePoint now, ParticipantIndex index) {
   Publisher& publisher = *participants_[index]->publisher;
+  const bool mirror = participants_[index]->home.has_value();
   for (std::size_t i = 0; i < signaling::source_count; ++i) {
     Publication* const p = publisher.publications[i].get();
     if (!p || !p->video()) continue;
     update_wanted(now, index, *p);
-    if (p->subscribers.empty()) continue;
+    if (!p->watched()) continue;
+    if (mirror) ask_home_for_missing(now, index, *p);
     for (Encoding& encoding : p->encodings()) {
+      if (mirror) break;
       std::array<std::uint16_t, 256> missing;
       if (const std::size_t count = encoding.poll_nacks(now, missing); count > 0) {
         counters_.nacks_sent += count;
@@ -768,6 +798,7 @@ void MediaGraph::tick_publisher(TimePoint now, ParticipantIndex index) {
     }
     send_key_frame_requests(now, {index, static_cast<Source>(i)});
   }
+  if (mirror) return;
   if (now >= publisher.next_feedback) {
     publisher.next_feedback = now + feedback_interval;
     for (int i = 0; i < 8 && publisher.feedback && publisher.feedback->pending(); ++i)

@@ -24,6 +24,7 @@
 #include "sfu/publication.h"
 #include "sfu/send_arena.h"
 #include "sfu/sfu.h"
+#include "sfu/shard_message.h"
 #include "sfu/slot.h"
 
 namespace satsuma::sfu {
@@ -115,6 +116,15 @@ class MediaGraph {
   void handle_pacing(TimePoint now);
   std::optional<TimePoint> next_pacing() const { return pacing_.empty() ? std::nullopt : std::optional(next_pacing_); }
 
+  /// The other shards that have people in the room; what is published here is told to them, and passed on to those who want it.
+  void set_room_shards(std::string_view room, ShardSet shards);
+  void handle_from_shard(TimePoint now, std::size_t shard, const ShardMessage& message);
+  /// Payloads live until clear_arena().
+  std::span<const OutgoingShardMessage> shard_messages() const { return shard_messages_; }
+  void clear_shard_messages() { shard_messages_.clear(); }
+  /// Before a participant is added that another shard held so far.
+  void forget_mirror(TimePoint now, const IncarnationId& id);
+
   std::span<const OutgoingPacket> packets() const { return packets_; }
   /// Forgets them; their bytes stay until clear_arena().
   void clear_packets() { packets_.clear(); }
@@ -179,7 +189,8 @@ class MediaGraph {
       std::uint64_t cursor = 0; ///< of who has its keys
       TimePoint began{};
     };
-    std::vector<ParticipantIndex> participants;
+    std::vector<ParticipantIndex> participants; ///< mirrors as well
+    ShardSet shards = 0;        ///< the others that have people in it
     std::uint64_t newest = 0;   ///< cursor of the latest epoch
     std::uint64_t required = 0; ///< the same of the latest that everybody should have by now
     std::deque<Epoch> recent;   ///< those between, oldest first; at most max_recent_epochs
@@ -193,6 +204,8 @@ class MediaGraph {
     std::uint64_t admitted = 0;  ///< cursor of the epoch that it came in with
     TimePoint readable_from{};   ///< the others send in that epoch by then
     SourceSet active;
+    std::optional<std::size_t> home; ///< the shard that has it; empty: this one. A mirror of one that is elsewhere has only a publisher
+    ShardSet told = 0;               ///< shards that have a mirror of it
     std::optional<Publisher> publisher;
     std::optional<Subscriber> subscriber;
   };
@@ -207,6 +220,29 @@ class MediaGraph {
   void assign_slots(TimePoint now, const std::string& room);
   void assign_slots_of(TimePoint now, ParticipantIndex index);
   bool add_slots(Subscriber& subscriber, signaling::MediaKind kind, std::size_t count);
+
+  ParticipantIndex add_to_room(std::string_view room, const IncarnationId& id);
+  /// Tells the room's other shards, or these, what it publishes now.
+  void announce(ParticipantIndex index);
+  void announce(ParticipantIndex index, ShardSet shards);
+  void withdraw(ParticipantIndex index, std::size_t shard);
+  void withdraw(ParticipantIndex index);
+  static void set_interest(Publication& p, std::size_t shard, std::uint8_t encodings);
+  void relay(const PublicationReference& from, const Publication& source, const MediaPacket& packet, ShardSet shards);
+  void relay_clock(const PublicationReference& from, const Publication& source, const Encoding& encoding, ShardSet shards);
+  /// Null unless `shard` knows it and speaks of the present one.
+  Publication* own_publication(const IncarnationId& id, Source source, std::uint64_t version, std::size_t shard);
+  /// Null unless `shard` is its home and speaks of the present one.
+  Publication* mirrored(const IncarnationId& id, Source source, std::uint64_t version, std::size_t shard);
+  void tell_interest(ParticipantIndex index, Publication& p);
+  void ask_home_for_key_frame(const PublicationReference& from, const Encoding& encoding, bool urgent);
+  void ask_home_for_missing(TimePoint now, ParticipantIndex index, Publication& p);
+  void handle(TimePoint now, std::size_t shard, const Publications& m);
+  void handle(TimePoint now, std::size_t shard, const RelayedPacket& m);
+  void handle(TimePoint now, std::size_t shard, const RelayedClock& m);
+  void handle(TimePoint now, std::size_t shard, const Interest& m);
+  void handle(TimePoint now, std::size_t shard, const KeyFrameWish& m);
+  void handle(TimePoint now, std::size_t shard, const MissingPackets& m);
 
   Stream* stream_of(Publisher& publisher, const rtp::Packet& packet);
   void forward(TimePoint now, const PublicationReference& from, const MediaPacket& packet);
@@ -248,10 +284,13 @@ class MediaGraph {
   RandomSource& random_;
   std::vector<std::unique_ptr<Participant>> participants_;
   std::vector<ParticipantIndex> free_;
-  std::unordered_map<IncarnationId, ParticipantIndex> by_id_;
+  std::unordered_map<IncarnationId, ParticipantIndex> by_id_;   ///< those that are here
+  std::unordered_map<IncarnationId, ParticipantIndex> mirrors_; ///< those that other shards have
+  std::uint64_t next_version_ = 1;
   std::unordered_map<std::string, Room> rooms_;
   SendArena arena_;
   std::vector<OutgoingPacket> packets_;
+  std::vector<OutgoingShardMessage> shard_messages_;
   std::vector<Output> outputs_;
   std::size_t next_output_ = 0;
   std::vector<rtp::PacketStatus> statuses_; ///< scratch for parsing feedback

@@ -51,6 +51,16 @@ class Publication {
 
   std::vector<SlotReference> subscribers;
 
+  /// Rises with each publication of a shard: what another shard says is about this one, or about one before it.
+  std::uint64_t version = 0;
+  /// Of a publication that arrives here: the shards that have subscribers, and which encodings these can use.
+  std::uint64_t interested = 0;
+  std::array<std::uint8_t, 64> interest{};
+  /// Of one that arrives elsewhere: what its home was told of that last.
+  std::optional<std::uint8_t> told_interest;
+
+  bool watched() const { return !subscribers.empty() || interested != 0; }
+
  private:
   signaling::PublishedMedia media_;
   Source source_;

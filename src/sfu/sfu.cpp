@@ -71,6 +71,8 @@ class Sfu::Shard {
   std::optional<Output> poll_output();
   std::span<const OutgoingDatagram> pending_datagrams();
   void clear_datagrams();
+  void set_room_shards(std::string_view room, ShardSet shards) { graph_.set_room_shards(room, shards & ~(ShardSet{1} << config_.part)); }
+  void handle_from_shard(TimePoint now, std::size_t part, const ShardMessage& message);
 
   const MediaGraph& graph() const { return graph_; }
   PacketTap* tap = nullptr;
@@ -196,6 +198,7 @@ Result<ParticipantIndex> Sfu::Shard::index_of(const IncarnationId& id) const {
 }
 
 Result<void> Sfu::Shard::add_participant(TimePoint now, std::string_view room, const IncarnationId& id) {
+  graph_.forget_mirror(now, id);
   SATSUMA_TRY(const ParticipantIndex index, graph_.add_participant(room, id));
   if (index >= peers_.size()) peers_.resize(index + 1);
   peers_[index] = {};
@@ -497,6 +500,12 @@ auto Sfu::Shard::find_moved(TimePoint now, const NetworkPath& path, MutableByteV
   return std::nullopt;
 }
 
+void Sfu::Shard::handle_from_shard(TimePoint now, std::size_t part, const ShardMessage& message) {
+  SATSUMA_CHECK(part < max_shards && part != config_.part);
+  graph_.handle_from_shard(now, part, message);
+  drain_graph(now);
+}
+
 void Sfu::Shard::handle_path_closed(TimePoint now, const NetworkPath& path) {
   const auto found = by_path_.find(path);
   if (found == by_path_.end()) return;
@@ -669,6 +678,7 @@ std::span<const OutgoingDatagram> Sfu::Shard::pending_datagrams() {
 void Sfu::Shard::clear_datagrams() {
   queued_.clear();
   datagrams_.clear();
+  graph_.clear_shard_messages();
   graph_.arena().clear();
 }
 
@@ -709,6 +719,9 @@ bool Sfu::knows_path(const NetworkPath& path) const { return shard_->knows_path(
 void Sfu::handle_path_closed(TimePoint now, const NetworkPath& path) { shard_->handle_path_closed(now, path); }
 void Sfu::handle_timeout(TimePoint now) { shard_->handle_timeout(now); }
 std::optional<TimePoint> Sfu::next_deadline() const { return shard_->next_deadline(); }
+void Sfu::set_room_shards(TimePoint, std::string_view room, ShardSet shards) { shard_->set_room_shards(room, shards); }
+void Sfu::handle_from_shard(TimePoint now, std::size_t part, const ShardMessage& message) { shard_->handle_from_shard(now, part, message); }
+std::span<const OutgoingShardMessage> Sfu::pending_for_shards() const { return shard_->graph().shard_messages(); }
 std::optional<Output> Sfu::poll_output() { return shard_->poll_output(); }
 std::span<const OutgoingDatagram> Sfu::pending_datagrams() { return shard_->pending_datagrams(); }
 void Sfu::clear_datagrams() { shard_->clear_datagrams(); }

@@ -17,6 +17,7 @@
 #include "base/time.h"
 #include "base/transport_address.h"
 #include "sfu/limits.h"
+#include "sfu/shard_message.h"
 #include "signaling/source.h"
 
 namespace satsuma::dtls {
@@ -176,6 +177,14 @@ class Sfu {
   void handle_timeout(TimePoint now);
   /// Empty while nobody is there.
   std::optional<TimePoint> next_deadline() const;
+
+  /// The other shards of the process that have people in the room, by their Config::part; none of those that never had several. The room has its first
+  /// participant here already.
+  void set_room_shards(TimePoint now, std::string_view room, ShardSet shards);
+  /// What shard `part` had in pending_for_shards(), in that order. A packet's payload need not outlive the call.
+  void handle_from_shard(TimePoint now, std::size_t part, const ShardMessage& message);
+  /// What is to be handed to other shards now. Valid as pending_datagrams(), and forgotten with them.
+  std::span<const OutgoingShardMessage> pending_for_shards() const;
 
   std::optional<Output> poll_output();
   /// What is to be sent now, datagrams to one destination side by side (for UDP_SEGMENT), in their order. Valid until the
