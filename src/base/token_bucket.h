@@ -19,6 +19,7 @@ class TokenBucket {
     tokens_ -= amount;
     return true;
   }
+  void give_back(double amount) { tokens_ = std::min(burst_, tokens_ + amount); }
   /// As good as a new one.
   bool full(TimePoint now) const { return left(now) >= burst_; }
 

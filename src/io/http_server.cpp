@@ -351,6 +351,10 @@ struct HttpServer::Implementation {
   void begin_stop();
   void forget(Connection& connection);
   Connection* web_socket(ConnectionId id);
+  /// Makes room for so many more bytes in the send queues: see HttpLimits::send_queues.
+  void make_room_to_send(std::size_t size);
+  /// ... in the receive buffers.
+  void make_room_to_receive();
 
   HttpOptions options;
   HttpServer::Handler& handler;
@@ -359,6 +363,8 @@ struct HttpServer::Implementation {
   Ssl<SSL_CTX> tls;
   std::uint16_t port = 0;
   ConnectionId next_id = 1;
+  std::size_t queued_bytes = 0;   ///< of all connections
+  std::size_t receive_bytes = 0;  ///< capacity of their buffers
   bool stopping = false;
 
   asio::io_context io{1};
@@ -405,19 +411,28 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void send(bool text, Bytes bytes) {
     if (!opened_ || closing_ || finished_) return;
     const HttpLimits& limits = server_.options.limits;
-    if (bytes.size() > limits.send_queue - queued_bytes_) {
-      // The peer does not read. What waits is of no use any more; the close frame is tried, the timer ends it.
-      if (queue_.size() > 1) {
-        queue_.erase(queue_.begin() + 1, queue_.end());
-        queued_bytes_ = queue_.front().bytes.size();
-      }
-      ++server_.statistics.closed_too_large;
-      return close(static_cast<std::uint16_t>(CloseCode::too_large), "you read too slowly; connect again");
-    }
-    queued_bytes_ += bytes.size();
+    if (bytes.size() > limits.send_queue - queued_bytes_) return close_slow();
+    server_.make_room_to_send(bytes.size());
+    if (closing_ || finished_) return;
+    count_queued(queued_bytes_ + bytes.size());
     queue_.push_back({text, std::move(bytes)});
     if (queue_.size() == 1) write_next();
   }
+
+  /// The peer does not read. What waits is of no use any more; the close frame is tried, the timer ends it.
+  void close_slow() {
+    if (closing_) return finish();
+    if (queue_.size() > 1) {
+      queue_.erase(queue_.begin() + 1, queue_.end());
+      count_queued(queue_.front().bytes.size());
+    }
+    ++server_.statistics.closed_too_large;
+    close(static_cast<std::uint16_t>(CloseCode::too_large), "you read too slowly; connect again");
+  }
+
+  std::size_t queued_bytes() const { return queued_bytes_; }
+  /// When the message began that is not complete.
+  std::optional<TimePoint> message_since() const { return finished_ ? std::nullopt : message_since_; }
 
   void close(std::uint16_t code, std::string_view reason) {
     if (!opened_ || closing_ || finished_) return;
@@ -454,9 +469,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void on_timer() {
     if (!opened_ || closing_) return finish();
     const HttpLimits& limits = server_.options.limits;
-    if (monotonic_now() - heard_ > limits.silence) {
+    const TimePoint now = monotonic_now();
+    const bool unfinished = message_since_ && now - *message_since_ > limits.message;
+    if (unfinished || now - heard_ > limits.silence) {
       ++server_.statistics.closed_silent;
-      return close(static_cast<std::uint16_t>(CloseCode::silent), "nothing was heard from you");
+      return close(static_cast<std::uint16_t>(CloseCode::silent), unfinished ? "your message did not come to its end" : "nothing was heard from you");
     }
     arm(limits.ping);
     if (pinging_) return;
@@ -468,6 +485,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
     if (finished_) return;
     finished_ = true;
     timer_.cancel();
+    count_queued(0);
+    server_.receive_bytes -= std::exchange(receive_bytes_, 0);
     if (ws_) {
       ws_->next_layer().close();
     } else if (stream_) {
@@ -529,6 +548,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
     const int descriptor = stream_->socket().release(error);
     if (error) return finish();
     ++server_.statistics.media_streams;
+    // Whoever takes it has a rate of its own for it.
+    if (const auto from_there = server_.per_address.find(address_key(peer_)); from_there != server_.per_address.end()) from_there->second.fresh.give_back(1);
     server_.handler.on_media_stream(descriptor, TransportAddress::v6(ip.to_bytes(), remote.port()), std::move(begun_));
     finish();
   }
@@ -756,7 +777,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
       server_.handler.on_oversized(id_);
       return close(static_cast<std::uint16_t>(CloseCode::too_large), "a message may have at most " + std::to_string(frame_limit()) + " bytes");
     }
-    if (ws_->is_message_done()) {
+    if (!ws_->is_message_done()) {
+      if (!message_since_ && buffer_.size() > 0) message_since_ = heard_;
+      count_received();
+      server_.make_room_to_receive();
+      if (finished_) return;
+    } else {
+      message_since_.reset();
       if (!take_token()) return close(static_cast<std::uint16_t>(CloseCode::too_fast), "too many messages");
       ++server_.statistics.messages_in;
       const auto* data = static_cast<const std::uint8_t*>(buffer_.data().data());
@@ -765,11 +792,21 @@ class Connection : public std::enable_shared_from_this<Connection> {
       } else {
         server_.handler.on_binary(id_, {data, buffer_.size()});
       }
-      const bool large = buffer_.size() > kept_buffer;
+      const bool large = buffer_.size() > kept_buffer || server_.receive_bytes > server_.options.limits.receive_buffers / 2;
       buffer_.consume(buffer_.size());
       if (large) buffer_.shrink_to_fit();
+      if (!finished_) count_received();
     }
     read_message();
+  }
+
+  void count_queued(std::size_t bytes) {
+    server_.queued_bytes += bytes - queued_bytes_;
+    queued_bytes_ = bytes;
+  }
+  void count_received() {
+    server_.receive_bytes += buffer_.capacity() - receive_bytes_;
+    receive_bytes_ = buffer_.capacity();
   }
 
   bool take_token() {
@@ -793,7 +830,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     if (error) return finish();
     if (finished_) return;
     ++server_.statistics.messages_out;
-    queued_bytes_ -= queue_.front().bytes.size();
+    count_queued(queued_bytes_ - queue_.front().bytes.size());
     queue_.pop_front();
     if (!queue_.empty()) return write_next();
     if (closing_) send_close();
@@ -833,6 +870,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   double tokens_ = static_cast<double>(server_.options.limits.message_burst);
   std::deque<Outgoing> queue_; // the first one is being written
   std::size_t queued_bytes_ = 0;
+  std::size_t receive_bytes_ = 0; // as counted in the server's
+  std::optional<TimePoint> message_since_;
 };
 
 } // namespace
@@ -949,6 +988,27 @@ void HttpServer::Implementation::forget(Connection& connection) {
 Connection* HttpServer::Implementation::web_socket(ConnectionId id) {
   const auto found = connections.find(id);
   return found != connections.end() && found->second->is_web_socket() ? found->second.get() : nullptr;
+}
+
+void HttpServer::Implementation::make_room_to_send(std::size_t size) {
+  while (queued_bytes + size > options.limits.send_queues) {
+    Connection* most = nullptr;
+    for (const auto& [id, connection] : connections)
+      if (most == nullptr || connection->queued_bytes() > most->queued_bytes()) most = connection.get();
+    if (most == nullptr || most->queued_bytes() == 0) return;
+    most->close_slow(); // at the second time it ends
+  }
+}
+
+void HttpServer::Implementation::make_room_to_receive() {
+  while (receive_bytes > options.limits.receive_buffers) {
+    Connection* first = nullptr;
+    for (const auto& [id, connection] : connections)
+      if (connection->message_since() && (first == nullptr || *connection->message_since() < *first->message_since())) first = connection.get();
+    if (first == nullptr) return;
+    ++statistics.closed_too_large;
+    first->abort();
+  }
 }
 
 void HttpServer::Implementation::begin_stop() {

@@ -37,6 +37,8 @@ struct HttpLimits {
   std::size_t frame_before_ready = 4 * 1024;       ///< a WebSocket message until set_ready()
   std::size_t frame_after_ready = 384 * 1024;      ///< ... and after it
   std::size_t send_queue = 1536 * 1024;            ///< bytes that wait for a slow reader, the largest ratchet tree and commit among them; beyond: close 4413
+  std::size_t send_queues = 256 * 1024 * 1024;     ///< ... of all together; beyond: whoever has most of it is closed
+  std::size_t receive_buffers = 64 * 1024 * 1024;  ///< messages that are not complete, of all together; beyond: the one begun first is closed
   std::size_t messages_per_second = 200;           ///< from one WebSocket, in the long run; beyond: close 4429
   std::size_t message_burst = 1000;
   std::size_t request_header = 8 * 1024;           ///< the head of an HTTP request; bodies are never read
@@ -55,6 +57,7 @@ struct HttpLimits {
   Duration response = std::chrono::seconds(60);      ///< for a client to take a whole response
   Duration ping = std::chrono::seconds(20);          ///< a WebSocket is pinged this often
   Duration silence = std::chrono::seconds(50);       ///< without anything from it, pongs included: closed
+  Duration message = std::chrono::seconds(60);       ///< from a WebSocket message's first byte to its last; looked at with each ping
   Duration close_handshake = std::chrono::seconds(3);
 };
 

@@ -454,6 +454,71 @@ TEST_F(HttpServerTest, AReaderThatDoesNotReadIsClosed) {
   EXPECT_GE(statistics().closed_too_large, 1U);
 }
 
+TEST_F(HttpServerTest, SendQueuesHaveABoundTogetherAndWhoHasMostWaitingIsClosed) {
+  options_.limits.send_queues = 15'000'000;
+  options_.limits.send_queue = 13'000'000;
+  options_.limits.close_handshake = 10s;
+  start();
+  SocketClient slow(port()), reader(port()), second(port());
+  const int small = 4096;
+  for (SocketClient* client : {&slow, &reader, &second}) ASSERT_EQ(client->upgrade()->status, 101);
+  for (SocketClient* client : {&slow, &second}) ::setsockopt(client->fd(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+  slow.send_text("flood"); // 12 MB, within its own bound
+  reader.send_text("here");
+  EXPECT_EQ(reader.read_message()->payload, "here");
+  EXPECT_EQ(statistics().closed_too_large, 0U);
+  second.send_text("flood");
+  EXPECT_TRUE(eventually([&] { return statistics().closed_too_large > 0; }));
+  reader.send_text("still here");
+  EXPECT_EQ(reader.read_message()->payload, "still here");
+}
+
+TEST_F(HttpServerTest, UnfinishedMessagesHaveABoundTogetherAndTheOneBegunFirstIsClosed) {
+  options_.limits.receive_buffers = 12'000;
+  start();
+  std::vector<std::unique_ptr<SocketClient>> clients;
+  for (int i = 0; i < 6; ++i) {
+    clients.push_back(std::make_unique<SocketClient>(port()));
+    ASSERT_EQ(clients.back()->upgrade()->status, 101);
+    clients.back()->send(SocketClient::frame(1, std::string(3500, 'a'), false));
+    std::this_thread::sleep_for(5ms);
+  }
+  EXPECT_TRUE(eventually([&] { return handler_.closed >= 2; }));
+  EXPECT_TRUE(clients.front()->ends());
+  clients.back()->send(SocketClient::frame(0, "b"));
+  const auto echoed = clients.back()->read_message();
+  ASSERT_TRUE(echoed);
+  EXPECT_EQ(echoed->payload.size(), 3501U);
+}
+
+TEST_F(HttpServerTest, AMessageThatDoesNotComeToItsEndClosesThoughBytesOfItKeepComing) {
+  options_.limits.ping = 100ms;
+  options_.limits.message = 300ms;
+  start();
+  SocketClient client(port());
+  ASSERT_EQ(client.upgrade()->status, 101);
+  client.send(SocketClient::frame(1, "a", false));
+  for (int i = 0; i < 300 && handler_.closed == 0; ++i) {
+    client.send(SocketClient::frame(0, "a", false));
+    std::this_thread::sleep_for(20ms);
+    if (statistics().closed_silent > 0) break;
+  }
+  EXPECT_EQ(statistics().closed_silent, 1U);
+}
+
+TEST_F(HttpServerTest, MediaOverTcpTakesNothingOfHttpsRate) {
+  options_.media_streams = true;
+  options_.limits.new_connection_burst = 3;
+  options_.limits.new_connections_per_second = 0;
+  start();
+  for (std::uint64_t i = 1; i <= 10; ++i) {
+    SocketClient media(port());
+    ASSERT_TRUE(media.send(std::string("\0\x05" "abcde", 7)));
+    ASSERT_TRUE(eventually([&] { return statistics().media_streams == i; }));
+  }
+  EXPECT_EQ(SocketClient(port()).get("/healthz")->status, 200);
+}
+
 TEST_F(HttpServerTest, TooManyMessagesCloseWith4429) {
   options_.limits.message_burst = 20;
   options_.limits.messages_per_second = 1;
