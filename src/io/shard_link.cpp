@@ -39,9 +39,13 @@ bool ShardLink::put(const sfu::ShardMessage& message) {
   Cell& cell = cells_[at & (capacity - 1)];
   cell.message = message;
   if (auto* const packet = std::get_if<sfu::RelayedPacket>(&cell.message)) {
-    if (packet->media.payload.size() > max_payload) return false;
+    const std::size_t size = packet->media.payload.size();
+    const ByteView descriptor = packet->media.descriptor ? packet->media.descriptor->value : ByteView{};
+    if (size + descriptor.size() > max_payload) return false;
     std::copy(packet->media.payload.begin(), packet->media.payload.end(), cell.payload.begin());
-    packet->media.payload = ByteView(cell.payload).first(packet->media.payload.size());
+    std::copy(descriptor.begin(), descriptor.end(), cell.payload.begin() + static_cast<std::ptrdiff_t>(size));
+    packet->media.payload = ByteView(cell.payload).first(size);
+    if (packet->media.descriptor) packet->media.descriptor->value = ByteView(cell.payload).subspan(size, descriptor.size());
   }
   sent_.store(at + 1, std::memory_order_release);
   return true;

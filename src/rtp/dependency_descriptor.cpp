@@ -28,22 +28,44 @@ class BitReader {
     return (value << 1 | bit()) - short_codes;
   }
   bool overrun() const { return overrun_; }
+  std::size_t position() const { return at_; }
 
  private:
   std::uint32_t bit() {
-    if (at_ >= bytes_.size() * 8) {
+    const std::size_t at = at_++;
+    if (at >= bytes_.size() * 8) {
       overrun_ = true;
       return 0;
     }
-    const std::uint32_t value = bytes_[at_ / 8] >> (7 - at_ % 8) & 1U;
-    ++at_;
-    return value;
+    return bytes_[at / 8] >> (7 - at % 8) & 1U;
   }
 
   ByteView bytes_;
   std::size_t at_ = 0;
   bool overrun_ = false;
 };
+
+class BitWriter {
+ public:
+  explicit BitWriter(MutableByteView out) : out_(out) {}
+
+  void write(std::uint32_t value, unsigned count) {
+    for (unsigned i = count; i-- > 0;) {
+      if (at_ % 8 == 0) out_[at_ / 8] = 0;
+      out_[at_ / 8] = static_cast<std::uint8_t>(out_[at_ / 8] | (value >> i & 1U) << (7 - at_ % 8));
+      ++at_;
+    }
+  }
+  MutableByteView written() const { return out_.first((at_ + 7) / 8); }
+
+ private:
+  MutableByteView out_;
+  std::size_t at_ = 0;
+};
+
+constexpr std::size_t mandatory_bits = 24; // A.8.3: mandatory_descriptor_fields()
+constexpr std::size_t flag_bits = 5;       // the beginning of extended_descriptor_fields()
+constexpr std::uint32_t active_targets_flag = 1U << 3;
 
 /// A.8.2: template_dependency_structure().
 Result<DependencyStructure> parse_structure(BitReader& bits) {
@@ -110,6 +132,7 @@ Result<DependencyStructure> parse_structure(BitReader& bits) {
 } // namespace
 
 Result<DependencyDescriptor> parse_dependency_descriptor(ByteView value, std::optional<DependencyStructure>& structure) {
+  if (value.size() > max_dd_size) return dd_too_large;
   BitReader bits(value);
   DependencyDescriptor d;
   // A.8.3: mandatory_descriptor_fields()
@@ -119,6 +142,7 @@ Result<DependencyDescriptor> parse_dependency_descriptor(ByteView value, std::op
   d.frame_number = static_cast<std::uint16_t>(bits.read(16));
   if (bits.overrun()) return dd_truncated;
 
+  d.layout.targets_at = DependencyDescriptorLayout::first_targets_at;
   bool custom_indications = false;
   std::optional<DependencyStructure> fresh;
   if (value.size() > 3) { // extended_descriptor_fields()
@@ -132,6 +156,8 @@ Result<DependencyDescriptor> parse_dependency_descriptor(ByteView value, std::op
       d.active_decode_targets = std::nullopt;
     }
     const DependencyStructure* const known = fresh ? &*fresh : structure ? &*structure : nullptr;
+    d.layout.targets_at = static_cast<std::uint16_t>(bits.position());
+    d.layout.has_targets = active_present;
     if (active_present) {
       if (!known) return dd_no_structure;
       d.active_decode_targets = bits.read(known->decode_target_count);
@@ -146,7 +172,7 @@ Result<DependencyDescriptor> parse_dependency_descriptor(ByteView value, std::op
   const DependencyTemplate& from = known->templates[index];
   d.spatial = from.spatial;
   d.temporal = from.temporal;
-  d.decode_target_count = known->decode_target_count;
+  d.decode_target_count = d.layout.target_count = known->decode_target_count;
   d.indications = from.indications;
   if (custom_indications) {
     for (std::size_t t = 0; t < d.decode_target_count; ++t) d.indications[t] = static_cast<DecodeTargetIndication>(bits.read(2));
@@ -154,6 +180,37 @@ Result<DependencyDescriptor> parse_dependency_descriptor(ByteView value, std::op
   }
   if (fresh) structure = std::move(fresh);
   return d;
+}
+
+std::uint32_t targets_up_to(const DependencyStructure& structure, std::uint8_t spatial, std::uint8_t temporal) {
+  std::uint32_t targets = 0;
+  for (std::size_t t = 0; t < structure.decode_target_count; ++t)
+    if (structure.target_spatial[t] <= spatial && structure.target_temporal[t] <= temporal) targets |= 1U << t;
+  return targets;
+}
+
+Result<MutableByteView> rewrite_dependency_descriptor(ByteView value, const DependencyDescriptorLayout& layout, std::uint16_t frame_number,
+                                                      std::optional<std::uint32_t> targets, MutableByteView out) {
+  if (value.size() * 8 < mandatory_bits) return dd_truncated;
+  if (out.size() < value.size() + max_dd_growth) return bytes_no_space;
+  BitWriter writer(out);
+  writer.write(value[0], 8); // first and last packet of the frame, template
+  writer.write(frame_number, 16);
+  if (!targets) {
+    std::copy(value.begin() + 3, value.end(), out.begin() + 3);
+    return out.first(value.size());
+  }
+  const std::size_t bits = std::max(value.size() * 8, mandatory_bits + flag_bits); // without flags it has none of what they announce
+  const std::size_t behind = layout.targets_at + (layout.has_targets ? std::size_t{layout.target_count} : 0);
+  if (layout.targets_at < mandatory_bits + flag_bits || layout.target_count > max_dd_decode_targets || behind > bits) return dd_truncated;
+  BitReader reader(value);
+  static_cast<void>(reader.read(mandatory_bits));
+  writer.write(reader.read(flag_bits) | active_targets_flag, flag_bits);
+  while (reader.position() < layout.targets_at) writer.write(reader.read(1), 1);
+  writer.write(*targets, layout.target_count);
+  if (layout.has_targets) static_cast<void>(reader.read(layout.target_count));
+  while (reader.position() < value.size() * 8) writer.write(reader.read(1), 1);
+  return writer.written();
 }
 
 } // namespace satsuma::rtp

@@ -9,12 +9,14 @@ PacketHistory::PacketHistory(std::size_t capacity)
   SATSUMA_CHECK(capacity > 0 && (capacity & (capacity - 1)) == 0);
 }
 
-bool PacketHistory::store(ExtendedSequence sequence, std::uint32_t timestamp, bool marker, ByteView payload, std::uint32_t note) {
-  if (payload.size() > max_payload || sequence < 0) return false;
+bool PacketHistory::store(ExtendedSequence sequence, std::uint32_t timestamp, bool marker, ByteView payload, std::uint32_t note,
+                          ByteView extension, std::uint32_t extension_note) {
+  if (extension.size() > 255 || payload.size() + extension.size() > max_payload || sequence < 0) return false;
   const std::size_t at = place(sequence);
   if (slots_[at].sequence >= sequence) return false;
-  slots_[at] = {sequence, timestamp, note, static_cast<std::uint16_t>(payload.size()), marker};
+  slots_[at] = {sequence, timestamp, note, static_cast<std::uint16_t>(payload.size()), static_cast<std::uint8_t>(extension.size()), marker, extension_note};
   std::copy(payload.begin(), payload.end(), bytes_.get() + at * max_payload);
+  std::copy(extension.begin(), extension.end(), bytes_.get() + at * max_payload + payload.size());
   return true;
 }
 
@@ -25,7 +27,8 @@ bool PacketHistory::contains(ExtendedSequence sequence) const {
 std::optional<PacketHistory::Entry> PacketHistory::find(ExtendedSequence sequence) const {
   if (!contains(sequence)) return std::nullopt;
   const Slot& slot = slots_[place(sequence)];
-  return Entry{sequence, slot.timestamp, slot.marker, slot.note, ByteView(bytes_.get() + place(sequence) * max_payload, slot.size)};
+  const std::uint8_t* const bytes = bytes_.get() + place(sequence) * max_payload;
+  return Entry{sequence, slot.timestamp, slot.marker, slot.note, ByteView(bytes, slot.size), ByteView(bytes + slot.size, slot.extension_size), slot.extension_note};
 }
 
 void PacketHistory::clear() { std::fill(slots_.begin(), slots_.end(), Slot{}); }

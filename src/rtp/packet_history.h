@@ -26,13 +26,16 @@ class PacketHistory {
     bool marker = false;
     std::uint32_t note = 0; ///< the caller's
     ByteView payload; ///< valid until the next store()
+    ByteView extension; ///< as well; of the header, what was given to be kept
+    std::uint32_t extension_note = 0;
   };
 
   /// A power of two.
   explicit PacketHistory(std::size_t capacity);
 
-  /// False when it was there already, is too old, or too large to keep.
-  bool store(ExtendedSequence sequence, std::uint32_t timestamp, bool marker, ByteView payload, std::uint32_t note = 0);
+  /// False when it was there already, is too old, or too large to keep: max_payload is for both together, and an extension has 255 bytes.
+  bool store(ExtendedSequence sequence, std::uint32_t timestamp, bool marker, ByteView payload, std::uint32_t note = 0, ByteView extension = {},
+             std::uint32_t extension_note = 0);
   bool contains(ExtendedSequence sequence) const;
   std::optional<Entry> find(ExtendedSequence sequence) const;
   std::size_t capacity() const { return slots_.size(); }
@@ -44,7 +47,9 @@ class PacketHistory {
     std::uint32_t timestamp = 0;
     std::uint32_t note = 0;
     std::uint16_t size = 0;
+    std::uint8_t extension_size = 0;
     bool marker = false;
+    std::uint32_t extension_note = 0;
   };
   std::size_t place(ExtendedSequence sequence) const { return static_cast<std::size_t>(sequence) & (slots_.size() - 1); }
 

@@ -92,7 +92,8 @@ void MediaGraph::allocate(TimePoint now, ParticipantIndex index) {
         if (slot.limit == SlotLimit::nothing) slot.limit = SlotLimit::publisher;
         continue;
       }
-      for (std::uint8_t s = 0; s < encoding.spatial_layers(); ++s) {
+      const std::uint8_t spatial_layers = encoding.layers_need_descriptor() && !slot.descriptors ? std::uint8_t{1} : encoding.spatial_layers();
+      for (std::uint8_t s = 0; s < spatial_layers; ++s) {
         // The smallest that fills the tile; a little less than full is as good.
         if (slot.view_height && best_height * 4 >= *slot.view_height * 3) {
           slot.limit = SlotLimit::view;
@@ -136,6 +137,8 @@ void MediaGraph::allocate(TimePoint now, ParticipantIndex index) {
       // Layers that were not seen yet are welcome when nothing higher of this encoding is given up.
       const bool last = *chosen + 1 == demand.option_count || demand.options[*chosen + 1].layer.encoding != target->encoding;
       if (last) target->temporal = max_temporal_layers - 1;
+      // Else its first key frame brings the lowest alone, and another is to be asked for.
+      if (last && slot.limit == SlotLimit::nothing && !publication(*slot.publication())->encoding(target->encoding).seen()) target->spatial = max_spatial_layers - 1;
     }
     if (target == before) continue;
     // What flows is far more than there is room for: it ends now, and the lower one begins when its key frame comes.

@@ -34,6 +34,25 @@ void from_note(std::uint32_t note, MediaPacket& p) {
   p.codec = static_cast<signaling::Codec>(note >> 12 & 0xf);
 }
 
+DecodeTargets targets_of(const rtp::DependencyStructure& structure) {
+  // The highest that we tell apart stands for all above it.
+  const auto up_to = [](std::size_t layer, std::size_t told_apart) { return layer + 1 == told_apart ? std::uint8_t{0xff} : static_cast<std::uint8_t>(layer); };
+  DecodeTargets out;
+  out.count = structure.decode_target_count;
+  for (std::size_t s = 0; s < max_spatial_layers; ++s)
+    for (std::size_t t = 0; t < max_temporal_layers; ++t)
+      out.up_to[s][t] = rtp::targets_up_to(structure, up_to(s, max_spatial_layers), up_to(t, max_temporal_layers));
+  return out;
+}
+
+/// Of its descriptor what cannot be read from the value without the structure.
+std::uint32_t to_note(const PacketDescriptor& d) {
+  return static_cast<std::uint32_t>(d.layout.targets_at | d.layout.target_count << 16 | (d.layout.has_targets ? 1U << 24 : 0));
+}
+rtp::DependencyDescriptorLayout layout_from_note(std::uint32_t note) {
+  return {static_cast<std::uint16_t>(note), static_cast<std::uint8_t>(note >> 16), (note & 1U << 24) != 0};
+}
+
 } // namespace
 
 Encoding::Encoding(const signaling::PublishedMedia& media, Source source, std::uint8_t index, const Limits& limits)
@@ -110,6 +129,8 @@ std::optional<MediaPacket> Encoding::accept(TimePoint now, signaling::Codec code
 }
 
 bool Encoding::take(TimePoint now, const MediaPacket& media, bool wanted) {
+  codec_ = media.codec;
+  if (media.descriptor) targets_ = media.descriptor->targets;
   if (!wanted) {
     // How much it is must be known before somebody chooses it.
     rates_[media.layer.spatial][media.layer.temporal].count(now, media.payload.size());
@@ -123,7 +144,9 @@ bool Encoding::take(TimePoint now, const MediaPacket& media, bool wanted) {
   if (nacks_.on_packet(media.sequence) == rtp::NackGenerator::Outcome::given_up) request_key_frame(false);
   if (!history_) history_ = std::make_unique<rtp::PacketHistory>(history_capacity_);
   // Browsers send padding as whole retransmissions: what is there already is not forwarded again.
-  if (!history_->store(media.sequence, media.timestamp, media.marker, media.payload, to_note(media))) return false;
+  if (!history_->store(media.sequence, media.timestamp, media.marker, media.payload, to_note(media), media.descriptor ? media.descriptor->value : ByteView{},
+                       media.descriptor ? to_note(*media.descriptor) : 0))
+    return false;
   rates_[media.layer.spatial][media.layer.temporal].count(now, media.payload.size());
   if (media.starts_key_frame) {
     nacks_.forget_before(media.sequence);
@@ -152,9 +175,10 @@ void Encoding::handle_relayed_clock(std::uint32_t generation, const SenderClock&
 bool Encoding::describe(const rtp::Packet& packet, MediaPacket& out) {
   const ByteView payload = out.payload;
   // The dependency descriptor is the first source: it is the same for all codecs.
-  bool described = false;
+  bool described = false, carried = false;
   if (descriptor_extension_) {
     if (const auto value = packet.extension(*descriptor_extension_)) {
+      carried = true;
       if (!structure_) structure_ = std::make_unique<std::optional<rtp::DependencyStructure>>();
       if (const auto d = rtp::parse_dependency_descriptor(*value, *structure_)) {
         described = true;
@@ -169,6 +193,12 @@ bool Encoding::describe(const rtp::Packet& packet, MediaPacket& out) {
           if (s.target_spatial[t] == d->spatial && s.target_temporal[t] == d->temporal &&
               d->indications[t] == rtp::DecodeTargetIndication::switch_here)
             out.switching_point = true;
+        if (out.codec == signaling::Codec::av1) {
+          // A.8.3: all are active until a bitmask says otherwise, and it holds until the next.
+          if (d->has_structure) targets_ = targets_of(s);
+          if (d->active_decode_targets) targets_.published = *d->active_decode_targets;
+          out.descriptor = PacketDescriptor{*value, d->layout, d->frame_number, targets_};
+        }
       }
     }
   }
@@ -200,6 +230,9 @@ bool Encoding::describe(const rtp::Packet& packet, MediaPacket& out) {
       break;
     }
     case signaling::Codec::av1:
+      // The packet with the structure that it speaks of is missing. As long as that is so this one is as good as lost, and is asked for again with it:
+      // taken for what it may not be it would go to those whom its layer is not for.
+      if (carried && !described) return false;
       if (!described) {
         out.starts_key_frame = rtp::starts_av1_sequence(payload);
         out.starts_frame = rtp::starts_av1_element(payload);
@@ -241,6 +274,9 @@ std::optional<MediaPacket> Encoding::find(rtp::ExtendedSequence sequence) const 
   media.payload = entry->payload;
   media.layer.encoding = index_;
   from_note(entry->note, media);
+  if (!entry->extension.empty())
+    media.descriptor = PacketDescriptor{entry->extension, layout_from_note(entry->extension_note),
+                                        static_cast<std::uint16_t>(entry->extension[1] << 8 | entry->extension[2]), targets_};
   if (media.codec == signaling::Codec::vp8 && !entry->payload.empty()) {
     const auto descriptor = rtp::parse_vp8_descriptor(entry->payload);
     if (!descriptor) return std::nullopt;

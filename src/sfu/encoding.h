@@ -36,6 +36,22 @@ struct Layer {
   friend auto operator<=>(const Layer&, const Layer&) = default;
 };
 
+/// What the present structure of a stream says of its decode targets.
+struct DecodeTargets {
+  std::uint8_t count = 0;
+  std::uint32_t published = ~std::uint32_t{0}; ///< those that the publisher goes on with
+  /// Those that show no more than these layers.
+  std::array<std::array<std::uint32_t, max_temporal_layers>, max_spatial_layers> up_to{};
+};
+
+/// A packet's dependency descriptor, for the codec whose receivers need it.
+struct PacketDescriptor {
+  ByteView value;
+  rtp::DependencyDescriptorLayout layout;
+  std::uint16_t frame_number = 0;
+  DecodeTargets targets;
+};
+
 /// A packet of an encoding, ready to be forwarded: no duplicate, with its sequence number unwrapped.
 struct MediaPacket {
   rtp::ExtendedSequence sequence = 0;
@@ -44,6 +60,7 @@ struct MediaPacket {
   ByteView payload;
   signaling::Codec codec = signaling::Codec::opus;
   std::optional<rtp::Vp8Descriptor> vp8; ///< of VP8 with a payload
+  std::optional<PacketDescriptor> descriptor; ///< of AV1, if the publisher sends them
   Layer layer;                   ///< that it belongs to
   bool starts_frame = false;     ///< of a layer
   bool ends_frame = false;
@@ -85,6 +102,10 @@ class Encoding {
   bool handle_relayed(TimePoint now, std::uint32_t generation, const MediaPacket& media, std::uint8_t spatial_layers, std::uint8_t temporal_layers,
                       const std::array<std::uint16_t, max_spatial_layers>& heights);
 
+  /// Its spatial layers are of use only to those who get the dependency descriptor: in AV1 nothing else tells a receiver that several frames are one
+  /// picture.
+  bool layers_need_descriptor() const { return codec_ == signaling::Codec::av1; }
+
   /// A packet received lately.
   std::optional<MediaPacket> find(rtp::ExtendedSequence sequence) const;
   std::optional<rtp::ExtendedSequence> highest() const { return relayed_ ? relayed_highest_ : unwrapper_.highest(); }
@@ -100,6 +121,8 @@ class Encoding {
   const std::optional<SenderClock>& sender_clock() const { return sender_clock_; }
   void handle_relayed_clock(std::uint32_t generation, const SenderClock& clock);
 
+  /// What layers it has is known.
+  bool seen() const { return last_packet_.has_value(); }
   /// Packets came a moment ago.
   bool active(TimePoint now) const { return last_packet_ && now - *last_packet_ < std::chrono::seconds(1); }
   /// Of the layers up to this one, bits per second. Before it is known, what a stream of this rank usually has.
@@ -146,6 +169,8 @@ class Encoding {
   std::unique_ptr<rtp::PacketHistory> history_; ///< video only, from the first packet on
   std::size_t history_capacity_;
   std::unique_ptr<std::optional<rtp::DependencyStructure>> structure_; ///< once a descriptor came; it is large
+  DecodeTargets targets_;
+  signaling::Codec codec_ = signaling::Codec::opus; ///< of the last packet
   std::optional<SenderClock> sender_clock_;
   std::optional<TimePoint> last_packet_;
   std::array<std::array<RateMeter, max_temporal_layers>, max_spatial_layers> rates_{};

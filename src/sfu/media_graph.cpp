@@ -22,6 +22,21 @@ constexpr Duration follow_patience = std::chrono::seconds(1);
 constexpr Duration newcomer_delay = std::chrono::milliseconds(200);
 constexpr std::string_view publisher_cname = "satsuma";
 
+/// The publisher's descriptor as this subscriber is to read it: numbers that go on from what it had before, and of the decode targets those that it
+/// gets all of.
+Result<MutableByteView> write_descriptor(const PacketDescriptor& d, const Slot& slot, std::uint16_t frame_number, MutableByteView out) {
+  std::optional<std::uint32_t> targets;
+  // A packet from before the present structure is sent again: its targets were others.
+  if (const auto layer = slot.current(); layer && d.layout.target_count == d.targets.count) {
+    const std::uint32_t all = d.targets.up_to[max_spatial_layers - 1][max_temporal_layers - 1];
+    const std::uint32_t active = d.targets.published & d.targets.up_to[layer->spatial][layer->temporal];
+    // A.8.3: with a structure all are active. A bitmask holds until the next, so what was said before the layers rose is to be corrected: each packet says it.
+    const bool understood = active == all && (d.layout.has_structure() || d.targets.count == 1);
+    if (active != 0 && !understood) targets = active;
+  }
+  return rtp::rewrite_dependency_descriptor(d.value, d.layout, frame_number, targets, out);
+}
+
 } // namespace
 
 MediaGraph::Publisher::Publisher() = default;
@@ -221,6 +236,7 @@ void MediaGraph::accept_slots(TimePoint now, ParticipantIndex index, std::span<c
     Slot& slot = subscriber.slots[i];
     slot.accepted = answer[i].accepted;
     slot.retransmissions = answer[i].retransmissions;
+    slot.descriptors = answer[i].dependency_descriptors;
     slot.codecs = answer[i].codecs;
     if (!slot.accepted) disconnect_slot(index, i);
   }
@@ -526,9 +542,18 @@ void MediaGraph::emit_media(TimePoint now, Subscriber& subscriber, ParticipantIn
                             const MediaPacket& packet, std::optional<std::uint16_t> rtx_sequence) {
   const std::uint16_t transport_sequence = subscriber.transport_sequence;
   const std::uint8_t transport_value[2] = {static_cast<std::uint8_t>(transport_sequence >> 8), static_cast<std::uint8_t>(transport_sequence)};
-  const rtp::HeaderExtension extensions[2] = {{signaling::slot_mid_extension, as_bytes(slot.offered().mid)},
-                                              {signaling::slot_transport_cc_extension, transport_value}};
-  constexpr std::size_t max_header = rtp::fixed_header_size + 4 + 24;
+  std::array<rtp::HeaderExtension, 3> extensions{{{signaling::slot_mid_extension, as_bytes(slot.offered().mid)},
+                                                  {signaling::slot_transport_cc_extension, transport_value},
+                                                  {signaling::slot_dependency_descriptor_extension, {}}}};
+  std::size_t extension_count = 2;
+  std::size_t max_header = rtp::fixed_header_size + 4 + 24;
+  std::array<std::uint8_t, rtp::max_dd_size + rtp::max_dd_growth> descriptor;
+  if (packet.descriptor && slot.descriptors) {
+    const auto written = write_descriptor(*packet.descriptor, slot, rewrite.picture_id, descriptor);
+    if (!written) return; // cannot be made from what was parsed, but nothing is sent that its receiver would misread
+    extensions[extension_count++].value = *written;
+    max_header += written->size() + 8; // RFC 8285 s.4.3: the two-byte form takes a byte more for each
+  }
   const std::size_t size = max_header + 2 + packet.payload.size();
   if (size > max_packet_size) return;
   const MutableByteView space = arena_.take(size + packet_overhead);
@@ -548,7 +573,7 @@ void MediaGraph::emit_media(TimePoint now, Subscriber& subscriber, ParticipantIn
     header.sequence = rewrite.sequence;
     header.ssrc = slot.offered().ssrc;
   }
-  const auto written = rtp::write_header(header, extensions, space);
+  const auto written = rtp::write_header(header, std::span<const rtp::HeaderExtension>(extensions).first(extension_count), space);
   SATSUMA_CHECK(written.has_value());
   const std::size_t header_size = written->size();
   std::size_t at = header_size;

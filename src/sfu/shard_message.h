@@ -47,7 +47,7 @@ struct RelayedPacket {
   std::uint32_t generation = 0;                         ///< of the encoding
   std::uint64_t version = 0;
   std::array<std::uint16_t, max_spatial_layers> heights{}; ///< of the encoding
-  MediaPacket media; ///< its payload is the sender's until the next call, and the receiver's during handle_from_shard()
+  MediaPacket media; ///< its payload and descriptor are the sender's until the next call, and the receiver's during handle_from_shard()
 };
 
 /// What a sender report said (RFC 3550 s.6.4.1).

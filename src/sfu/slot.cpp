@@ -72,6 +72,7 @@ void Slot::start(TimePoint now, std::uint32_t generation, const MediaPacket& pac
     newest_picture_ = static_cast<std::uint16_t>((newest_picture_ + 1) & 0x7fff);
     newest_tl0_ = static_cast<std::uint8_t>(newest_tl0_ + 1);
   }
+  if (packet.descriptor) frame_offset_ = static_cast<std::uint16_t>(newest_frame_ + 1 - packet.descriptor->frame_number);
   offset_count_ = 1;
   offsets_[0] = {packet.sequence, highest_sent_ + 1 - packet.sequence, picture_offset};
   left_out_picture_.reset();
@@ -97,7 +98,7 @@ bool Slot::choose(const MediaPacket& packet) {
         current_.temporal = packet.layer.temporal;
     }
   }
-  return packet.layer.spatial <= current_.spatial && packet.layer.temporal <= current_.temporal;
+  return packet.layer.spatial <= highest_spatial(packet) && packet.layer.temporal <= current_.temporal;
 }
 
 void Slot::leave_out(const MediaPacket& packet) {
@@ -151,7 +152,7 @@ std::optional<Slot::Rewrite> Slot::forward(TimePoint now, std::uint32_t generati
   } else {
     offset = offset_of(packet.sequence);
     if (!offset) return std::nullopt; // too late to know
-    out.padding = packet.layer.spatial > current_.spatial || packet.layer.temporal > current_.temporal;
+    out.padding = packet.layer.spatial > highest_spatial(packet) || packet.layer.temporal > current_.temporal;
   }
 
   const rtp::ExtendedSequence sequence = packet.sequence + offset->sequence;
@@ -159,7 +160,7 @@ std::optional<Slot::Rewrite> Slot::forward(TimePoint now, std::uint32_t generati
   highest_sent_ = std::max(highest_sent_, sequence);
   out.timestamp = packet.timestamp + timestamp_offset_;
   // The last packet of the highest layer that goes out ends the picture for this subscriber.
-  out.marker = packet.marker || (packet.ends_frame && packet.layer.spatial == current_.spatial && packet.codec != signaling::Codec::vp8);
+  out.marker = packet.marker || (packet.ends_frame && packet.layer.spatial == highest_spatial(packet) && packet.codec != signaling::Codec::vp8);
   if (rtp::newer(out.timestamp, newest_timestamp_)) {
     newest_timestamp_ = out.timestamp;
     newest_sent_at_ = now;
@@ -171,6 +172,10 @@ std::optional<Slot::Rewrite> Slot::forward(TimePoint now, std::uint32_t generati
   if (packet.vp8 && packet.vp8->tl0_picture_index) {
     out.tl0_picture_index = static_cast<std::uint8_t>(*packet.vp8->tl0_picture_index + tl0_offset_);
     if (static_cast<std::uint8_t>(out.tl0_picture_index - newest_tl0_) < 0x80) newest_tl0_ = out.tl0_picture_index;
+  }
+  if (packet.descriptor) {
+    out.picture_id = static_cast<std::uint16_t>(packet.descriptor->frame_number + frame_offset_);
+    if (rtp::newer(out.picture_id, newest_frame_)) newest_frame_ = out.picture_id;
   }
   if (!sent_.empty() && !out.padding)
     sent_[out.sequence & (sent_.size() - 1)] = {assignments_, generation_, out.timestamp, out.sequence, out.picture_id, packet.sequence,

@@ -40,7 +40,7 @@ class Slot {
   struct Rewrite {
     std::uint16_t sequence = 0;
     std::uint32_t timestamp = 0;
-    std::uint16_t picture_id = 0;
+    std::uint16_t picture_id = 0; ///< VP8's, or the frame number of the dependency descriptor
     std::uint8_t tl0_picture_index = 0;
     bool marker = false;
     /// The packet was left out, but its number has been kept free for it: an empty one goes in its place.
@@ -58,6 +58,7 @@ class Slot {
   /// Of the answer: nothing is sent on a slot that was not accepted, nor what it does not read.
   bool accepted = false;
   bool retransmissions = false;
+  bool descriptors = false; ///< it reads the dependency descriptor
   signaling::CodecSet codecs;
   /// Of the subscriber's screen; 0: not shown. Empty: it did not say.
   std::optional<std::uint32_t> view_height;
@@ -132,6 +133,10 @@ class Slot {
   void start(TimePoint now, std::uint32_t generation, const MediaPacket& packet);
   /// Whether a packet of the encoding that flows belongs to the layers that are wanted; may change the layers.
   bool choose(const MediaPacket& packet);
+  /// Of the encoding that flows, the highest that goes out.
+  std::uint8_t highest_spatial(const MediaPacket& packet) const {
+    return packet.codec == signaling::Codec::av1 && !descriptors ? std::uint8_t{0} : current_.spatial;
+  }
   void leave_out(const MediaPacket& packet);
   const Offset* offset_of(rtp::ExtendedSequence original) const;
   Offset& newest_offset() { return offsets_[(offset_count_ - 1) & (max_offsets - 1)]; }
@@ -156,6 +161,8 @@ class Slot {
   std::uint16_t newest_picture_;
   std::uint8_t tl0_offset_ = 0;
   std::uint8_t newest_tl0_;
+  std::uint16_t frame_offset_ = 0; ///< of the dependency descriptor's numbers
+  std::uint16_t newest_frame_ = 0;
   std::uint16_t rtx_sequence_;
   std::uint32_t packets_ = 0;
   std::uint32_t octets_ = 0;

@@ -74,12 +74,15 @@ void MediaGraph::set_interest(Publication& p, std::size_t shard, std::uint8_t en
 }
 
 void MediaGraph::relay(const PublicationReference& from, const Publication& source, const MediaPacket& packet, ShardSet shards) {
-  const MutableByteView space = arena_.take(packet.payload.size());
-  if (space.size() < packet.payload.size()) {
+  const ByteView descriptor = packet.descriptor ? packet.descriptor->value : ByteView{};
+  const std::size_t size = packet.payload.size() + descriptor.size();
+  const MutableByteView space = arena_.take(size);
+  if (space.size() < size) {
     ++counters_.dropped_arena_full;
     return;
   }
   std::copy(packet.payload.begin(), packet.payload.end(), space.begin());
+  std::copy(descriptor.begin(), descriptor.end(), space.begin() + static_cast<std::ptrdiff_t>(packet.payload.size()));
   const Encoding& encoding = source.encoding(packet.layer.encoding);
   RelayedPacket message;
   message.id = participants_[from.participant]->id;
@@ -90,7 +93,8 @@ void MediaGraph::relay(const PublicationReference& from, const Publication& sour
   message.version = source.version;
   for (std::uint8_t s = 0; s < encoding.spatial_layers(); ++s) message.heights[s] = static_cast<std::uint16_t>(encoding.height(s));
   message.media = packet;
-  message.media.payload = space;
+  message.media.payload = space.first(packet.payload.size());
+  if (message.media.descriptor) message.media.descriptor->value = space.subspan(packet.payload.size(), descriptor.size());
   for_each_shard(shards, [&](std::size_t shard) {
     ++counters_.relayed_out;
     shard_messages_.push_back({shard, message});

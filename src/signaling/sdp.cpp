@@ -11,6 +11,7 @@ constexpr std::string_view mid_uri = "urn:ietf:params:rtp-hdrext:sdes:mid";
 constexpr std::string_view rid_uri = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
 constexpr std::string_view repaired_rid_uri = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
 constexpr std::string_view dependency_descriptor_uri = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
+constexpr std::string_view mixed_extensions_line = "a=extmap-allow-mixed\r\n";
 constexpr std::string_view transport_cc_uri = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
 /// RFC 8866 s.9: token.
@@ -176,6 +177,7 @@ Result<void> Parser::attribute(std::string_view name, std::string_view value) {
   Transport& transport = out_.media.empty() ? session_ : transport_;
   SATSUMA_TRY(const bool taken, transport_attribute(transport, name, value));
   if (taken) return {};
+  if (name == "extmap-allow-mixed") out_.mixed_extensions = true;
   if (!out_.media.empty()) return media_attribute(out_.media.back(), name, value);
   if (name == "group" && out_.bundle.empty() && take(value, ' ') == "BUNDLE") {
     while (!value.empty()) {
@@ -557,7 +559,7 @@ Result<PublishOffer> interpret_publish_offer(const SessionDescription& descripti
   SATSUMA_TRY(const SdpMedia* const transport, transport_media(description));
   // We are the passive side (RFC 8842 s.5.3): an offer that insists on being it cannot be answered.
   if (transport->setup == SetupRole::passive) return sdp_bad_setup;
-  PublishOffer offer{{transport->ice_ufrag, transport->ice_password}, transport->fingerprint, {}};
+  PublishOffer offer{{transport->ice_ufrag, transport->ice_password}, transport->fingerprint, {}, description.mixed_extensions};
   std::size_t audio = 0, video = 0;
   bool any = false;
   for (const SdpMedia& media : description.media) {
@@ -606,6 +608,7 @@ std::string write_publish_answer(const PublishOffer& offer, const LocalDescripti
   for (const PublishedMedia& media : offer.media)
     if (media.source) mids.push_back(media.mid);
   write_session(out, local, "passive", mids);
+  if (offer.mixed_extensions) out << mixed_extensions_line;
   bool first = true;
   for (const PublishedMedia& media : offer.media) {
     if (!media.source) {
@@ -649,6 +652,7 @@ std::string write_subscribe_offer(std::span<const OfferedSlot> slots, const Loca
   std::vector<std::string_view> mids;
   for (const OfferedSlot& slot : slots) mids.push_back(slot.mid);
   write_session(out, local, "actpass", mids);
+  out << mixed_extensions_line;
   bool first = true;
   for (const OfferedSlot& slot : slots) {
     const bool audio = slot.kind == MediaKind::audio;
@@ -658,6 +662,7 @@ std::string write_subscribe_offer(std::span<const OfferedSlot> slots, const Loca
     out << "\r\nc=IN IP4 0.0.0.0\r\na=mid:" << slot.mid << "\r\na=sendonly\r\na=rtcp-mux\r\na=rtcp-rsize\r\na=msid:" << slot.mid << " "
         << slot.mid << "\r\na=extmap:" << std::uint64_t{slot_mid_extension} << " " << mid_uri
         << "\r\na=extmap:" << std::uint64_t{slot_transport_cc_extension} << " " << transport_cc_uri << "\r\n";
+    if (!audio) out << "a=extmap:" << std::uint64_t{slot_dependency_descriptor_extension} << " " << dependency_descriptor_uri << "\r\n";
     write_codecs(out, codecs);
     const std::string cname = slot_cname(slot);
     if (!audio) out << "a=ssrc-group:FID " << std::uint64_t{slot.ssrc} << " " << std::uint64_t{slot.rtx_ssrc} << "\r\n";
@@ -681,6 +686,8 @@ Result<SubscribeAnswer> interpret_subscribe_answer(const SessionDescription& des
     SubscribeAnswer::Slot& slot = answer.slots.emplace_back();
     if (media.rejected || !media.rtcp_mux || !receives(media) || !bundled(description, media)) continue;
     slot.retransmissions = media.kind == MediaKind::video;
+    slot.dependency_descriptors = media.kind == MediaKind::video && description.mixed_extensions &&
+                                  find_extension(media, dependency_descriptor_uri) == slot_dependency_descriptor_extension;
     for (const PublishedCodec& c : published_codecs(media)) {
       if (c.payload_type != slot_payload_type(c.codec)) continue;
       slot.codecs.insert(c.codec);

@@ -97,6 +97,7 @@ struct SdpMedia {
 struct SessionDescription {
   std::vector<SdpMedia> media;
   std::vector<std::string> bundle; ///< mids of the first BUNDLE group
+  bool mixed_extensions = false;   ///< a=extmap-allow-mixed, for the session or an m-line: two-byte header extensions are read (RFC 8285 s.6)
 };
 
 /// Attributes that are not known are passed over, as are rtcp-fb and fmtp for payload types that the m-line does not name (Firefox
@@ -158,6 +159,7 @@ struct PublishOffer {
   IceDescription ice;
   std::string fingerprint;
   std::vector<PublishedMedia> media;
+  bool mixed_extensions = false;
 };
 
 /// The first audio m-line is the microphone, the second the screen's audio; the first video m-line the camera, the second the screen.
@@ -176,6 +178,7 @@ constexpr std::uint8_t slot_payload_type(Codec codec) {
 constexpr std::uint8_t slot_rtx_payload_type(Codec codec) { return static_cast<std::uint8_t>(slot_payload_type(codec) + 1); }
 inline constexpr std::uint8_t slot_mid_extension = 1;
 inline constexpr std::uint8_t slot_transport_cc_extension = 2;
+inline constexpr std::uint8_t slot_dependency_descriptor_extension = 3;
 
 struct OfferedSlot {
   MediaKind kind = MediaKind::audio;
@@ -195,6 +198,7 @@ struct SubscribeAnswer {
     bool accepted = false;
     bool retransmissions = false; ///< RTX is agreed, for each of the codecs
     CodecSet codecs;              ///< that the subscriber reads; not empty if it accepted
+    bool dependency_descriptors = false; ///< of video; it reads two-byte header extensions as well, without which one with a structure has no room
   };
   std::vector<Slot> slots; ///< one for each that was offered
 };

@@ -18,6 +18,7 @@ using namespace std::chrono_literals;
 
 constexpr std::uint8_t mid_id = 4;
 constexpr std::uint8_t transport_id = 3;
+constexpr std::uint8_t descriptor_id = 12;
 constexpr std::uint8_t opus = 109;
 constexpr std::uint8_t vp8 = 120;
 constexpr std::uint8_t vp8_rtx = 124;
@@ -46,6 +47,7 @@ signaling::PublishOffer publish_offer(std::uint32_t base_ssrc) {
     } else {
       media.codecs = {{signaling::Codec::vp8, vp8, vp8_rtx, true}, {signaling::Codec::av1, av1, av1_rtx, true}};
       media.rtx_ssrc = ssrc + 1;
+      media.dependency_descriptor_extension = descriptor_id;
     }
     offer.media.push_back(media);
   };
@@ -64,12 +66,13 @@ struct Sender {
   std::uint8_t tl0 = 254;
   std::uint16_t transport = 0;
 
-  Bytes packet(std::uint8_t payload_type, std::uint16_t number, bool marker, ByteView payload) {
+  Bytes packet(std::uint8_t payload_type, std::uint16_t number, bool marker, ByteView payload, ByteView descriptor = {}) {
     Bytes out(1500);
     const std::uint8_t transport_value[2] = {static_cast<std::uint8_t>(transport >> 8), static_cast<std::uint8_t>(transport)};
     ++transport;
-    const rtp::HeaderExtension extensions[1] = {{transport_id, transport_value}};
-    const auto header = rtp::write_header({marker, payload_type, number, timestamp, ssrc}, extensions, out);
+    const rtp::HeaderExtension extensions[2] = {{transport_id, transport_value}, {descriptor_id, descriptor}};
+    const std::size_t count = descriptor.empty() ? 1 : 2;
+    const auto header = rtp::write_header({marker, payload_type, number, timestamp, ssrc}, std::span(extensions).first(count), out);
     EXPECT_TRUE(header);
     out.resize(header->size());
     out.insert(out.end(), payload.begin(), payload.end());
@@ -119,10 +122,12 @@ class MediaGraphTest : public ::testing::Test {
     if (member) graph.set_member(now, *added, true);
     return *added;
   }
-  void answer(ParticipantIndex index, bool retransmissions = true) {
+  void answer(ParticipantIndex index, bool retransmissions = true, bool descriptors = true) {
     std::vector<signaling::SubscribeAnswer::Slot> slots;
-    for (const auto& slot : graph.offered_slots(index))
-      slots.push_back({true, retransmissions && slot.kind == signaling::MediaKind::video, everything});
+    for (const auto& slot : graph.offered_slots(index)) {
+      const bool video = slot.kind == signaling::MediaKind::video;
+      slots.push_back({true, retransmissions && video, everything, descriptors && video});
+    }
     graph.accept_slots(now, index, slots);
   }
   void drain_outputs() {
@@ -514,6 +519,188 @@ TEST_F(MediaGraphTest, APublisherMayGoOverToAnotherCodecBetweenTwoFramesAndBackI
   ASSERT_EQ(again.size(), 2u);
   EXPECT_EQ(again[0].packet.payload_type, signaling::slot_rtx_payload_type(signaling::Codec::vp8));
   EXPECT_EQ(again[1].packet.payload_type, signaling::slot_rtx_payload_type(signaling::Codec::av1));
+}
+
+/// AV1 in two spatial and three temporal layers (L2T3_KEY), with the descriptors that Chromium 156 writes: each picture two frames of one packet.
+struct LayeredSender : Sender {
+  static constexpr std::string_view structure = "800514853aaaa8018004004002a02a0060010015d34514174d144c700874321651118543276809f8059813f80b38";
+  std::uint16_t frame = 0xfffe; // wraps soon
+  std::size_t pictures = 0;
+
+  static std::string four(std::uint16_t number) {
+    const std::uint8_t bytes[2] = {static_cast<std::uint8_t>(number >> 8), static_cast<std::uint8_t>(number)};
+    return to_hex(bytes);
+  }
+  /// The lower and the upper layer's packets.
+  std::array<Bytes, 2> picture(bool key) {
+    constexpr std::array<std::array<std::string_view, 2>, 4> templates{{{"c1", "c6"}, {"c3", "c8"}, {"c2", "c7"}, {"c4", "c9"}}};
+    timestamp += 9000;
+    if (key) pictures = 0;
+    const auto& now = templates[pictures++ % 4];
+    std::array<Bytes, 2> out;
+    for (std::size_t layer = 0; layer < 2; ++layer, ++frame) {
+      const std::string first = key ? (layer == 0 ? "c0" : "c5") : std::string(now[layer]);
+      const Bytes value = *from_hex(first + four(frame) + (key && layer == 0 ? std::string(structure) : ""));
+      const Bytes payload{static_cast<std::uint8_t>(key && layer == 0 ? 0x28 : 0x10), 0x30, static_cast<std::uint8_t>(frame), static_cast<std::uint8_t>(layer)};
+      out[layer] = packet(av1, sequence++, layer == 1, payload, value);
+    }
+    return out;
+  }
+};
+
+/// What a receiver makes of the descriptors of what came, in its order.
+struct DescriptorReader {
+  std::optional<rtp::DependencyStructure> structure;
+  std::optional<rtp::DependencyDescriptor> read(const Received& r) {
+    const auto value = r.packet.extension(signaling::slot_dependency_descriptor_extension);
+    if (!value) return std::nullopt;
+    const auto d = rtp::parse_dependency_descriptor(*value, structure);
+    EXPECT_TRUE(d);
+    return d ? std::optional(*d) : std::nullopt;
+  }
+};
+
+TEST_F(MediaGraphTest, LayersOfAv1GoOnWithDescriptorsWhoseNumbersAreTheSlotsOwnAndPayloadsAreNotTouched) {
+  const auto a = join(1), c = join(3), b = join(2);
+  graph.set_active(now, a, {Source::camera});
+  LayeredSender sender{{1010}};
+  DescriptorReader reader;
+  std::vector<std::uint16_t> numbers;
+  const auto take = [&](LayeredSender& from, ParticipantIndex who, bool key) {
+    std::size_t of_b = 0;
+    for (const Bytes& bytes : from.picture(key)) {
+      for (const Received& r : send(who, bytes)) {
+        if (r.participant != b) continue;
+        const auto original = rtp::parse_packet(bytes);
+        EXPECT_EQ(to_bytes(r.packet.payload), to_bytes(original->payload));
+        EXPECT_EQ(r.packet.marker, of_b == 1);
+        const auto d = reader.read(r);
+        ASSERT_TRUE(d);
+        EXPECT_EQ(d->spatial, of_b++);
+        EXPECT_EQ(d->has_structure, key && d->spatial == 0);
+        numbers.push_back(d->frame_number);
+      }
+    }
+    EXPECT_EQ(of_b, 2u);
+  };
+  for (int i = 0; i < 9; ++i) take(sender, a, i == 0);
+  // Another one's picture in the same slot.
+  graph.set_active(now, a, {});
+  graph.set_active(now, c, {Source::camera});
+  LayeredSender other{{3010}};
+  other.frame = 500;
+  for (int i = 0; i < 5; ++i) take(other, c, i == 0);
+  for (std::size_t i = 1; i < numbers.size(); ++i) EXPECT_EQ(static_cast<std::uint16_t>(numbers[i] - numbers[i - 1]), 1) << i;
+}
+
+TEST_F(MediaGraphTest, ASmallTileGetsTheLowerLayerOfAv1AndItsDescriptorsSayWhichTargetsAreLeft) {
+  const auto a = join(1), b = join(2);
+  graph.set_active(now, a, {Source::camera});
+  LayeredSender sender{{1010}};
+  DescriptorReader reader;
+  const auto picture = [&](bool key) {
+    std::vector<rtp::DependencyDescriptor> out;
+    std::vector<bool> markers;
+    for (const Bytes& bytes : sender.picture(key))
+      for (const Received& r : send(a, bytes)) {
+        markers.push_back(r.packet.marker);
+        if (const auto d = reader.read(r)) out.push_back(*d);
+      }
+    EXPECT_EQ(std::count(markers.begin(), markers.end(), true), 1) << "one packet ends the picture";
+    return out;
+  };
+  EXPECT_EQ(picture(true).size(), 2u);
+  const std::vector<TileView> small{{"v0", 180}}, large{{"v0", 360}};
+  graph.set_view(now, b, small);
+  const std::uint32_t lower = rtp::targets_up_to(*reader.structure, 0, 2), all = rtp::targets_up_to(*reader.structure, 1, 2);
+  std::uint16_t before = 0;
+  for (int i = 0; i < 4; ++i) {
+    const auto got = picture(false);
+    ASSERT_EQ(got.size(), 1u);
+    EXPECT_EQ(got[0].spatial, 0);
+    EXPECT_EQ(got[0].active_decode_targets, lower);
+    if (i > 0) {
+      EXPECT_EQ(static_cast<std::uint16_t>(got[0].frame_number - before), 2) << "what is left out leaves a gap: differences between frames stay true";
+    }
+    before = got[0].frame_number;
+  }
+  // Up again: from a key frame on, which is asked for.
+  count_plis(a);
+  now += 1s;
+  graph.set_view(now, b, large);
+  EXPECT_EQ(count_plis(a), 1);
+  EXPECT_EQ(picture(false).size(), 1u);
+  const auto key = picture(true);
+  ASSERT_EQ(key.size(), 2u);
+  EXPECT_FALSE(key[0].active_decode_targets) << "with a structure all are active";
+  EXPECT_EQ(picture(false)[1].active_decode_targets, all);
+}
+
+TEST_F(MediaGraphTest, WhoDoesNotReadDescriptorsGetsTheLowestLayerOfAv1AndNoDescriptor) {
+  const auto a = join(1), b = join(2);
+  answer(b, true, false);
+  graph.set_active(now, a, {Source::camera});
+  LayeredSender sender{{1010}};
+  std::uint16_t sequence = 0;
+  for (int i = 0; i < 6; ++i) {
+    std::size_t count = 0;
+    for (const Bytes& bytes : sender.picture(i == 0 || i == 4))
+      for (const Received& r : send(a, bytes)) {
+        EXPECT_EQ(r.packet.payload[3], 0) << "layer";
+        EXPECT_TRUE(r.packet.marker);
+        EXPECT_FALSE(r.packet.extension(signaling::slot_dependency_descriptor_extension));
+        if (i > 0) {
+          EXPECT_EQ(static_cast<std::uint16_t>(r.packet.sequence - sequence), 1);
+        }
+        sequence = r.packet.sequence;
+        ++count;
+      }
+    EXPECT_EQ(count, 1u) << i;
+    tick(200ms);
+  }
+}
+
+TEST_F(MediaGraphTest, ARepeatedPacketOfAv1HasItsDescriptorAgain) {
+  const auto a = join(1), b = join(2);
+  graph.set_active(now, a, {Source::camera});
+  LayeredSender sender{{1010}};
+  std::vector<Received> sent;
+  for (int i = 0; i < 2; ++i)
+    for (const Bytes& bytes : sender.picture(i == 0))
+      for (Received& r : send(a, bytes)) sent.push_back(std::move(r)); // its views go on pointing into it
+  ASSERT_EQ(sent.size(), 4u);
+  now += 30ms;
+  for (const Received& r : sent) {
+    graph.handle_rtcp(now, b, Leg::subscribe, nack_for(r.packet.ssrc, {r.packet.sequence}));
+    const auto again = media();
+    ASSERT_EQ(again.size(), 1u);
+    EXPECT_EQ(to_bytes(*again[0].packet.extension(signaling::slot_dependency_descriptor_extension)),
+              to_bytes(*r.packet.extension(signaling::slot_dependency_descriptor_extension)));
+    EXPECT_EQ(to_bytes(again[0].packet.payload.subspan(2)), to_bytes(r.packet.payload));
+  }
+}
+
+TEST_F(MediaGraphTest, APacketOfAv1WhoseStructureIsMissingIsAskedForAgainWithIt) {
+  const auto a = join(1), b = join(2);
+  graph.set_active(now, a, {Source::camera});
+  LayeredSender before{{1010}};
+  for (const Bytes& bytes : before.picture(true)) send(a, bytes);
+  // The next key frame has other templates (the first is 32), and its first packet is lost.
+  const auto number = before.sequence;
+  const auto packet_of = [&](std::size_t i, std::string_view hex) {
+    const Bytes payload{0x10, 0x30, 9, static_cast<std::uint8_t>(i)};
+    return before.packet(av1, static_cast<std::uint16_t>(number + i), i == 1, payload, *from_hex(hex));
+  };
+  before.timestamp += 9000;
+  const Bytes first = packet_of(0, "e00100" "8405" + std::string(LayeredSender::structure.substr(4))), second = packet_of(1, "e50101");
+  EXPECT_TRUE(send(a, second).empty()) << "of a layer that nobody knows";
+  const auto out = send(a, first);
+  ASSERT_EQ(out.size(), 1u);
+  DescriptorReader reader;
+  EXPECT_TRUE(reader.read(out[0])->has_structure);
+  const auto again = send(a, second);
+  ASSERT_EQ(again.size(), 1u) << "it is not taken for one that came twice";
+  EXPECT_EQ(again[0].participant, b);
 }
 
 TEST_F(MediaGraphTest, WhoCannotReadACodecGetsNothingOfIt) {

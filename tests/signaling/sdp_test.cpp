@@ -321,6 +321,35 @@ TEST(Sdp, AnOfferThatCannotBecomeAConnectionIsRefusedRuleByRule) {
   EXPECT_EQ(interpret(without(minimal(), "SAVPF", "SAVP")).error(), Error(sdp_not_bundled));
 }
 
+TEST(Sdp, DescriptorsAreForThoseWhoTakeThemAndTwoByteExtensions) {
+  const std::string offer = write_subscribe_offer(slots(1, 1), Local().description);
+  const std::string line = "a=extmap:3 https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension\r\n";
+  EXPECT_NE(offer.find(line, offer.find("m=video")), std::string::npos);
+  EXPECT_EQ(offer.find(line), offer.rfind(line)) << "not of sound";
+  EXPECT_LT(offer.find("a=extmap-allow-mixed\r\n"), offer.find("m="));
+  // Chromium's answer to an offer with it.
+  std::string text = sample("chromium-156-subscribe-answer.sdp");
+  const auto taken = [](const std::string& sdp) {
+    const auto answer = interpret_subscribe_answer(*parse_sdp(sdp), slots(6, 8));
+    EXPECT_TRUE(answer);
+    return std::count_if(answer->slots.begin(), answer->slots.end(), [](const auto& slot) { return slot.dependency_descriptors; });
+  };
+  EXPECT_EQ(taken(text), 0);
+  for (std::size_t at = text.find("m=video"); (at = text.find("a=extmap:1 ", at)) != std::string::npos; at += line.size() + 1) text.insert(at, line);
+  EXPECT_EQ(taken(text), 0) << "a structure does not fit a one-byte extension";
+  text.insert(text.find("m="), "a=extmap-allow-mixed\r\n");
+  EXPECT_EQ(taken(text), 8);
+  for (std::size_t at; (at = text.find("a=extmap:3 ")) != std::string::npos;) text[at + 9] = '5'; // another number is another extension
+  EXPECT_EQ(taken(text), 0);
+  // Publishing: the answer says it if the offer did.
+  const auto answered = [](const std::string& sdp) { return write_publish_answer(*interpret(sdp), Local().description).find("a=extmap-allow-mixed\r\n") != std::string::npos; };
+  const std::string publish = sample("chromium-156-publish-offer.sdp");
+  EXPECT_TRUE(answered(publish));
+  std::string silent = publish;
+  silent.erase(silent.find("a=extmap-allow-mixed"), std::string_view("a=extmap-allow-mixed\r\n").size());
+  EXPECT_FALSE(answered(silent));
+}
+
 TEST(Sdp, AnAnswerMustBeTheActiveSideAndMayRefuseSlots) {
   std::string text = sample("chromium-156-subscribe-answer.sdp");
   std::string passive = text;

@@ -90,8 +90,8 @@ export function withAllowedExtensions(sdp: string): string {
 }
 
 /** What of an answer the server does not read, or has read in the first m-line of the bundle: of many slots it makes most of the text. */
-const unreadLines = /^a=(?:rtcp-fb|rtcp|ssrc|ssrc-group|msid|candidate|end-of-candidates|ice-options|extmap-allow-mixed)(?::|$)/;
-const transportLines = /^a=(?:ice-ufrag|ice-pwd|fingerprint|setup):/;
+const unreadLines = /^a=(?:rtcp-fb|rtcp|ssrc|ssrc-group|msid|candidate|end-of-candidates|ice-options)(?::|$)/;
+const transportLines = /^a=(?:(?:ice-ufrag|ice-pwd|fingerprint|setup):|extmap-allow-mixed$)/;
 
 export function shortenedAnswer(sdp: string): string {
   let mediaLines = 0;
