@@ -1,4 +1,5 @@
-# What every wasm program is linked with, and OpenSSL::Crypto as scripts/build-openssl-wasm built it (it builds it now if it must).
+# What every wasm program is linked with: OpenSSL::Crypto as scripts/build-openssl-wasm built it, and BearSSL's AES as scripts/fetch-bearssl found it
+# (both see to it now if they must).
 execute_process(COMMAND ${PROJECT_SOURCE_DIR}/scripts/build-openssl-wasm
   OUTPUT_VARIABLE SATSUMA_OPENSSL_WASM OUTPUT_STRIP_TRAILING_WHITESPACE RESULT_VARIABLE failed)
 if(failed)
@@ -9,6 +10,17 @@ set_target_properties(OpenSSL::Crypto PROPERTIES
   IMPORTED_LOCATION ${SATSUMA_OPENSSL_WASM}/lib/libcrypto.a
   INTERFACE_INCLUDE_DIRECTORIES ${SATSUMA_OPENSSL_WASM}/include
   INTERFACE_LINK_LIBRARIES "wasi-emulated-signal;wasi-emulated-getpid;wasi-emulated-mman;wasi-emulated-process-clocks")
+
+execute_process(COMMAND ${PROJECT_SOURCE_DIR}/scripts/fetch-bearssl
+  OUTPUT_VARIABLE bearssl OUTPUT_STRIP_TRAILING_WHITESPACE RESULT_VARIABLE failed)
+if(failed)
+  message(FATAL_ERROR "scripts/fetch-bearssl failed")
+endif()
+add_library(bearssl STATIC EXCLUDE_FROM_ALL)
+foreach(source symcipher/aes_ct64 symcipher/aes_ct64_enc symcipher/aes_ct64_ctr hash/ghash_ctmul64 aead/gcm codec/dec32le codec/enc32le codec/ccopy)
+  target_sources(bearssl PRIVATE ${bearssl}/src/${source}.c)
+endforeach()
+target_include_directories(bearssl SYSTEM PUBLIC ${bearssl}/inc PRIVATE ${bearssl}/src)
 
 add_library(satsuma_wasm_support STATIC ${PROJECT_SOURCE_DIR}/cmake/wasm-support.c)
 link_libraries(satsuma_wasm_support)

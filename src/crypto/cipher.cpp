@@ -3,10 +3,20 @@
 #include <openssl/evp.h>
 
 #include <array>
+#include <cstring>
+
+#include "crypto/portable_aes.h"
 
 namespace satsuma::crypto {
 
 namespace {
+
+// Whether AES is BearSSL's rather than OpenSSL's, all but AesCtrKey's: see portable_aes.h.
+#ifdef SATSUMA_PORTABLE_AES
+constexpr bool portable = true;
+#else
+constexpr bool portable = false;
+#endif
 
 const EVP_CIPHER* fetch(AeadAlgorithm algorithm) {
   static const std::array<const EVP_CIPHER*, 3> table = {EVP_CIPHER_fetch(nullptr, "AES-128-GCM", nullptr),
@@ -33,8 +43,14 @@ void internal::CipherContextFree::operator()(evp_cipher_ctx_st* context) const {
 
 std::size_t aead_key_size(AeadAlgorithm algorithm) { return algorithm == AeadAlgorithm::aes_128_gcm ? 16 : 32; }
 
-AeadKey::AeadKey(AeadAlgorithm algorithm, ByteView key) : seal_(new_context()), open_(new_context()) {
+AeadKey::AeadKey(AeadAlgorithm algorithm, ByteView key) : key_size_(key.size()) {
   SATSUMA_CHECK(key.size() == aead_key_size(algorithm));
+  if (portable && algorithm != AeadAlgorithm::chacha20_poly1305) {
+    std::memcpy(portable_key_.mutable_view().data(), key.data(), key.size());
+    return;
+  }
+  seal_ = new_context();
+  open_ = new_context();
   SATSUMA_CHECK(EVP_EncryptInit_ex(seal_.get(), fetch(algorithm), nullptr, key.data(), nullptr) == 1);
   SATSUMA_CHECK(EVP_DecryptInit_ex(open_.get(), fetch(algorithm), nullptr, key.data(), nullptr) == 1);
 }
@@ -86,26 +102,41 @@ constexpr std::array<std::uint8_t, 32> no_key{};
 } // namespace
 
 MutableByteView AeadKey::seal(ByteView nonce, ByteView associated_data, ByteView plaintext, MutableByteView out) {
+  if constexpr (portable) {
+    if (!seal_) return portable_aes::seal_gcm(portable_key_.view().first(key_size_), nonce, associated_data, plaintext, out);
+  }
   return seal_with(seal_.get(), nullptr, nonce, associated_data, plaintext, out);
 }
 
 Result<MutableByteView> AeadKey::open(ByteView nonce, ByteView associated_data, ByteView ciphertext, MutableByteView out) {
+  if constexpr (portable) {
+    if (!open_) return portable_aes::open_gcm(portable_key_.view().first(key_size_), nonce, associated_data, ciphertext, out);
+  }
   return open_with(open_.get(), nullptr, nonce, associated_data, ciphertext, out);
 }
 
 OneTimeAead::OneTimeAead(AeadAlgorithm algorithm)
-    : chacha_(algorithm == AeadAlgorithm::chacha20_poly1305), seal_(new_context()), open_(new_context()) {
+    : chacha_(algorithm == AeadAlgorithm::chacha20_poly1305) {
+  if (portable && !chacha_) return;
+  seal_ = new_context();
+  open_ = new_context();
   SATSUMA_CHECK(EVP_EncryptInit_ex(seal_.get(), fetch(algorithm), nullptr, no_key.data(), nullptr) == 1);
   SATSUMA_CHECK(EVP_DecryptInit_ex(open_.get(), fetch(algorithm), nullptr, no_key.data(), nullptr) == 1);
 }
 
 MutableByteView OneTimeAead::seal(ByteView key, ByteView nonce, ByteView associated_data, ByteView plaintext, MutableByteView out) {
+  if constexpr (portable) {
+    if (!chacha_) return portable_aes::seal_gcm(key, nonce, associated_data, plaintext, out);
+  }
   const MutableByteView sealed = seal_with(seal_.get(), key.data(), nonce, associated_data, plaintext, out);
   forget(seal_.get());
   return sealed;
 }
 
 Result<MutableByteView> OneTimeAead::open(ByteView key, ByteView nonce, ByteView associated_data, ByteView ciphertext, MutableByteView out) {
+  if constexpr (portable) {
+    if (!chacha_) return portable_aes::open_gcm(key, nonce, associated_data, ciphertext, out);
+  }
   const auto opened = open_with(open_.get(), key.data(), nonce, associated_data, ciphertext, out);
   forget(open_.get());
   return opened;
@@ -119,13 +150,16 @@ void OneTimeAead::forget(EVP_CIPHER_CTX* context) {
   if (chacha_) SATSUMA_CHECK(EVP_CipherUpdate(context, nullptr, &written, no_key.data(), 1) == 1);
 }
 
-OneTimeAesCtr::OneTimeAesCtr(std::size_t key_size) : key_size_(key_size), context_(new_context()) {
+OneTimeAesCtr::OneTimeAesCtr(std::size_t key_size) : key_size_(key_size) {
   SATSUMA_CHECK(key_size == 16 || key_size == 32);
+  if (portable) return;
+  context_ = new_context();
   SATSUMA_CHECK(EVP_EncryptInit_ex(context_.get(), aes_ctr(key_size), nullptr, no_key.data(), nullptr) == 1);
 }
 
 void OneTimeAesCtr::crypt(ByteView key, ByteView initial_counter, ByteView in, MutableByteView out) {
   SATSUMA_CHECK(key.size() == key_size_ && initial_counter.size() == 16 && out.size() >= in.size());
+  if constexpr (portable) return portable_aes::crypt_ctr(key, initial_counter, in, out);
   int written = 0;
   SATSUMA_CHECK(EVP_EncryptInit_ex(context_.get(), nullptr, nullptr, key.data(), initial_counter.data()) == 1);
   if (!in.empty()) SATSUMA_CHECK(EVP_EncryptUpdate(context_.get(), out.data(), &written, in.data(), static_cast<int>(in.size())) == 1);

@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <memory>
 
-#include "base/bytes.h"
+#include "base/secret.h"
 
 struct evp_cipher_ctx_st;
 
@@ -38,6 +38,8 @@ class AeadKey {
  private:
   internal::CipherContext seal_;
   internal::CipherContext open_;
+  SecretArray<32> portable_key_; ///< in place of both where AES is BearSSL's (portable_aes.h), zeros otherwise
+  std::size_t key_size_;
 };
 
 /// An AEAD for keys that are used once. The cipher's memory is kept, so that nothing is allocated, and no key stays in it: each call ends
