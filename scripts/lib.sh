@@ -109,6 +109,7 @@ configure_wasm_tests() { # ./run made it without GoogleTest
 
 build_wasm() { # ninja's targets
   step "Building OpenSSL for the browser module" openssl-wasm "$root/scripts/build-openssl-wasm" &&
+    step "Fetching BearSSL for it" bearssl "$root/scripts/fetch-bearssl" &&
     configure wasm && configure_wasm_tests "$@" && step "Compiling the browser module" build-wasm nice ninja -C "$root/build/wasm" "$@" &&
     copy_module wasm/satsuma.wasm core/wasm/satsuma.wasm && copy_module mls-wasm/satsuma-mls.wasm mls/wasm/satsuma-mls.wasm
 }
