@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <ctime>
 #include <map>
 
 #include "rtp/packet.h"
@@ -807,6 +809,47 @@ TEST_F(SfuTest, ASubscriberThatSaysGoodbyeLongAfterTheHandshakeIsNotSentTo) {
     return std::ranges::count_if(sfu.pending_datagrams(), [&](const auto& d) { return d.path == b.subscribe_path; });
   };
   EXPECT_EQ(to_b(), 0);
+}
+
+// Through the shard only; what the kernel does for a datagram comes on top (docs/hardening.md).
+TEST_F(SfuTest, ASecondOfAHundredThousandPacketsOfStrangersOfEachKindLeavesTheCallAlive) {
+  Client& a = add(1);
+  Client& b = add(2);
+  hears(b, a);
+  TransportPeer stranger(b.subscribe_context, ice::Credentials::generate(random));
+  stranger.set_remote(ice::Credentials::generate(random), b.subscribe_context.fingerprint());
+  stranger.start_dtls(now);
+  const Bytes strange_check = stranger.check(true), hello = stranger.poll().at(0);
+  // Whoever has seen a check knows the fragments, and not the password.
+  TransportPeer onlooker(b.subscribe_context, a.publish.own());
+  onlooker.set_remote({a.publish.remote().ufrag, "apasswordthatiswrong00"}, b.subscribe_context.fingerprint());
+  const Bytes known = onlooker.check(true);
+  Bytes rtp(1200, 7);
+  rtp[0] = 0x80, rtp[1] = 96;
+  const std::vector<std::pair<const char*, Bytes>> kinds{{"STUN", strange_check}, {"STUN for a known fragment", known}, {"DTLS", hello}, {"RTP", rtp}};
+  for (const auto& [name, packet] : kinds) {
+    const auto began = std::clock();
+    std::size_t spoken = 0;
+    const std::size_t heard = b.media.size();
+    const auto dropped = sfu.counters().dropped_unknown_address + sfu.counters().dropped_invalid;
+    Bytes copy;
+    for (std::uint32_t n = 0; n < 100'000; ++n) {
+      copy = packet;
+      const auto from = static_cast<std::uint8_t>(n >> 16);
+      sfu.handle_packet(now, {TransportAddress::v4({100, from, static_cast<std::uint8_t>(n >> 8), static_cast<std::uint8_t>(n)}, 5000), 0}, copy);
+      if (n % 2000 != 0) continue; // 50 packets of sound in the same second
+      EXPECT_TRUE(sfu.pending_datagrams().empty());
+      send_audio(a);
+      ++spoken;
+      turn();
+    }
+    EXPECT_EQ(b.media.size(), heard + spoken);
+    EXPECT_GE(sfu.counters().dropped_unknown_address + sfu.counters().dropped_invalid, dropped + 100'000);
+    const double seconds = static_cast<double>(std::clock() - began) / CLOCKS_PER_SEC;
+    std::printf("100,000 %s packets of strangers: %.0f ms, %.2f us each, the call beside them included\n", name, seconds * 1000, seconds * 10);
+  }
+  EXPECT_TRUE(a.disconnected.empty());
+  EXPECT_TRUE(b.disconnected.empty());
 }
 
 } // namespace

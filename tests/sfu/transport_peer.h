@@ -26,6 +26,7 @@ class TransportPeer {
     fingerprint_ = fingerprint;
   }
   const ice::Credentials& own() const { return own_; }
+  const ice::Credentials& remote() const { return remote_; }
   void set_own(ice::Credentials own) { own_ = std::move(own); }
 
   Bytes check(bool nominate, std::uint32_t priority = 0x7effffff) {
