@@ -8,7 +8,10 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <cstdio>
+#include <ctime>
 #include <future>
+#include <thread>
 
 #include "../sfu/transport_peer.h"
 #include "io/clock.h"
@@ -171,6 +174,80 @@ TEST_F(MediaLoopTest, ConnectsAPeerOverEachOfItsSockets) {
   EXPECT_GT(loop->counters().datagrams_in, 4u);
   EXPECT_GT(loop->counters().datagrams_out, 4u);
   EXPECT_EQ(loop->counters().datagrams_dropped, 0u);
+}
+
+// 100 datagrams each millisecond, as far as this machine sends them. What it costs is printed, not demanded.
+TEST_F(MediaLoopTest, APeerConnectsAndItsChecksAreAnsweredWhileStrangersFloodTheSocket) {
+  SeededRandom peer_random(6);
+  const dtls::Context peer_context = std::move(*dtls::Context::create(unix_now()));
+  const TransportAddress server = loop->local_addresses()[0];
+  TransportPeer stranger(peer_context, ice::Credentials::generate(peer_random));
+  stranger.set_remote(ice::Credentials::generate(peer_random), peer_context.fingerprint());
+  stranger.start_dtls(monotonic_now());
+  Bytes rtp(1200, 7);
+  rtp[0] = 0x80, rtp[1] = 96;
+  const std::vector<std::pair<const char*, Bytes>> kinds{{"STUN", stranger.check(true)}, {"DTLS", stranger.poll().at(0)}, {"RTP", rtp}};
+  const auto media_thread_time = [this] {
+    return ask([](TimePoint, sfu::Sfu&) {
+      timespec used{};
+      clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+      return static_cast<double>(used.tv_sec) * 1e3 + static_cast<double>(used.tv_nsec) / 1e6;
+    });
+  };
+  std::uint8_t number = 0;
+  for (const auto& [name, packet] : kinds) {
+    const IncarnationId who{{++number}};
+    TransportPeer peer(peer_context, ice::Credentials::generate(peer_random));
+    publish(who, peer_context, peer);
+    UdpSocket socket = std::move(*UdpSocket::open(*TransportAddress::parse("127.0.0.1", 0)));
+    const auto send = [&](const Bytes& bytes) { socket.send({{Datagram{server, bytes}}}); };
+    const auto listen = [&](int patience) {
+      pollfd ready{socket.descriptor(), POLLIN, 0};
+      poll(&ready, 1, patience);
+      const auto received = socket.receive();
+      ASSERT_TRUE(received);
+      for (const auto& datagram : *received) peer.handle(monotonic_now(), datagram.bytes);
+      peer.handle_timeout(monotonic_now());
+      for (const Bytes& datagram : peer.poll()) send(datagram);
+    };
+    const std::uint64_t in_before = counters().datagrams_in;
+    const double cpu_before = media_thread_time();
+    const TimePoint began = monotonic_now();
+    std::atomic<bool> enough = false;
+    std::atomic<std::uint64_t> offered = 0;
+    std::thread flood([&] {
+      UdpSocket strange = std::move(*UdpSocket::open(*TransportAddress::parse("127.0.0.1", 0)));
+      const std::vector<Datagram> burst(100, Datagram{server, packet});
+      for (TimePoint next = monotonic_now(); !enough; next += 1ms) {
+        offered += strange.send(burst).datagrams;
+        std::this_thread::sleep_until(std::chrono::steady_clock::now() + std::max(Duration::zero(), next - monotonic_now()));
+      }
+    });
+    bool started = false;
+    for (TimePoint next_check = began; !peer.connected() && monotonic_now() < began + 20s;) {
+      if (!started && monotonic_now() >= next_check) {
+        send(peer.check(true));
+        next_check = monotonic_now() + 50ms;
+      }
+      listen(20);
+      if (peer.answered_checks() > 0 && !std::exchange(started, true)) peer.start_dtls(monotonic_now());
+    }
+    EXPECT_TRUE(peer.connected()) << name;
+    const int answered = peer.answered_checks();
+    int asked = 0;
+    for (; asked < 25 || (peer.answered_checks() == answered && asked < 500); ++asked) {
+      send(peer.check(false));
+      listen(20);
+    }
+    for (int i = 0; i < 5; ++i) listen(20);
+    enough = true;
+    flood.join();
+    EXPECT_GT(peer.answered_checks(), answered) << name;
+    const double seconds = std::chrono::duration<double>(monotonic_now() - began).count();
+    std::printf("%s: %.0f datagrams a second offered, %.0f read; the media thread used %.0f %% of a core; %d of %d checks of the peer were answered\n", name,
+                static_cast<double>(offered) / seconds, static_cast<double>(counters().datagrams_in - in_before) / seconds, (media_thread_time() - cpu_before) / seconds / 10,
+                peer.answered_checks() - answered, asked);
+  }
 }
 
 /// A browser's end of a TCP candidate.
