@@ -32,7 +32,9 @@ signaling::PublishOffer offer(std::uint8_t shape) {
   audio.ssrc = 1;
   audio.mid_extension = 4;
   audio.transport_cc_extension = 3;
+  audio.audio_level_extension = 8;
   signaling::PublishedMedia video = audio;
+  video.audio_level_extension.reset();
   video.kind = signaling::MediaKind::video;
   video.source = Source::camera;
   video.mid = "1";
@@ -58,6 +60,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   Limits limits;
   limits.send_arena_bytes = 1U << 20;
   limits.video_history_packets = 64;
+  // So few that who speaks has to take them from others.
+  limits.audio_slots = limits.max_audio_slots = 2;
+  limits.video_slots = limits.max_video_slots = 2;
   MediaGraph graph(limits, random);
   TimePoint now{std::chrono::seconds(10)};
   ByteView rest(data, size);
@@ -106,7 +111,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       case 6: {
         std::vector<TileView> tiles;
         for (int i = op >> 5; i > 0; --i) tiles.push_back({"v" + std::to_string(byte() % 8), byte() * 8U + 1});
-        graph.set_view(now, who, tiles);
+        IncarnationId somebody;
+        somebody.bytes[0] = byte();
+        if (op & 0x10) tiles.push_back({"", 100, somebody, op & 0x20 ? Source::screen : Source::camera});
+        graph.set_view(now, who, tiles, op & 0x10 ? std::optional(SpeakersView{byte() % 8U, 200}) : std::nullopt);
         break;
       }
       case 7: static_cast<void>(graph.request_key_frame(now, who, "v0")); break;
@@ -136,6 +144,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         const ByteView payload = take();
         packet.insert(packet.end(), payload.begin(), payload.end());
         graph.handle_rtp(now, who, packet);
+        break;
+      }
+      case 13: { // sound, for a moment, as loud as it says
+        const std::uint8_t level[1] = {byte()};
+        const rtp::HeaderExtension extensions[1] = {{8, level}};
+        for (int i = 0; i < 25; ++i) {
+          std::vector<std::uint8_t> packet(64);
+          const auto header = rtp::write_header({false, 111, static_cast<std::uint16_t>(i), i * 960U, 1}, extensions, packet);
+          if (header) packet.resize(header->size() + 4);
+          graph.handle_rtp(now, who, packet);
+          now += std::chrono::milliseconds(20);
+          graph.handle_timeout(now);
+        }
         break;
       }
       default: graph.handle_rtp(now, who, take()); break;

@@ -153,6 +153,7 @@ int run(const Options& options) {
     MediaShard::Options shard_options;
     shard_options.addresses = addresses;
     shard_options.limits = media_limits(delivery_options);
+    if (options.last_n > 0) shard_options.limits.last_n = options.last_n;
     shard_options.all_addresses_needed = !options.public_addresses.empty();
     shard_options.part = i;
     shard_options.tcp = options.media_tcp;

@@ -159,8 +159,10 @@ void MeetingServer::handle_control(io::ConnectionId id, const IncarnationId& who
     }
     void operator()(signaling::View& m) {
       std::vector<sfu::TileView> tiles;
-      for (signaling::View::Tile& tile : m.tiles) tiles.push_back({std::move(tile.mid), tile.height});
-      on_media([target = incarnation, tiles = std::move(tiles)](TimePoint now, sfu::Sfu& sfu) { return sfu.handle_view(now, target, tiles); });
+      for (signaling::View::Tile& tile : m.tiles) tiles.push_back({std::move(tile.mid), tile.height, tile.incarnation, tile.source});
+      std::optional<sfu::SpeakersView> speakers;
+      if (m.speakers) speakers = sfu::SpeakersView{m.speakers->count, m.speakers->height};
+      on_media([target = incarnation, tiles = std::move(tiles), speakers](TimePoint now, sfu::Sfu& sfu) { return sfu.handle_view(now, target, tiles, speakers); });
     }
     void operator()(signaling::KeyFrame& m) {
       on_media([target = incarnation, mid = std::move(m.mid)](TimePoint now, sfu::Sfu& sfu) -> Result<void> {
@@ -583,6 +585,7 @@ std::string MeetingServer::metrics() {
     return std::to_string(ms / 1000) + "." + std::string(3 - digits.size(), '0') + digits;
   });
   add("satsuma_media_slots_paused_total", "counter", "pictures that a path had no room for", total(&C::slots_paused));
+  add("satsuma_media_slots_taken_over_total", "counter", "slots that went from who was silent to who speaks or is asked for", total(&C::slots_taken_over));
   add("satsuma_media_slots_refused_total", "counter", "publications that found no slot", total(&C::slots_refused));
   add("satsuma_media_retransmissions_missed_total", "counter", "packets asked again that were no longer held", total(&C::retransmissions_missed));
   return text;

@@ -43,13 +43,16 @@ MediaSender::Stream* MediaSender::find(std::uint32_t ssrc) {
   return nullptr;
 }
 
-void MediaSender::send_packet(Stream& stream, const rtp::Header& header, ByteView prefix, ByteView payload) {
+void MediaSender::send_packet(Stream& stream, const rtp::Header& header, ByteView prefix, ByteView payload, std::optional<std::uint8_t> level) {
   const std::uint16_t number = transport_sequence_++;
   const std::uint8_t number_bytes[2] = {static_cast<std::uint8_t>(number >> 8), static_cast<std::uint8_t>(number)};
-  std::array<rtp::HeaderExtension, 2> elements;
+  // RFC 6464 s.3: the upper bit says that it is speech, which a sender that has no detector may say always.
+  const std::uint8_t level_byte[1] = {static_cast<std::uint8_t>(0x80 | std::min<std::uint8_t>(level.value_or(127), 127))};
+  std::array<rtp::HeaderExtension, 3> elements;
   std::size_t count = 0;
   if (extensions_.mid) elements[count++] = {*extensions_.mid, as_bytes(stream.description.mid)};
   if (extensions_.transport_cc) elements[count++] = {*extensions_.transport_cc, number_bytes};
+  if (extensions_.audio_level && level) elements[count++] = {*extensions_.audio_level, level_byte};
   constexpr std::size_t max_header = rtp::fixed_header_size + 4 + 24;
   const MutableByteView space = queue_.reserve(max_header + prefix.size() + payload.size() + srtp::max_rtp_overhead);
   if (space.empty()) return;
@@ -66,7 +69,7 @@ void MediaSender::send_packet(Stream& stream, const rtp::Header& header, ByteVie
   counters_.bytes += body.size();
 }
 
-Result<void> MediaSender::send_frame(TimePoint now, std::size_t index, ByteView frame, std::uint32_t timestamp) {
+Result<void> MediaSender::send_frame(TimePoint now, std::size_t index, ByteView frame, std::uint32_t timestamp, std::optional<std::uint8_t> level) {
   if (index >= streams_.size()) return media_unknown_stream;
   if (!transport_.connected() || !transport_.path()) return media_not_connected;
   Stream& stream = streams_[index];
@@ -99,7 +102,7 @@ Result<void> MediaSender::send_frame(TimePoint now, std::size_t index, ByteView 
       std::copy(part.begin(), part.end(), whole.begin() + static_cast<std::ptrdiff_t>(prefix.size()));
       stream.history->store(stream.unwrapper.unwrap(header.sequence), timestamp, header.marker, ByteView(whole).first(prefix.size() + part.size()));
     }
-    send_packet(stream, header, prefix, part);
+    send_packet(stream, header, prefix, part, level);
     ++stream.packets;
     stream.octets += static_cast<std::uint32_t>(prefix.size() + part.size());
     descriptor[0] = 0x80;

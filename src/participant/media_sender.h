@@ -38,6 +38,7 @@ struct OutgoingStream {
 struct Extensions {
   std::optional<std::uint8_t> mid;
   std::optional<std::uint8_t> transport_cc;
+  std::optional<std::uint8_t> audio_level = std::nullopt; ///< RFC 6464, of the streams that tell it
 };
 
 /// A connection that sends: frames become RTP packets, what the peer misses is sent again, its wishes for key frames are passed on. The payload of a frame is
@@ -73,8 +74,9 @@ class MediaSender {
   Transport& transport() { return transport_; }
   const Transport& transport() const { return transport_; }
 
-  /// One encoded frame of `stream`. `timestamp` is in the stream's clock. For VP8 the payload descriptor is added (RFC 7741 s.4.2).
-  Result<void> send_frame(TimePoint now, std::size_t stream, ByteView frame, std::uint32_t timestamp);
+  /// One encoded frame of `stream`. `timestamp` is in the stream's clock. For VP8 the payload descriptor is added (RFC 7741 s.4.2). `level`: how loud the sound
+  /// is, in -dBov (0 to 127), told if the peer agreed to it.
+  Result<void> send_frame(TimePoint now, std::size_t stream, ByteView frame, std::uint32_t timestamp, std::optional<std::uint8_t> level = std::nullopt);
 
   void handle_packet(TimePoint now, const NetworkPath& path, MutableByteView datagram);
   void handle_timeout(TimePoint now);
@@ -102,7 +104,7 @@ class MediaSender {
     std::optional<TimePoint> last_sent;
   };
 
-  void send_packet(Stream& stream, const rtp::Header& header, ByteView prefix, ByteView payload);
+  void send_packet(Stream& stream, const rtp::Header& header, ByteView prefix, ByteView payload, std::optional<std::uint8_t> level = std::nullopt);
   void handle_rtcp(TimePoint now, ByteView compound);
   void resend(Stream& stream, std::uint16_t sequence);
   void send_reports(TimePoint now);

@@ -153,7 +153,8 @@ void Participant::start_publish(TimePoint now) {
     offered_.clear();
     for (std::size_t i = 0; i < config_.publish.size(); ++i) {
       const bool audio = signaling::is_audio(config_.publish[i]);
-      offered_.push_back({audio ? signaling::MediaKind::audio : signaling::MediaKind::video, std::to_string(i), fresh_ssrc(random_), audio ? 0 : fresh_ssrc(random_)});
+      offered_.push_back({audio ? signaling::MediaKind::audio : signaling::MediaKind::video, std::to_string(i), fresh_ssrc(random_), audio ? 0 : fresh_ssrc(random_),
+                          config_.tell_levels && config_.publish[i] == Source::microphone});
     }
     publish_session_ = random_.u64() >> 2;
     publish_version_ = 0;
@@ -203,6 +204,7 @@ void Participant::handle_published(TimePoint now, const signaling::Published& pu
     Extensions extensions;
     if (answer.mid_extension) extensions.mid = signaling::client_mid_extension;
     if (answer.transport_cc_extension) extensions.transport_cc = signaling::client_transport_cc_extension;
+    if (answer.audio_level_extension) extensions.audio_level = signaling::client_audio_level_extension;
     sender_->set_streams(std::move(streams), extensions);
     const dtls::Role role = answer.transport.setup == signaling::SetupRole::active ? dtls::Role::server : dtls::Role::client;
     return sender_->transport().set_remote(now, {answer.transport.ice.ufrag, answer.transport.ice.password}, fingerprint, role, remote_paths);
@@ -318,10 +320,17 @@ void Participant::handle_offer(TimePoint now, const signaling::Offer& offer) {
     subscribe_timer_ = now + media_retry_delay;
     return;
   }
+  if (view_) send_control(*view_);
   if (receiver_->transport().connected()) subscribe_timer_.reset();
   else subscribe_timer_ = now + media_connect_patience;
   // The checks stand ready.
   receiver_->handle_timeout(now);
+}
+
+void Participant::set_view(signaling::View view) {
+  if (view_ && view_->tiles == view.tiles && view_->speakers == view.speakers) return;
+  view_ = std::move(view);
+  if (ready_ && receiver_) send_control(*view_);
 }
 
 // ---- datagrams and time
@@ -418,7 +427,7 @@ std::optional<Output> Participant::poll_output(TimePoint now) {
 
 // ---- frames
 
-Result<void> Participant::send_frame(TimePoint now, Source source, ByteView frame, std::uint32_t timestamp, bool key_frame) {
+Result<void> Participant::send_frame(TimePoint now, Source source, ByteView frame, std::uint32_t timestamp, bool key_frame, std::optional<std::uint8_t> level) {
   const auto place = std::find(config_.publish.begin(), config_.publish.end(), source);
   if (place == config_.publish.end()) return participant_not_publishing;
   const auto index = static_cast<std::size_t>(place - config_.publish.begin());
@@ -433,7 +442,7 @@ Result<void> Participant::send_frame(TimePoint now, Source source, ByteView fram
     ++frames_.unsent;
     return sealed.error();
   }
-  const auto sent = sender_->send_frame(now, index, *sealed, timestamp);
+  const auto sent = sender_->send_frame(now, index, *sealed, timestamp, source == Source::microphone ? level : std::nullopt);
   ++(sent ? frames_.sent : frames_.unsent);
   return sent;
 }

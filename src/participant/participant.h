@@ -43,6 +43,8 @@ struct ParticipantConfig {
   call::SessionOptions session_options;
   std::vector<Source> publish; ///< what will be sent; in the order of their values
   bool subscribe = true;
+  /// The server may know how loud our microphone is (RFC 6464), and so who speaks.
+  bool tell_levels = false;
   /// In place of the server's candidates: a relay.
   std::optional<TransportAddress> media_via;
   MediaReceiver::Options receiver;
@@ -118,7 +120,10 @@ class Participant {
   SendQueue* queue(Leg leg);
 
   /// Encrypts and sends one encoded frame. frame_no_key and media_not_connected until we are in and connected: the frame is dropped.
-  Result<void> send_frame(TimePoint now, Source source, ByteView frame, std::uint32_t timestamp, bool key_frame);
+  /// `level`: of the microphone, in -dBov; leaves only with tell_levels.
+  Result<void> send_frame(TimePoint now, Source source, ByteView frame, std::uint32_t timestamp, bool key_frame, std::optional<std::uint8_t> level = std::nullopt);
+  /// What we want to be sent; told to the server now and whenever it offers anew. Before the first call everything is wanted.
+  void set_view(signaling::View view);
   /// Our addresses changed: ICE begins anew on both legs.
   void restart_media(TimePoint now);
   void leave(TimePoint now);
@@ -199,6 +204,7 @@ class Participant {
   std::optional<std::uint32_t> subscribe_request_;
   std::optional<TimePoint> subscribe_timer_;
   std::size_t slots_in_use_ = 0;
+  std::optional<signaling::View> view_;
 
   /// Who had which leaf in the latest epochs: leaves are used again.
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::unordered_map<std::uint32_t, IncarnationId>> rosters_;

@@ -36,16 +36,22 @@ constexpr Duration no_queue = std::chrono::milliseconds(80);
 
 // ---- layers
 
-void MediaGraph::set_view(TimePoint now, ParticipantIndex index, std::span<const TileView> tiles) {
+void MediaGraph::set_view(TimePoint now, ParticipantIndex index, std::span<const TileView> tiles, std::optional<SpeakersView> speakers) {
   Participant& p = *participants_[index];
   if (!p.subscriber) return;
   p.subscriber->view_known = true;
+  p.subscriber->speakers = speakers;
+  p.subscriber->asked.clear();
+  for (const TileView& tile : tiles)
+    if (tile.incarnation && p.subscriber->asked.size() < max_asked) p.subscriber->asked.push_back(tile);
   for (Slot& slot : p.subscriber->slots) {
     if (!slot.video()) continue;
     slot.view_height = 0;
     for (const TileView& tile : tiles)
-      if (tile.mid == slot.offered().mid) slot.view_height = tile.height;
+      if (!tile.incarnation && tile.mid == slot.offered().mid) slot.view_height = tile.height;
+    if (const auto height = slot.publication() ? asked_height(*p.subscriber, *slot.publication()) : std::nullopt) slot.view_height = height;
   }
+  give_slots(now, index);
   allocate(now, index);
 }
 
@@ -59,6 +65,8 @@ void MediaGraph::allocate(TimePoint now, ParticipantIndex index) {
   std::int64_t budget = limited ? estimator.bitrate() * (100 - reserve_percent) / 100 : BandwidthEstimator::max_bitrate * 20;
   std::int64_t audio = 0, desired = 0;
   demands_.clear();
+  choose_shown(index);
+  const ActiveSpeakers& speakers = rooms_.at(participants_[index]->room).speakers;
   // The slot of each demand, since the allocator puts them into another order.
   std::array<std::uint32_t, 256> slot_of;
   for (std::size_t i = 0; i < subscriber.slots.size(); ++i) {
@@ -69,17 +77,18 @@ void MediaGraph::allocate(TimePoint now, ParticipantIndex index) {
       if (slot.state() == Slot::State::flowing) audio += from->encoding(0).bitrate(now, 0, 0);
       continue;
     }
-    const bool hidden = slot.view_height == 0U || (subscriber.view_known && !slot.view_height);
-    if (hidden || demands_.size() + 1 == slot_of.size()) {
+    const std::optional<std::uint32_t> height = wanted_height(subscriber, slot);
+    if (height == 0U || demands_.size() + 1 == slot_of.size()) {
       slot.limit = SlotLimit::view;
       slot.set_target(std::nullopt);
       subscriber.pacer.remove_slot(static_cast<std::uint32_t>(i));
       continue;
     }
     LayerDemand& demand = demands_.emplace_back();
-    // Pictures of a screen are read; of the others the larger come first.
-    const std::uint32_t size = std::min(slot.view_height.value_or(720), 0xffffU);
-    demand.priority = ((from->source() == Source::screen ? 1U << 16 : 0) + size) << 8 | static_cast<std::uint32_t>(255 - demands_.size());
+    // Pictures of a screen are read; of the others whoever speaks comes first, and then the larger.
+    const std::uint32_t size = std::min(height.value_or(720), 0xffffU);
+    const bool speaks = from->source() == Source::camera && speakers.speaks(slot.publication()->participant);
+    demand.priority = ((from->source() == Source::screen ? 2U << 16 : speaks ? 1U << 16 : 0) + size) << 8 | static_cast<std::uint32_t>(255 - demands_.size());
     slot_of[255 - (demand.priority & 0xff)] = static_cast<std::uint32_t>(i);
     const auto current = slot.current();
     slot.limit = SlotLimit::nothing;
@@ -95,7 +104,7 @@ void MediaGraph::allocate(TimePoint now, ParticipantIndex index) {
       const std::uint8_t spatial_layers = encoding.layers_need_descriptor() && !slot.descriptors ? std::uint8_t{1} : encoding.spatial_layers();
       for (std::uint8_t s = 0; s < spatial_layers; ++s) {
         // The smallest that fills the tile; a little less than full is as good.
-        if (slot.view_height && best_height * 4 >= *slot.view_height * 3) {
+        if (height && best_height * 4 >= *height * 3) {
           slot.limit = SlotLimit::view;
           break;
         }

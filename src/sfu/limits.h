@@ -17,6 +17,8 @@ struct Limits {
   /// The pool grows up to these; publications beyond them are not shown. A browser's answer about so many m-lines still fits a frame.
   std::size_t max_audio_slots = 40;
   std::size_t max_video_slots = 40;
+  /// Of the cameras that nobody's view asks for, as many are sent as there are here: those of who spoke last. Beyond all rooms' sizes: all.
+  std::size_t last_n = SIZE_MAX;
   std::size_t video_history_packets = 512;   ///< kept of each video publication, 1500 bytes each; a power of two
   std::size_t nack_list = 512;               ///< packets of a publication waited for at once
   std::size_t retransmissions_per_second = 1000; ///< to one subscriber
@@ -51,6 +53,7 @@ struct Counters {
   std::uint64_t relayed_out = 0;             ///< media packets handed to another shard, each time
   std::uint64_t relayed_in = 0;              ///< ... that another shard handed to this one
   std::uint64_t slots_refused = 0;           ///< a publication found the pool at its limit
+  std::uint64_t slots_taken_over = 0;        ///< from who was silent, by who speaks or is asked for, at the limit of the pool
 };
 
 } // namespace satsuma::sfu

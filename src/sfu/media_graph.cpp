@@ -86,6 +86,7 @@ void MediaGraph::remove_participant(TimePoint now, ParticipantIndex index) {
   release_publications(index, {Source::microphone, Source::camera, Source::screen, Source::screen_audio});
   const std::string room = p.room;
   (p.home ? mirrors_ : by_id_).erase(p.id);
+  rooms_[room].speakers.remove(index);
   std::erase(rooms_[room].participants, index);
   if (rooms_[room].participants.empty()) rooms_.erase(room);
   participants_[index].reset();
@@ -146,6 +147,7 @@ bool MediaGraph::has_keys(TimePoint now, const Participant& p) {
 
 void MediaGraph::set_active(TimePoint now, ParticipantIndex index, SourceSet active) {
   participants_[index]->active = active;
+  if (!active.contains(Source::microphone)) rooms_.at(participants_[index]->room).speakers.remove(index);
   assign_slots(now, participants_[index]->room);
   announce(index);
 }
@@ -164,6 +166,7 @@ void MediaGraph::set_publisher(TimePoint now, ParticipantIndex index, const sign
   publisher.transport_cc_extension.reset();
   publisher.rid_extension.reset();
   publisher.repaired_rid_extension.reset();
+  publisher.audio_level_extension.reset();
   for (const signaling::PublishedMedia& media : offer.media) {
     if (!media.source) continue;
     wanted[static_cast<std::size_t>(*media.source)] = &media;
@@ -171,6 +174,7 @@ void MediaGraph::set_publisher(TimePoint now, ParticipantIndex index, const sign
     if (!publisher.mid_extension) publisher.mid_extension = media.mid_extension;
     if (!publisher.transport_cc_extension) publisher.transport_cc_extension = media.transport_cc_extension;
     if (!publisher.rid_extension) publisher.rid_extension = media.rid_extension;
+    if (!publisher.audio_level_extension) publisher.audio_level_extension = media.audio_level_extension;
     if (!publisher.repaired_rid_extension) publisher.repaired_rid_extension = media.repaired_rid_extension;
   }
   for (std::size_t i = 0; i < wanted.size(); ++i) {
@@ -301,6 +305,7 @@ bool MediaGraph::live(const PublicationReference& reference) const {
 void MediaGraph::connect_slot(TimePoint now, ParticipantIndex index, std::size_t slot, const PublicationReference& to) {
   Subscriber& subscriber = *participants_[index]->subscriber;
   subscriber.slots[slot].assign(to);
+  if (const auto height = asked_height(subscriber, to)) subscriber.slots[slot].view_height = height;
   publication(to)->subscribers.push_back({index, static_cast<std::uint32_t>(slot)});
   tell_interest(to.participant, *publication(to));
   note_slots_changed(index);
@@ -383,6 +388,7 @@ void MediaGraph::assign_slots_of(TimePoint now, ParticipantIndex index) {
     outputs_.push_back(PoolGrown{index});
   else
     ++counters_.slots_refused;
+  give_slots(now, index);
 }
 
 void MediaGraph::note_slots_changed(ParticipantIndex index) {
@@ -471,6 +477,7 @@ void MediaGraph::handle_rtp(TimePoint now, ParticipantIndex index, ByteView data
   const bool is_live = live(from);
   const bool wanted = is_live && publication.watched();
   if (!is_live) ++counters_.dropped_inactive;
+  if (is_live && publisher.audio_level_extension && stream->source == Source::microphone) handle_level(now, index, publisher, *packet);
   Encoding& encoding = publication.encoding(stream->encoding);
   const auto media = stream->retransmission ? encoding.handle_retransmission(now, codec->codec, *packet, wanted)
                                             : encoding.handle_media(now, codec->codec, *packet, wanted);
@@ -789,6 +796,7 @@ void MediaGraph::handle_timeout(TimePoint now) {
     if (participants_[index]->publisher && participants_[index]->publisher->connected) tick_publisher(now, index);
     if (participants_[index]->subscriber && participants_[index]->subscriber->connected) tick_subscriber(now, index);
   }
+  update_speakers(now);
   handle_pacing(now);
 }
 

@@ -17,6 +17,7 @@
 #include "base/random.h"
 #include "base/time.h"
 #include "rtp/transport_feedback.h"
+#include "sfu/active_speakers.h"
 #include "sfu/bandwidth_estimator.h"
 #include "sfu/layer_allocator.h"
 #include "sfu/limits.h"
@@ -91,8 +92,9 @@ class MediaGraph {
   std::vector<signaling::OfferedSlot> offered_slots(ParticipantIndex index) const;
   /// `answer` is about the first answer.size() slots.
   void accept_slots(TimePoint now, ParticipantIndex index, std::span<const signaling::SubscribeAnswer::Slot> answer);
-  /// What the subscriber shows, and how large: everything that it does not name is not visible. Before the first call all is, at any size.
-  void set_view(TimePoint now, ParticipantIndex index, std::span<const TileView> tiles);
+  /// What the subscriber shows, and how large: everything that it does not name is not visible, but for the cameras of the latest `speakers`. Before the
+  /// first call all is, at any size, up to Limits::last_n cameras.
+  void set_view(TimePoint now, ParticipantIndex index, std::span<const TileView> tiles, std::optional<SpeakersView> speakers = std::nullopt);
   /// Of the encodings of a publication, in their order; empty without simulcast.
   std::vector<bool> wanted_encodings(ParticipantIndex index, Source source) const;
   /// How the subscriber's path does and what its slots carry.
@@ -152,6 +154,9 @@ class MediaGraph {
     std::optional<std::uint8_t> transport_cc_extension;
     std::optional<std::uint8_t> rid_extension;
     std::optional<std::uint8_t> repaired_rid_extension;
+    std::optional<std::uint8_t> audio_level_extension;
+    std::uint8_t loudest = 127; ///< of its levels since the other shards were told
+    TimePoint next_level{};     ///< when they are
     std::unique_ptr<rtp::TransportFeedbackRecorder> feedback;
     std::uint32_t ssrc = 0; ///< ours, as a sender of RTCP
     bool connected = false;
@@ -177,6 +182,8 @@ class MediaGraph {
     TimePoint probe_at{};
     std::int64_t probe_credit = 0;   ///< bytes
     bool view_known = false;
+    std::optional<SpeakersView> speakers; ///< of its view
+    std::vector<TileView> asked;     ///< of its view, those that are named by whose they are; at most max_asked
     TimePoint next_allocation{};
     std::uint8_t audio_copies = 0;   ///< OutgoingPacket::copies of sound
     TimePoint audio_copies_at{};     ///< when as many were last called for
@@ -194,6 +201,8 @@ class MediaGraph {
     std::uint64_t newest = 0;   ///< cursor of the latest epoch
     std::uint64_t required = 0; ///< the same of the latest that everybody should have by now
     std::deque<Epoch> recent;   ///< those between, oldest first; at most max_recent_epochs
+    ActiveSpeakers speakers;
+    TimePoint next_speakers{};
   };
   static constexpr std::size_t max_recent_epochs = 64;
   struct Participant {
@@ -240,9 +249,24 @@ class MediaGraph {
   void handle(TimePoint now, std::size_t shard, const Publications& m);
   void handle(TimePoint now, std::size_t shard, const RelayedPacket& m);
   void handle(TimePoint now, std::size_t shard, const RelayedClock& m);
+  void handle(TimePoint now, std::size_t shard, const RelayedLevel& m);
   void handle(TimePoint now, std::size_t shard, const Interest& m);
   void handle(TimePoint now, std::size_t shard, const KeyFrameWish& m);
   void handle(TimePoint now, std::size_t shard, const MissingPackets& m);
+
+  // last_n.cpp
+  std::optional<ParticipantIndex> find_anywhere(const IncarnationId& id) const;
+  static constexpr std::size_t max_asked = 64;
+  void handle_level(TimePoint now, ParticipantIndex index, Publisher& publisher, const rtp::Packet& packet);
+  void update_speakers(TimePoint now);
+  /// Whose cameras the subscriber gets without having named them, into shown_.
+  void choose_shown(ParticipantIndex index);
+  /// How high the slot's picture is to be; 0: it is not to be sent. Empty: nobody said. After choose_shown().
+  std::optional<std::uint32_t> wanted_height(const Subscriber& subscriber, const Slot& slot) const;
+  /// Where the pool can grow no more, whom it asks for and who speaks take the slots of those who were silent longest.
+  void give_slots(TimePoint now, ParticipantIndex index);
+  /// The height that the subscriber's view gives a publication by its name.
+  std::optional<std::uint32_t> asked_height(const Subscriber& subscriber, const PublicationReference& publication) const;
 
   Stream* stream_of(Publisher& publisher, const rtp::Packet& packet);
   void forward(TimePoint now, const PublicationReference& from, const MediaPacket& packet);
@@ -295,6 +319,7 @@ class MediaGraph {
   std::size_t next_output_ = 0;
   std::vector<rtp::PacketStatus> statuses_; ///< scratch for parsing feedback
   std::vector<LayerDemand> demands_;        ///< scratch for allocating
+  std::vector<ParticipantIndex> shown_;     ///< of choose_shown()
   std::vector<ParticipantIndex> pacing_;    ///< subscribers for whom something waits
   TimePoint next_pacing_{};
   Counters counters_;

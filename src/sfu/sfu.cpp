@@ -61,7 +61,7 @@ class Sfu::Shard {
   Result<void> request_subscribe(TimePoint now, const IncarnationId& id);
   Result<void> handle_subscribe_answer(TimePoint now, const IncarnationId& id, std::uint32_t revision, std::string_view sdp);
   Result<void> handle_key_frame_request(TimePoint now, const IncarnationId& id, std::string_view mid);
-  Result<void> handle_view(TimePoint now, const IncarnationId& id, std::span<const TileView> tiles);
+  Result<void> handle_view(TimePoint now, const IncarnationId& id, std::span<const TileView> tiles, std::optional<SpeakersView> speakers);
   Result<SubscriberReport> report(TimePoint now, const IncarnationId& id) const;
   void handle_packet(TimePoint now, const NetworkPath& path, MutableByteView packet);
   bool knows_path(const NetworkPath& path) const { return by_path_.contains(path); }
@@ -409,9 +409,9 @@ Result<void> Sfu::Shard::handle_key_frame_request(TimePoint now, const Incarnati
   return {};
 }
 
-Result<void> Sfu::Shard::handle_view(TimePoint now, const IncarnationId& id, std::span<const TileView> tiles) {
+Result<void> Sfu::Shard::handle_view(TimePoint now, const IncarnationId& id, std::span<const TileView> tiles, std::optional<SpeakersView> speakers) {
   SATSUMA_TRY(const ParticipantIndex index, index_of(id));
-  graph_.set_view(now, index, tiles);
+  graph_.set_view(now, index, tiles, speakers);
   drain_graph(now);
   return {};
 }
@@ -710,8 +710,8 @@ Result<void> Sfu::handle_subscribe_answer(TimePoint now, const IncarnationId& id
 Result<void> Sfu::handle_key_frame_request(TimePoint now, const IncarnationId& id, std::string_view mid) {
   return shard_->handle_key_frame_request(now, id, mid);
 }
-Result<void> Sfu::handle_view(TimePoint now, const IncarnationId& id, std::span<const TileView> tiles) {
-  return shard_->handle_view(now, id, tiles);
+Result<void> Sfu::handle_view(TimePoint now, const IncarnationId& id, std::span<const TileView> tiles, std::optional<SpeakersView> speakers) {
+  return shard_->handle_view(now, id, tiles, speakers);
 }
 Result<SubscriberReport> Sfu::report(TimePoint now, const IncarnationId& id) const { return shard_->report(now, id); }
 void Sfu::handle_packet(TimePoint now, const NetworkPath& path, MutableByteView packet) { shard_->handle_packet(now, path, packet); }

@@ -68,11 +68,18 @@ struct SlotUse {
   Source source = Source::microphone;
   friend bool operator==(const SlotUse&, const SlotUse&) = default;
 };
-/// Of a subscriber's screen: how high, in device pixels, it shows what a slot carries.
+/// Of a subscriber's screen: how high, in device pixels, it shows what a slot carries, or a publication that may have no slot yet.
 struct TileView {
-  std::string mid;
+  std::string mid; ///< empty: `incarnation` and `source` say which
   std::uint32_t height = 0; ///< at least 1
+  std::optional<IncarnationId> incarnation = std::nullopt;
+  Source source = Source::camera;
   friend bool operator==(const TileView&, const TileView&) = default;
+};
+/// Besides the tiles: the cameras of so many who spoke last, and every screen.
+struct SpeakersView {
+  std::size_t count = 0;
+  std::uint32_t height = 0; ///< at least 1
 };
 /// To be sent to the publisher as `layers`: which of a source's simulcast streams somebody can use now, in the order of the offer.
 struct WantedLayers {
@@ -163,7 +170,8 @@ class Sfu {
   /// `answer`. sfu_unknown_revision unless it answers the latest offer.
   Result<void> handle_subscribe_answer(TimePoint now, const IncarnationId& id, std::uint32_t revision, std::string_view sdp);
   /// `view`: what the client shows and how large; the rest is paused. Slots that do not exist are passed over.
-  Result<void> handle_view(TimePoint now, const IncarnationId& id, std::span<const TileView> tiles);
+  /// `speakers`: of who spoke last, so many cameras besides.
+  Result<void> handle_view(TimePoint now, const IncarnationId& id, std::span<const TileView> tiles, std::optional<SpeakersView> speakers = std::nullopt);
   Result<SubscriberReport> report(TimePoint now, const IncarnationId& id) const;
   /// `key_frame`: passed on to the publisher behind the slot, throttled. A slot without a publication is no error.
   Result<void> handle_key_frame_request(TimePoint now, const IncarnationId& id, std::string_view mid);

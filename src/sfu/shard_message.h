@@ -17,7 +17,7 @@
 /// A participant lives in one shard, its home, with both its connections. There its packets are decrypted and parsed, once; each other shard that has a
 /// subscriber for them gets them as they are then, keeps them in a history of its own, and does for its subscribers what the home does for the others.
 ///
-///   home ── Publications, RelayedPacket, RelayedClock ──▶ mirror
+///   home ── Publications, RelayedPacket, RelayedClock, RelayedLevel ──▶ mirror
 ///   home ◀── Interest, KeyFrameWish, MissingPackets ── mirror
 ///
 /// Messages from one shard to another arrive in order. Publications and Interest must arrive, since they are said only when they change; of the others
@@ -88,7 +88,14 @@ struct MissingPackets {
   std::array<std::uint16_t, max_count> sequences{};
 };
 
-using ShardMessage = std::variant<RelayedPacket, RelayedClock, Publications, Interest, KeyFrameWish, MissingPackets>;
+/// How loud its microphone has been since the last one (RFC 6464), whether the mirror's shard has a slot for it or not.
+struct RelayedLevel {
+  static constexpr Duration interval = std::chrono::milliseconds(100);
+  IncarnationId id;
+  std::uint8_t level = 127; ///< -dBov, the loudest
+};
+
+using ShardMessage = std::variant<RelayedPacket, RelayedClock, RelayedLevel, Publications, Interest, KeyFrameWish, MissingPackets>;
 
 /// It must not be lost.
 inline bool must_arrive(const ShardMessage& message) {

@@ -7,6 +7,7 @@ namespace satsuma::signaling {
 namespace {
 
 constexpr std::string_view mid_uri = "urn:ietf:params:rtp-hdrext:sdes:mid";
+constexpr std::string_view audio_level_uri = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
 constexpr std::string_view transport_cc_uri = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
 const SdpCodec* find_codec(const SdpMedia& media, std::string_view name) {
@@ -101,6 +102,7 @@ std::string write_publish_offer(std::span<const OfferedStream> streams, const Cl
     if (!audio) out << " " << std::uint64_t{client_rtx_payload_type};
     out << "\r\nc=IN IP4 0.0.0.0\r\na=mid:" << stream.mid << "\r\na=sendonly\r\na=rtcp-mux\r\na=rtcp-rsize\r\na=extmap:" << std::uint64_t{client_mid_extension} << " "
         << mid_uri << "\r\na=extmap:" << std::uint64_t{client_transport_cc_extension} << " " << transport_cc_uri << "\r\na=msid:- " << stream.mid << "\r\n";
+    if (audio && stream.audio_level) out << "a=extmap:" << std::uint64_t{client_audio_level_extension} << " " << audio_level_uri << "\r\n";
     write_codec(out, stream.kind, payload_type, audio ? std::nullopt : std::optional(client_rtx_payload_type));
     if (!audio) out << "a=ssrc-group:FID " << std::uint64_t{stream.ssrc} << " " << std::uint64_t{stream.rtx_ssrc} << "\r\n";
     out << "a=ssrc:" << std::uint64_t{stream.ssrc} << " cname:satsuma\r\n";
@@ -125,6 +127,7 @@ Result<PublishAnswer> interpret_publish_answer(const SessionDescription& descrip
     stream.accepted = !media.rejected && codec && codec->payload_type == own &&
                       (media.direction == MediaDirection::recvonly || media.direction == MediaDirection::sendrecv);
     if (!stream.accepted) continue;
+    if (offered[i].audio_level && find_extension(media, audio_level_uri) == client_audio_level_extension) answer.audio_level_extension = true;
     const SdpCodec* const rtx = find_rtx(media, own);
     stream.retransmissions = rtx && rtx->payload_type == client_rtx_payload_type;
     if (!first) continue;

@@ -35,6 +35,7 @@ struct OfferedStream {
   std::string mid;
   std::uint32_t ssrc = 0;
   std::uint32_t rtx_ssrc = 0; ///< video only
+  bool audio_level = false;   ///< audio only: the server may know how loud it is (RFC 6464)
 };
 
 // Ours to choose in our offers.
@@ -43,6 +44,7 @@ inline constexpr std::uint8_t client_vp8_payload_type = 96;
 inline constexpr std::uint8_t client_rtx_payload_type = 97;
 inline constexpr std::uint8_t client_mid_extension = 1;
 inline constexpr std::uint8_t client_transport_cc_extension = 2;
+inline constexpr std::uint8_t client_audio_level_extension = 3;
 
 /// sendonly m-lines, one for each stream, in their order.
 std::string write_publish_offer(std::span<const OfferedStream> streams, const ClientDescription& local);
@@ -56,6 +58,7 @@ struct PublishAnswer {
   std::vector<Stream> streams; ///< one for each that was offered
   bool mid_extension = false;
   bool transport_cc_extension = false;
+  bool audio_level_extension = false;
 };
 /// sdp_media_mismatch unless the m-lines are those of the offer.
 Result<PublishAnswer> interpret_publish_answer(const SessionDescription& description, std::span<const OfferedStream> offered);

@@ -179,12 +179,26 @@ Result<ClientControl> parse_client_control(std::string_view text) {
     for (const auto& element : *found) {
       if (!element.is_object()) return control_bad_field;
       View::Tile tile;
-      SATSUMA_TRY(tile.mid, read_mid(element));
+      if (element.contains("mid")) {
+        SATSUMA_TRY(tile.mid, read_mid(element));
+      } else {
+        SATSUMA_TRY(tile.incarnation, read_incarnation(element));
+        const auto source = element.find("source");
+        if (source == element.end()) return control_bad_field;
+        SATSUMA_TRY(tile.source, read_source(*source));
+        if (is_audio(tile.source)) return control_bad_field;
+      }
       SATSUMA_TRY(const std::uint64_t height, read_number(element, "height", 1, max_tile_height));
       tile.height = static_cast<std::uint32_t>(height);
       for (const View::Tile& other : view.tiles)
-        if (other.mid == tile.mid) return control_bad_field;
+        if (other.mid == tile.mid && other.incarnation == tile.incarnation && other.source == tile.source) return control_bad_field;
       view.tiles.push_back(std::move(tile));
+    }
+    if (const auto speakers = object.find("speakers"); speakers != object.end()) {
+      if (!speakers->is_object()) return control_bad_field;
+      SATSUMA_TRY(const std::uint64_t count, read_number(*speakers, "count", 0, max_slots));
+      SATSUMA_TRY(const std::uint64_t height, read_number(*speakers, "height", 1, max_tile_height));
+      view.speakers = View::Speakers{static_cast<std::uint32_t>(count), static_cast<std::uint32_t>(height)};
     }
     return ClientControl(std::move(view));
   }
@@ -318,10 +332,18 @@ std::string write_client_control(const ClientControl& message) {
                    object["type"] = "view";
                    json tiles = json::array();
                    for (const View::Tile& tile : view.tiles) {
-                     SATSUMA_CHECK(is_mid(tile.mid) && tile.height >= 1 && tile.height <= max_tile_height);
-                     tiles.push_back({{"mid", tile.mid}, {"height", tile.height}});
+                     SATSUMA_CHECK((tile.incarnation.has_value() ? tile.mid.empty() : is_mid(tile.mid)) && tile.height >= 1 && tile.height <= max_tile_height);
+                     json& written = tiles.emplace_back(json::object());
+                     if (tile.incarnation) {
+                       written["incarnation"] = tile.incarnation->hex();
+                       written["source"] = source_name(tile.source);
+                     } else {
+                       written["mid"] = tile.mid;
+                     }
+                     written["height"] = tile.height;
                    }
                    object["tiles"] = std::move(tiles);
+                   if (view.speakers) object["speakers"] = {{"count", view.speakers->count}, {"height", view.speakers->height}};
                  },
              },
              message);

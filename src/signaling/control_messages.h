@@ -56,11 +56,20 @@ struct Restart {
 /// What the client shows of its slots, and how high in device pixels. Slots that it does not name are not visible and are not sent.
 struct View {
   struct Tile {
-    std::string mid;
+    std::string mid; ///< or, when it is empty, whose picture is wanted, whether it has a slot or not
+    std::optional<IncarnationId> incarnation = std::nullopt;
+    Source source = Source::camera; ///< with `incarnation`
     std::uint32_t height = 0; ///< 1 to max_tile_height
     friend bool operator==(const Tile&, const Tile&) = default;
   };
-  std::vector<Tile> tiles; ///< at most max_slots, each mid once
+  std::vector<Tile> tiles; ///< at most max_slots, each mid and each publication once
+  /// Besides these, the cameras of so many who spoke last, and every screen, so high.
+  struct Speakers {
+    std::uint32_t count = 0; ///< at most max_slots
+    std::uint32_t height = 0;
+    friend bool operator==(const Speakers&, const Speakers&) = default;
+  };
+  std::optional<Speakers> speakers = std::nullopt;
 };
 using ClientControl = std::variant<Publish, Sources, Subscribe, Answer, KeyFrame, Restart, View>;
 

@@ -12,6 +12,7 @@ constexpr std::string_view rid_uri = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream
 constexpr std::string_view repaired_rid_uri = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
 constexpr std::string_view dependency_descriptor_uri = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
 constexpr std::string_view mixed_extensions_line = "a=extmap-allow-mixed\r\n";
+constexpr std::string_view audio_level_uri = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"; // RFC 6464
 constexpr std::string_view transport_cc_uri = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
 /// RFC 8866 s.9: token.
@@ -579,6 +580,7 @@ Result<PublishOffer> interpret_publish_offer(const SessionDescription& descripti
     published.mid_extension = find_extension(media, mid_uri);
     published.transport_cc_extension = find_extension(media, transport_cc_uri);
     published.dependency_descriptor_extension = find_extension(media, dependency_descriptor_uri);
+    if (source == Source::microphone) published.audio_level_extension = find_extension(media, audio_level_uri);
     published.rid_extension = find_extension(media, rid_uri);
     published.repaired_rid_extension = find_extension(media, repaired_rid_uri);
     // Streams of a simulcast can be told apart by nothing but their RID.
@@ -630,6 +632,7 @@ std::string write_publish_answer(const PublishOffer& offer, const LocalDescripti
       out << "a=extmap:" << std::uint64_t{*media.transport_cc_extension} << " " << transport_cc_uri << "\r\n";
     if (media.dependency_descriptor_extension)
       out << "a=extmap:" << std::uint64_t{*media.dependency_descriptor_extension} << " " << dependency_descriptor_uri << "\r\n";
+    if (media.audio_level_extension) out << "a=extmap:" << std::uint64_t{*media.audio_level_extension} << " " << audio_level_uri << "\r\n";
     write_codecs(out, media.codecs);
     if (!media.rids.empty()) {
       out << "a=extmap:" << std::uint64_t{*media.rid_extension} << " " << rid_uri << "\r\n";

@@ -148,6 +148,7 @@ struct PublishedMedia {
   std::optional<std::uint8_t> rid_extension;
   std::optional<std::uint8_t> repaired_rid_extension;
   std::optional<std::uint8_t> dependency_descriptor_extension;
+  std::optional<std::uint8_t> audio_level_extension; ///< of the microphone, when its user lets the server know who speaks
 
   /// The one that is sent with this payload type, as itself or as a retransmission.
   const PublishedCodec* find(std::uint8_t payload_type) const;

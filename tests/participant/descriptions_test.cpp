@@ -32,6 +32,22 @@ TEST(ClientDescriptions, TheServerUnderstandsOurOfferAndWeItsAnswer) {
   EXPECT_EQ(signaling::interpret_publish_answer(*signaling::parse_sdp(answer_text), others).error(), Error(signaling::sdp_media_mismatch));
 }
 
+TEST(ClientDescriptions, LevelsAreTakenWhereTheyAreOfferedOnly) {
+  const std::string fingerprint = dtls_context().fingerprint().text();
+  for (const bool tells : {false, true}) {
+    const std::vector<signaling::OfferedStream> streams{{signaling::MediaKind::audio, "0", 1111, 0, tells}, {signaling::MediaKind::video, "1", 2222, 3333}};
+    const auto text = signaling::write_publish_offer(streams, {{"abcdefgh", "0123456789012345678901"}, fingerprint, 1, 1});
+    const auto offer = signaling::interpret_publish_offer(*signaling::parse_sdp(text));
+    ASSERT_TRUE(offer);
+    EXPECT_EQ(offer->media[0].audio_level_extension.has_value(), tells);
+    EXPECT_FALSE(offer->media[1].audio_level_extension);
+    const std::array candidates{World::server_address};
+    const auto answer_text = signaling::write_publish_answer(*offer, {{"ijklmnop", "9876543210987654321098"}, fingerprint, candidates, 2, 1});
+    EXPECT_EQ(answer_text.find("ssrc-audio-level") != std::string::npos, tells);
+    EXPECT_EQ(signaling::interpret_publish_answer(*signaling::parse_sdp(answer_text), streams)->audio_level_extension, tells);
+  }
+}
+
 TEST(ClientDescriptions, WeUnderstandTheServersOfferAndItOurAnswer) {
   const std::string fingerprint = dtls_context().fingerprint().text();
   const std::vector<signaling::OfferedSlot> slots{{signaling::MediaKind::audio, "a0", 1, 0}, {signaling::MediaKind::video, "v0", 2, 3}};

@@ -27,7 +27,7 @@ using impairment::Direction;
 using impairment::Link;
 using impairment::Schedule;
 
-inline constexpr std::uint8_t call_mid = 4, call_transport = 3, call_rid = 5, call_repaired = 6;
+inline constexpr std::uint8_t call_mid = 4, call_transport = 3, call_rid = 5, call_repaired = 6, call_level = 7;
 inline constexpr std::uint8_t call_opus = 111, call_vp8 = 96, call_rtx = 97;
 
 /// One encoder: 30 frames a second of three temporal layers (0 2 1 2).
@@ -54,6 +54,8 @@ struct Publisher {
   std::uint32_t audio_timestamp = 0;
   std::uint32_t audio_ssrc = 0;
   bool audio = false;
+  std::uint8_t level = 127; ///< of the sound, in -dBov; told if the publisher tells
+  bool tells_level = false;
 };
 
 struct ShownFrame {
@@ -94,7 +96,7 @@ class AdaptiveCall {
  public:
   explicit AdaptiveCall(std::uint64_t seed, const Limits& limits = {}) : random(seed), graph(limits, random), seed_(seed) {}
 
-  Publisher& publish(std::vector<std::int64_t> bitrates, bool audio = false, Source source = Source::camera) {
+  Publisher& publish(std::vector<std::int64_t> bitrates, bool audio = false, Source source = Source::camera, bool tells_level = false) {
     auto p = std::make_unique<Publisher>();
     p->id.bytes[0] = static_cast<std::uint8_t>(++participants_);
     p->index = *graph.add_participant("room", p->id);
@@ -133,6 +135,8 @@ class AdaptiveCall {
       sound.mid = "0";
       sound.codecs = {{signaling::Codec::opus, call_opus, std::nullopt, true}};
       sound.ssrc = p->audio_ssrc = base + 1;
+      if (tells_level) sound.audio_level_extension = call_level;
+      p->tells_level = tells_level;
       offer.media.push_back(sound);
       p->audio = true;
     }
@@ -276,8 +280,10 @@ class AdaptiveCall {
     p.audio_timestamp += 960;
     const std::uint8_t transport[2] = {static_cast<std::uint8_t>(p.transport >> 8), static_cast<std::uint8_t>(p.transport)};
     ++p.transport;
-    const rtp::HeaderExtension extensions[1] = {{call_transport, transport}};
-    const auto header = rtp::write_header({false, call_opus, p.audio_sequence++, p.audio_timestamp, p.audio_ssrc}, extensions, out);
+    const std::uint8_t level[1] = {static_cast<std::uint8_t>(0x80 | p.level)};
+    const rtp::HeaderExtension extensions[2] = {{call_transport, transport}, {call_level, level}};
+    const auto header = rtp::write_header({false, call_opus, p.audio_sequence++, p.audio_timestamp, p.audio_ssrc},
+                                          std::span(extensions).first(p.tells_level ? 2 : 1), out);
     out.resize(header->size() + 80);
     graph.handle_rtp(now, p.index, out);
   }

@@ -21,6 +21,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::uint8_t rid_id = 5;
+constexpr std::uint8_t level_id = 9;
 
 IncarnationId id_of(std::uint8_t n) {
   IncarnationId id;
@@ -36,6 +37,7 @@ signaling::PublishOffer offer_of(std::uint8_t n, bool simulcast) {
   sound.mid = "0";
   sound.codecs = {{signaling::Codec::opus, 111, std::nullopt, true}};
   sound.ssrc = n * 1000U;
+  sound.audio_level_extension = level_id;
   signaling::PublishedMedia picture;
   picture.kind = signaling::MediaKind::video;
   picture.source = Source::camera;
@@ -496,6 +498,33 @@ TEST_F(TwoShards, TheClockOfAPublisherIsKnownInBoth) {
   const auto sr = rtp::parse_sender_report(**reader.next());
   ASSERT_TRUE(sr);
   EXPECT_EQ(sr->info.ntp >> 32, (info.ntp >> 32) + 1);
+}
+
+TEST_F(TwoShards, WhoSpeaksIsKnownInBoth) {
+  const Person a = join(1, 0), c = join(3, 0), b = join(2, 1);
+  for (const Person& p : {a, c}) set_active(p, {Source::microphone, Source::camera});
+  of(b).set_view(now, b.index, {}, SpeakersView{1, 360});
+  const auto seen = [&] {
+    std::vector<IncarnationId> out;
+    for (const SlotUse& use : of(b).slot_uses(b.index))
+      for (const auto& slot : of(b).report(now, b.index).slots)
+        if (slot.mid == use.mid && !slot.paused) out.push_back(use.incarnation);
+    return out;
+  };
+  std::uint16_t number = 0;
+  for (const Person& speaker : {a, c, a}) {
+    for (int i = 0; i < 120; ++i) {
+      const std::uint8_t level[1] = {static_cast<std::uint8_t>(0x80 | (i % 25 < 20 ? 25 : 80))};
+      const rtp::HeaderExtension extensions[1] = {{level_id, level}};
+      Bytes packet(100);
+      const auto header = rtp::write_header({false, 111, ++number, number * 960U, speaker.n * 1000U}, extensions, packet);
+      packet.resize(header->size() + 40);
+      send(speaker, packet);
+      tick();
+    }
+    EXPECT_EQ(seen(), (std::vector{id_of(speaker.n)}));
+  }
+  graphs[1]->handle_from_shard(now, 0, RelayedLevel{id_of(77), 0});
 }
 
 TEST_F(TwoShards, AnotherShardsMessagesOfWhatIsNotKnownChangeNothing) {

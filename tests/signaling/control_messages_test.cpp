@@ -145,15 +145,32 @@ TEST(ControlMessages, OnlyRequestsHaveAnIdToAnswerTo) {
   EXPECT_EQ(request_id(KeyFrame{"v"}), std::nullopt);
 }
 
+TEST(ControlMessages, AViewMayNameWhoseCameraItWantsAndHowManyOfTheLatestSpeakers) {
+  View view{{{"v0", std::nullopt, Source::camera, 360}}, View::Speakers{4, 180}};
+  IncarnationId who;
+  for (std::size_t i = 0; i < IncarnationId::size; ++i) who.bytes[i] = static_cast<std::uint8_t>(i);
+  view.tiles.push_back({"", who, Source::screen, 720});
+  const auto back = client<View>(write_client_control(view));
+  EXPECT_EQ(back.tiles, view.tiles);
+  EXPECT_EQ(back.speakers, view.speakers);
+  EXPECT_FALSE(client<View>(R"({"type":"view","tiles":[]})").speakers);
+}
+
 TEST(ControlMessages, AViewNamesEachTileOnceWithAHeightInRange) {
   const auto view = client<View>(R"({"type":"view","tiles":[{"mid":"v0","height":360},{"mid":"v1","height":1}]})");
-  EXPECT_EQ(view.tiles, (std::vector<View::Tile>{{"v0", 360}, {"v1", 1}}));
+  EXPECT_EQ(view.tiles, (std::vector<View::Tile>{{"v0", std::nullopt, Source::camera, 360}, {"v1", std::nullopt, Source::camera, 1}}));
   EXPECT_TRUE(client<View>(R"({"type":"view","tiles":[]})").tiles.empty());
-  EXPECT_EQ(write_client_control(View{{{"v0", 360}}}), R"({"tiles":[{"height":360,"mid":"v0"}],"type":"view"})");
+  EXPECT_EQ(write_client_control(View{{{"v0", std::nullopt, Source::camera, 360}}}), R"({"tiles":[{"height":360,"mid":"v0"}],"type":"view"})");
   for (const char* bad : {R"({"type":"view"})", R"({"type":"view","tiles":{}})", R"({"type":"view","tiles":[1]})",
                           R"({"type":"view","tiles":[{"mid":"v0"}]})", R"({"type":"view","tiles":[{"mid":"v0","height":0}]})",
                           R"({"type":"view","tiles":[{"mid":"v0","height":16385}]})", R"({"type":"view","tiles":[{"mid":"v-0","height":5}]})",
-                          R"({"type":"view","tiles":[{"mid":"v0","height":5},{"mid":"v0","height":6}]})"})
+                          R"({"type":"view","tiles":[{"mid":"v0","height":5},{"mid":"v0","height":6}]})",
+                          R"({"type":"view","tiles":[],"speakers":4})", R"({"type":"view","tiles":[],"speakers":{"count":513,"height":5}})",
+                          R"({"type":"view","tiles":[],"speakers":{"count":1}})", R"({"type":"view","tiles":[],"speakers":{"count":1,"height":0}})",
+                          R"({"type":"view","tiles":[{"incarnation":"00","source":"camera","height":5}]})",
+                          R"({"type":"view","tiles":[{"incarnation":"000102030405060708090a0b0c0d0e0f","height":5}]})",
+                          R"({"type":"view","tiles":[{"incarnation":"000102030405060708090a0b0c0d0e0f","source":"microphone","height":5}]})",
+                          R"({"type":"view","tiles":[{"incarnation":"000102030405060708090a0b0c0d0e0f","source":"camera","height":5},{"incarnation":"000102030405060708090a0b0c0d0e0f","source":"camera","height":5}]})"})
     EXPECT_EQ(parse_client_control(bad).error(), Error(control_bad_field)) << bad;
 }
 

@@ -194,6 +194,11 @@ export interface MeetingOptions {
    * and written by the worker alone; "temporary": a new identity for this meeting.
    */
   readonly deviceIdentity?: "persistent" | "temporary";
+  /**
+   * "told": the server (and who listens on the network) may know how loud the microphone is, so that in a room with more people than a screen holds it can
+   * send the pictures of who speaks. "hidden", the default: only the members hear it.
+   */
+  readonly audioLevels?: "hidden" | "told";
   /** Tracks from the lobby's preview (`LocalPreview.take()`), so that the camera does not blink. */
   readonly local?: LocalTracks;
   /** Devices chosen in the lobby. */

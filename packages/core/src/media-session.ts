@@ -22,6 +22,8 @@ const connectPatienceMs = 10_000;
 
 export interface MediaSessionPort {
   readonly worker: Worker;
+  /** The server may know how loud the microphone is. */
+  readonly tellLevels: boolean;
   send(message: ClientControl): void;
   /** The server does not answer. */
   onSilence(): void;
@@ -188,7 +190,7 @@ export class MediaSession {
   }
 
   #newPublish(): PublishConnection {
-    const connection = new PublishConnection(this.#port.worker, (state) => {
+    const connection = new PublishConnection(this.#port.worker, this.#port.tellLevels, (state) => {
       if (connection === this.#publish) this.#watchPublish(state);
     });
     void connection.setVideoCodec(this.#codec);

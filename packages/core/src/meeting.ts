@@ -444,6 +444,7 @@ class EncryptedMeeting implements Meeting {
   #newMediaSession(engine: EngineClient): MediaSession {
     return new MediaSession({
       worker: engine.worker,
+      tellLevels: this.#options.audioLevels === "told",
       send: (message) => engine.post({ type: "control", message }),
       onSilence: () => engine.post({ type: "reconnect" }),
       closeConnection: (connection) => engine.post({ type: "close-connection", connection }),

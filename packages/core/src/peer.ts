@@ -82,10 +82,16 @@ const allowedExtensions: readonly string[] = [
   dependencyDescriptor,
 ];
 
-/** The server's answer without header extensions that it has no business asking for; the browser then does not send them. */
-export function withAllowedExtensions(sdp: string): string {
+const audioLevel = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
+
+/**
+ * A description without header extensions that the server has no business knowing; the browser then does not send them. `told`: it may know how
+ * loud the microphone is.
+ */
+export function withAllowedExtensions(sdp: string, told = false): string {
+  const isAllowed = (uri: string): boolean => allowedExtensions.includes(uri) || (told && uri === audioLevel);
   const lines = sdp.split(/[\r\n]+/).filter((line) => line !== "");
-  const allowed = lines.filter((line) => !/^a=extmap:/i.test(line) || allowedExtensions.includes(line.split(/\s+/)[1] ?? ""));
+  const allowed = lines.filter((line) => !/^a=extmap:/i.test(line) || isAllowed(line.split(/\s+/)[1] ?? ""));
   return allowed.map((line) => `${line}\r\n`).join("");
 }
 

@@ -40,7 +40,11 @@ export class PublishConnection {
   #codec: VideoCodec = baseCodec;
   #changes: Promise<void> = Promise.resolve();
 
-  constructor(worker: Worker, onState: (state: RTCPeerConnectionState) => void) {
+  readonly #tellLevels: boolean;
+
+  /** `tellLevels`: the server may know how loud the microphone is, and so who speaks (RFC 6464). */
+  constructor(worker: Worker, tellLevels: boolean, onState: (state: RTCPeerConnectionState) => void) {
+    this.#tellLevels = tellLevels;
     this.#senders = new Map(sources.map((source) => [source, this.#addSender(worker, source)]));
     this.#connection.onconnectionstatechange = () => onState(this.#connection.connectionState);
   }
@@ -54,7 +58,7 @@ export class PublishConnection {
     const isFirst = this.#connection.localDescription === null;
     const offer = await this.#connection.createOffer({ iceRestart: !isFirst });
     await this.#connection.setLocalDescription(offer);
-    return this.#connection.localDescription?.sdp ?? "";
+    return withAllowedExtensions(this.#connection.localDescription?.sdp ?? "", this.#tellLevels);
   }
 
   /** False for the answer of a server that started anew: it needs a new connection. */
@@ -64,7 +68,7 @@ export class PublishConnection {
   }
 
   async accept(sdp: string): Promise<void> {
-    await this.#connection.setRemoteDescription({ type: "answer", sdp: withAllowedExtensions(sdp) });
+    await this.#connection.setRemoteDescription({ type: "answer", sdp: withAllowedExtensions(sdp, this.#tellLevels) });
     await this.#applyCodec();
   }
 

@@ -75,6 +75,8 @@ test("an answer gets no header extension that tells about the sound", () => {
   assert.equal(withAllowedExtensions(wanted), wanted);
   const asked = wanted.replace("a=mid:0", `a=extmap:1 ${level}\r\na=extmap:2 ${level} vad=on\na=extmap:5 urn:ietf:params:rtp-hdrext:encrypt ${level}\r\na=mid:0`);
   assert.equal(withAllowedExtensions(asked), wanted);
+  // ... unless its user lets the server know, and then not the same in another wrapping.
+  assert.equal(withAllowedExtensions(asked, true), wanted.replace("a=mid:0", `a=extmap:1 ${level}\r\na=extmap:2 ${level} vad=on\r\na=mid:0`));
 });
 
 test("a transform is made only with a purpose that is written down", () => {

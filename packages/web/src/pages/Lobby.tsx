@@ -14,6 +14,7 @@ import { readStored, writeStored } from "../theme.ts";
 import { suiteWords } from "../words.ts";
 
 const nameKey = "satsuma.name";
+const levelsKey = "satsuma.audio-levels";
 
 interface Props {
   readonly link: Extract<RoomLink, { kind: "complete" }>;
@@ -35,6 +36,7 @@ export function Lobby(props: Props): JSX.Element {
 function LobbyWithPreview({ link, onEnter, preview }: Props & { readonly preview: LocalPreview }): JSX.Element {
   const state = useStore(preview);
   const [name, setName] = useState(() => readStored(nameKey) ?? "");
+  const [tellLevels, setTellLevels] = useState(() => readStored(levelsKey) === "told");
   const watchLevel = useCallback(preview.watchMicrophoneLevel.bind(preview), [preview]);
   useEffect(() => {
     document.title = `${link.room} – Satsuma`;
@@ -46,12 +48,14 @@ function LobbyWithPreview({ link, onEnter, preview }: Props & { readonly preview
 
   function enter(): void {
     writeStored(nameKey, name.trim());
+    writeStored(levelsKey, tellLevels ? "told" : "hidden");
     const meeting = createMeeting({
       serverUrl: location.origin,
       room: link.room,
       secret: link.secret,
       suite: link.suite,
       displayName: name.trim() === "" ? "Guest" : name.trim(),
+      audioLevels: tellLevels ? "told" : "hidden",
       devices: state.devices.chosen,
       local: preview.take(),
     });
@@ -110,6 +114,13 @@ function LobbyWithPreview({ link, onEnter, preview }: Props & { readonly preview
               <DeviceSelect kind="camera" devices={state.devices} onChoose={(kind, id) => void preview.chooseDevice(kind, id)} />
               <DeviceSelect kind="speaker" devices={state.devices} onChoose={(kind, id) => void preview.chooseDevice(kind, id)} />
             </div>
+            <details className="hint">
+              <summary>For very large meetings</summary>
+              <label>
+                <input type="checkbox" checked={tellLevels} onChange={(event) => setTellLevels(event.currentTarget.checked)} /> Let the server know how loud you are,
+                so that it can send the pictures of those who speak. It, and your network, then know exactly when you speak; what you say stays encrypted.
+              </label>
+            </details>
             <Button type="submit" className="primary-button wide">
               Join
             </Button>

@@ -1,0 +1,143 @@
+// Who speaks, and whose pictures a subscriber gets of more people than it can show.
+
+#include <algorithm>
+
+#include "sfu/media_graph.h"
+
+namespace satsuma::sfu {
+
+std::optional<ParticipantIndex> MediaGraph::find_anywhere(const IncarnationId& id) const {
+  if (const auto own = find(id)) return own;
+  const auto mirror = mirrors_.find(id);
+  return mirror == mirrors_.end() ? std::nullopt : std::optional(mirror->second);
+}
+
+void MediaGraph::handle_level(TimePoint now, ParticipantIndex index, Publisher& publisher, const rtp::Packet& packet) {
+  // RFC 6464 s.3: V, and seven bits of -dBov.
+  const auto value = packet.extension(*publisher.audio_level_extension);
+  if (!value || value->size() != 1) return;
+  const std::uint8_t level = (*value)[0] & 0x7f;
+  const Participant& p = *participants_[index];
+  rooms_.find(p.room)->second.speakers.handle_level(now, index, level);
+  if (p.told == 0) return;
+  publisher.loudest = std::min(publisher.loudest, level);
+  if (now < publisher.next_level) return;
+  publisher.next_level = now + RelayedLevel::interval;
+  for (std::size_t shard = 0; shard < max_shards; ++shard)
+    if (p.told >> shard & 1) shard_messages_.push_back({shard, RelayedLevel{p.id, publisher.loudest}});
+  publisher.loudest = 127;
+}
+
+void MediaGraph::handle(TimePoint now, std::size_t shard, const RelayedLevel& m) {
+  const auto mirror = mirrors_.find(m.id);
+  if (mirror == mirrors_.end()) return;
+  const Participant& p = *participants_[mirror->second];
+  if (p.home != shard || !live({mirror->second, Source::microphone})) return;
+  rooms_.find(p.room)->second.speakers.handle_level(now, mirror->second, m.level);
+}
+
+void MediaGraph::update_speakers(TimePoint now) {
+  for (auto& [name, room] : rooms_) {
+    if (room.speakers.empty() || now < room.next_speakers) continue;
+    room.next_speakers = now + ActiveSpeakers::update_interval;
+    if (!room.speakers.update(now)) continue;
+    for (const ParticipantIndex index : room.participants) {
+      if (!participants_[index]->subscriber) continue;
+      give_slots(now, index);
+      participants_[index]->subscriber->next_allocation = now; // of the next round: all at once would be a burst of work
+    }
+  }
+}
+
+void MediaGraph::choose_shown(ParticipantIndex index) {
+  shown_.clear();
+  const Participant& p = *participants_[index];
+  const Subscriber& subscriber = *p.subscriber;
+  const std::size_t n = subscriber.view_known ? (subscriber.speakers ? subscriber.speakers->count : 0) : limits_.last_n;
+  if (n == SIZE_MAX) return;
+  const Room& room = rooms_.find(p.room)->second;
+  // Who never spoke, or does not say, comes behind, in the order of their coming.
+  const auto take = [&](std::span<const ParticipantIndex> from) {
+    for (const ParticipantIndex other : from) {
+      if (shown_.size() >= n) return;
+      if (other != index && live({other, Source::camera}) && std::find(shown_.begin(), shown_.end(), other) == shown_.end()) shown_.push_back(other);
+    }
+  };
+  take(room.speakers.ranking());
+  take(room.participants);
+}
+
+std::optional<std::uint32_t> MediaGraph::asked_height(const Subscriber& subscriber, const PublicationReference& publication) const {
+  for (const TileView& tile : subscriber.asked)
+    if (tile.source == publication.source && participants_[publication.participant]->id == *tile.incarnation) return tile.height;
+  return std::nullopt;
+}
+
+std::optional<std::uint32_t> MediaGraph::wanted_height(const Subscriber& subscriber, const Slot& slot) const {
+  if (slot.view_height && *slot.view_height > 0) return slot.view_height;
+  const bool camera = slot.publication()->source == Source::camera;
+  const bool shown = camera && std::find(shown_.begin(), shown_.end(), slot.publication()->participant) != shown_.end();
+  // Who asks for speakers does not know who shares a screen, and shares are few.
+  const bool screen = slot.publication()->source == Source::screen && subscriber.speakers;
+  if (subscriber.view_known) return shown || screen ? subscriber.speakers->height : 0;
+  if (!camera || limits_.last_n == SIZE_MAX || shown) return std::nullopt;
+  return 0;
+}
+
+void MediaGraph::give_slots(TimePoint now, ParticipantIndex index) {
+  Participant& p = *participants_[index];
+  Subscriber& subscriber = *p.subscriber;
+  if (!p.member || subscriber.answered < subscriber.slots.size()) return; // what is being offered may do
+  const ActiveSpeakers& speakers = rooms_.find(p.room)->second.speakers;
+  const auto ranking = speakers.ranking();
+
+  // Of an importance: named by the view, speaking now, by how lately they spoke. 0: no reason to take anybody's slot.
+  const auto importance = [&](const PublicationReference& publication) -> std::size_t {
+    if (asked_height(subscriber, publication)) return 3 * ActiveSpeakers::max_voices;
+    const auto place = std::find(ranking.begin(), ranking.end(), publication.participant);
+    if (place == ranking.end() || publication.source == Source::screen || publication.source == Source::screen_audio) return 0;
+    const auto rank = static_cast<std::size_t>(place - ranking.begin());
+    return (rank < speakers.speaking() ? 2 : 1) * ActiveSpeakers::max_voices - rank;
+  };
+  const auto give = [&](const PublicationReference& publication) {
+    if (publication.participant == index || !live(publication)) return;
+    const bool audio = signaling::is_audio(publication.source);
+    std::size_t count = 0;
+    Slot* victim = nullptr;
+    std::size_t least = importance(publication);
+    for (Slot& slot : subscriber.slots) {
+      if (slot.video() == audio) continue;
+      ++count;
+      if (!slot.accepted) continue;
+      if (!slot.publication()) return; // it gets one without anybody losing his
+      if (*slot.publication() == publication) return;
+      const bool on_screen = slot.view_height && *slot.view_height > 0;
+      // A screen is shared to be seen, and what the subscriber looks at stays.
+      if (slot.publication()->source == Source::screen || (on_screen && !asked_height(subscriber, publication))) continue;
+      const std::size_t has = importance(*slot.publication());
+      if (has >= least) continue;
+      least = has;
+      victim = &slot;
+    }
+    const std::size_t most = audio ? limits_.max_audio_slots : limits_.max_video_slots;
+    if (!victim || count < most) return; // or else the pool grows
+    const auto number = static_cast<std::size_t>(victim - subscriber.slots.data());
+    disconnect_slot(index, number);
+    victim->view_height.reset();
+    connect_slot(now, index, number, publication);
+    ++counters_.slots_taken_over;
+  };
+
+  for (const TileView& tile : subscriber.asked)
+    if (const auto who = find_anywhere(*tile.incarnation); who && participants_[*who]->room == p.room) give({*who, tile.source});
+  // Those who speak, and of the cameras no more than the subscriber gets by this rank.
+  for (std::size_t i = 0; i < speakers.speaking(); ++i) give({ranking[i], Source::microphone});
+  choose_shown(index);
+  const std::vector<ParticipantIndex> shown = shown_; // allocating for the new slot chooses anew
+  for (const ParticipantIndex who : shown)
+    if (importance({who, Source::camera}) > 0) give({who, Source::camera});
+  if (!subscriber.view_known && limits_.last_n == SIZE_MAX)
+    for (std::size_t i = 0; i < std::min(speakers.speaking(), limits_.max_video_slots / 2); ++i) give({ranking[i], Source::camera});
+}
+
+} // namespace satsuma::sfu
