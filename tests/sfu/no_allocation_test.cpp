@@ -48,7 +48,7 @@ class Numbers final : public RandomSource {
 
 TEST(NoAllocationTest, PacketsTheirFeedbackAndTheTimerAllocateNothingOnceTheRoomIsWarm) {
   Numbers random;
-  MediaGraph graph(Limits{}, random);
+  MediaGraph graph(Limits{}, random), other(Limits{}, random);
   TimePoint now{100s};
   signaling::PublishOffer offer;
   signaling::PublishedMedia media;
@@ -75,8 +75,32 @@ TEST(NoAllocationTest, PacketsTheirFeedbackAndTheTimerAllocateNothingOnceTheRoom
     graph.set_member(now, p, true);
   }
   graph.set_active(now, people[0], {Source::camera});
+  // One more in another shard, to whom the packets are handed.
+  IncarnationId far_id;
+  far_id.bytes[0] = 100;
+  const ParticipantIndex far = *other.add_participant("room", far_id);
+  other.begin_subscriber(now, far);
+  other.accept_slots(now, far, std::vector<signaling::SubscribeAnswer::Slot>(other.slot_count(far), {true, true, {signaling::Codec::vp8, signaling::Codec::opus}}));
+  other.set_connected(now, far, Leg::subscribe, true, true);
+  other.set_member(now, far, true);
+  graph.set_room_shards("room", 2);
+  other.set_room_shards("room", 1);
+  std::uint64_t handed_over = 0, far_received = 0;
+  const auto carry = [&] {
+    for (const auto& m : graph.shard_messages()) {
+      handed_over += std::holds_alternative<RelayedPacket>(m.message);
+      other.handle_from_shard(now, 0, m.message);
+    }
+    for (const auto& m : other.shard_messages()) graph.handle_from_shard(now, 1, m.message);
+    graph.clear_shard_messages();
+    other.clear_shard_messages();
+    for (const auto& out : other.packets()) far_received += !out.rtcp;
+    other.clear_packets();
+    other.arena().clear();
+  };
   while (graph.poll_output()) {
   }
+  carry();
 
   std::uint64_t forwarded = 0;
   std::vector<Bytes> to_send(8, Bytes(1200));
@@ -95,7 +119,11 @@ TEST(NoAllocationTest, PacketsTheirFeedbackAndTheTimerAllocateNothingOnceTheRoom
     now += 5ms;
     counting = true;
     graph.handle_rtp(now, people[0], packet);
-    if (n % 4 == 0) graph.handle_timeout(now);
+    carry();
+    if (n % 4 == 0) {
+      graph.handle_timeout(now);
+      other.handle_timeout(now);
+    }
     counting = false;
     for (const auto& out : graph.packets()) {
       if (out.rtcp || out.leg != Leg::subscribe) continue;
@@ -117,9 +145,11 @@ TEST(NoAllocationTest, PacketsTheirFeedbackAndTheTimerAllocateNothingOnceTheRoom
   for (std::uint16_t n = 0; n < 1500; ++n) round(n);
   EXPECT_GT(allocations.load(), 0u) << "the counter works: what is taken once is taken in the first rounds";
   allocations = 0;
-  forwarded = 0;
+  forwarded = handed_over = far_received = 0;
   for (std::uint16_t n = 1500; n < 4500; ++n) round(n);
   EXPECT_GE(forwarded, 20'000u);
+  EXPECT_GE(handed_over, 3'000u);
+  EXPECT_GE(far_received, 2'900u);
   EXPECT_EQ(allocations.load(), 0u);
 }
 
