@@ -99,30 +99,44 @@ Result<MutableByteView> write_header(const Header& header, std::span<const Heade
     if (e.id > 14 || e.value.empty() || e.value.size() > 16) one_byte = false;
     values += e.value.size();
   }
-  SpanWriter writer(out);
-  writer.u8(static_cast<std::uint8_t>(0x80 | (extensions.empty() ? 0 : 0x10)));
-  writer.u8(static_cast<std::uint8_t>((header.marker ? 0x80 : 0) | (header.payload_type & 0x7f)));
-  writer.u16(header.sequence);
-  writer.u32(header.timestamp);
-  writer.u32(header.ssrc);
+  const std::size_t size = values + extensions.size() * (one_byte ? 1 : 2);
+  const std::size_t words = (size + 3) / 4;
+  if (words > 0xffff) return rtp_extension_unwritable;
+  const std::size_t total = fixed_header_size + (extensions.empty() ? 0 : 4 + 4 * words);
+  if (out.size() < total) return bytes_no_space;
+
+  // Once for each packet and subscriber: the room was looked at, and what follows only writes.
+  std::uint8_t* at = out.data();
+  const auto u8 = [&at](std::size_t value) { *at++ = static_cast<std::uint8_t>(value); };
+  const auto u16 = [&u8](std::size_t value) {
+    u8(value >> 8);
+    u8(value);
+  };
+  const auto u32 = [&u16](std::uint32_t value) {
+    u16(value >> 16);
+    u16(value);
+  };
+  u8(0x80 | (extensions.empty() ? 0U : 0x10U));
+  u8((header.marker ? 0x80U : 0U) | (header.payload_type & 0x7fU));
+  u16(header.sequence);
+  u32(header.timestamp);
+  u32(header.ssrc);
   if (!extensions.empty()) {
-    const std::size_t size = values + extensions.size() * (one_byte ? 1 : 2);
-    const std::size_t words = (size + 3) / 4;
-    if (words > 0xffff) return rtp_extension_unwritable;
-    writer.u16(one_byte ? one_byte_profile : two_byte_profile);
-    writer.u16(static_cast<std::uint16_t>(words));
+    u16(one_byte ? one_byte_profile : two_byte_profile);
+    u16(words);
     for (const HeaderExtension& e : extensions) {
       if (one_byte) {
-        writer.u8(static_cast<std::uint8_t>(e.id << 4 | (e.value.size() - 1)));
+        u8(static_cast<unsigned>(e.id) << 4 | (e.value.size() - 1));
       } else {
-        writer.u8(e.id);
-        writer.u8(static_cast<std::uint8_t>(e.value.size()));
+        u8(e.id);
+        u8(e.value.size());
       }
-      writer.bytes(e.value);
+      for (const std::uint8_t byte : e.value) *at++ = byte; // two or three: a call would take longer
     }
-    writer.zeros(words * 4 - size);
+    at = std::fill_n(at, words * 4 - size, std::uint8_t{0});
   }
-  return writer.written();
+  SATSUMA_CHECK(at == out.data() + total);
+  return out.first(total);
 }
 
 } // namespace satsuma::rtp
