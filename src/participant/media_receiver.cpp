@@ -14,6 +14,7 @@ constexpr Duration feedback_interval = std::chrono::milliseconds(60);
 constexpr Duration report_interval = std::chrono::seconds(1);
 constexpr Duration key_frame_interval = std::chrono::milliseconds(500);
 constexpr std::size_t nack_capacity = 256;
+constexpr std::size_t many_missing = 8;
 constexpr std::size_t max_rtcp_size = 1200;
 constexpr std::string_view cname = "satsuma";
 
@@ -115,6 +116,15 @@ void MediaReceiver::take_video(TimePoint now, std::size_t index, rtp::ExtendedSe
     request_key_frame(now, index);
   }
   if (!stream.next) stream.next = sequence;
+  // Behind a hole as large as this it begins anew with a key frame, without waiting for what nobody may send again.
+  if (const auto descriptor = rtp::parse_vp8_descriptor(payload);
+      descriptor && sequence > *stream.next && stream.nacks->missing() > many_missing && rtp::starts_vp8_key_frame(*descriptor, payload)) {
+    stream.next = sequence;
+    stream.nacks->forget_before(sequence);
+    stream.stuck_since.reset();
+    stream.gap = true;
+    ++counters_.frames_lost;
+  }
   if (sequence < *stream.next) return;
   if (sequence - *stream.next >= static_cast<rtp::ExtendedSequence>(options_.history_packets)) give_up(now, index);
   if (!stream.history->store(sequence, timestamp, marker, payload)) return;

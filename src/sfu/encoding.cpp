@@ -98,8 +98,15 @@ void Encoding::set_retransmission_stream(std::uint32_t ssrc) {
 }
 
 std::optional<MediaPacket> Encoding::handle_media(TimePoint now, signaling::Codec codec, const rtp::Packet& packet, bool wanted) {
+  const auto before = unwrapper_.highest();
   const rtp::ExtendedSequence sequence = unwrapper_.unwrap(packet.sequence);
   statistics_.on_packet(now, sequence, packet.timestamp);
+  if (video_ && before && last_packet_ && sequence - *before > outage_packets && now - *last_packet_ >= outage_time) {
+    // Sent again it would take as long as the outage did, and a request from within it was lost.
+    nacks_.reset();
+    key_frame_answered_ = true;
+    if (wanted) request_key_frame(true);
+  }
   last_packet_ = now;
   return accept(now, codec, sequence, packet, packet.payload, wanted);
 }

@@ -26,6 +26,11 @@ struct Limits {
   Duration key_frame_interval = std::chrono::milliseconds(500); ///< between two PLIs to one publication
 };
 
+/// Packets that are missing in a row, and over how long a time they were sent: so many are an outage. What was lost in it is not worth its place on the path that
+/// has just come back; the picture is back with a key frame, which goes first.
+inline constexpr std::int64_t outage_packets = 8;
+inline constexpr Duration outage_time = std::chrono::milliseconds(400);
+
 /// Counters for operators; all rise only.
 struct Counters {
   std::uint64_t packets_in = 0;              ///< media, after SRTP was undone

@@ -22,6 +22,28 @@ constexpr Duration follow_patience = std::chrono::seconds(1);
 constexpr Duration newcomer_delay = std::chrono::milliseconds(200);
 constexpr std::string_view publisher_cname = "satsuma";
 
+/// Whether a NACK's packets are those of an outage.
+bool asks_for_outage(const Slot& slot, ByteView control) {
+  rtp::NackedSequences sequences(control);
+  std::optional<TimePoint> began;
+  std::uint16_t last = 0;
+  std::int64_t count = 0;
+  while (const auto sequence = sequences.next()) {
+    const auto sent = slot.sent_at(*sequence);
+    if (!sent) {
+      began.reset();
+      continue;
+    }
+    if (!began || *sequence != static_cast<std::uint16_t>(last + 1)) {
+      began = sent;
+      count = 0;
+    }
+    last = *sequence;
+    if (++count > outage_packets && *sent - *began >= outage_time) return true;
+  }
+  return false;
+}
+
 /// The publisher's descriptor as this subscriber is to read it: numbers that go on from what it had before, and of the decode targets those that it
 /// gets all of.
 Result<MutableByteView> write_descriptor(const PacketDescriptor& d, const Slot& slot, std::uint16_t frame_number, MutableByteView out) {
@@ -744,6 +766,13 @@ void MediaGraph::handle_subscriber_rtcp(TimePoint now, ParticipantIndex index, c
     if (now - subscriber.budget_begin >= std::chrono::seconds(1)) {
       subscriber.budget_begin = now;
       subscriber.retransmissions = 0;
+    }
+    if (asks_for_outage(*slot, feedback->control)) {
+      // All that waits for its turn is of the same kind.
+      subscriber.pacer.remove_slot(static_cast<std::uint32_t>(slot - subscriber.slots.data()));
+      slot->restart();
+      want_key_frame_for(now, index, *slot, true);
+      return;
     }
     rtp::NackedSequences sequences(feedback->control);
     while (const auto sequence = sequences.next()) {

@@ -73,6 +73,7 @@ void Slot::start(TimePoint now, std::uint32_t generation, const MediaPacket& pac
     newest_tl0_ = static_cast<std::uint8_t>(newest_tl0_ + 1);
   }
   if (packet.descriptor) frame_offset_ = static_cast<std::uint16_t>(newest_frame_ + 1 - packet.descriptor->frame_number);
+  first_sent_ = rtp::wire(highest_sent_ + 1);
   offset_count_ = 1;
   offsets_[0] = {packet.sequence, highest_sent_ + 1 - packet.sequence, picture_offset};
   left_out_picture_.reset();
@@ -194,6 +195,12 @@ std::optional<Slot::Repeat> Slot::repeat(TimePoint now, std::uint16_t sequence) 
   sent.repeated_at = now;
   return Repeat{sent.encoding, sent.generation, sent.original,
                 {sent.sequence, sent.timestamp, sent.picture_id, sent.tl0_picture_index, sent.marker, false}, next_rtx_sequence()};
+}
+
+std::optional<TimePoint> Slot::sent_at(std::uint16_t sequence) const {
+  if (sent_.empty() || state_ != State::flowing || rtp::newer(first_sent_, sequence)) return std::nullopt;
+  const Sent& sent = sent_[sequence & (sent_.size() - 1)];
+  return sent.assignment == assignments_ && sent.sequence == sequence ? std::optional(sent.sent_at) : std::nullopt;
 }
 
 void Slot::forget(std::uint16_t sequence) {

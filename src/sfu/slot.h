@@ -93,6 +93,8 @@ class Slot {
     std::uint16_t rtx_sequence = 0;
   };
   std::optional<Repeat> repeat(TimePoint now, std::uint16_t sequence);
+  /// When the packet left, if it is one of those that a decoder still has a use for.
+  std::optional<TimePoint> sent_at(std::uint16_t sequence) const;
   /// Packets that were given up before they left: they are not sent again either.
   void forget(std::uint16_t sequence);
   std::uint16_t next_rtx_sequence() { return ++rtx_sequence_; }
@@ -149,6 +151,7 @@ class Slot {
   std::uint32_t generation_ = 0;
   std::uint32_t assignments_ = 0;
 
+  std::uint16_t first_sent_ = 0;               ///< of our numbers, where what flows began
   rtp::ExtendedSequence first_ = 0;            ///< of the encoding's numbers, the first forwarded
   rtp::ExtendedSequence highest_original_ = 0; ///< decided on
   std::vector<Offset> offsets_;                ///< a ring; memory for one until something is left out

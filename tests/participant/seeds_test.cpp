@@ -159,5 +159,34 @@ TEST(WholeCalls, ComeThroughBadWeatherWithEverybodySeeingAndHearingEverybody) {
   std::printf("%llu seeds\n", static_cast<unsigned long long>(seeds));
 }
 
+/// Where the path is cut.
+enum class Cut { publisher, subscriber };
+
+/// How long after the end of the blackout the first picture is shown that was sent after it.
+std::optional<Duration> back_after(Cut cut, std::uint64_t seed, const std::string& network) {
+  World world(seed);
+  World::Person& sender = world.add("Ada", {Source::microphone, Source::camera}, network);
+  World::Person& reader = world.add("Bo", {Source::microphone}, network);
+  if (!world.until([&] { return world.all_receive_all(); })) return std::nullopt;
+  world.run(5s);
+  // As much as it was under way is lost too.
+  world.set_network(cut == Cut::publisher ? sender : reader, network + " outage=on 1500ms outage=off");
+  world.run(1500ms);
+  const TimePoint end = world.now();
+  World::Received& seen = reader.received.at({"Ada", Source::camera});
+  return world.until([&] { return seen.shown_made >= end; }, 10s);
+}
+
+TEST(Blackouts, OfASecondAndAHalfEndWithThePictureBackWithinAFifthOfASecond) {
+  for (const Cut cut : {Cut::publisher, Cut::subscriber}) {
+    for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+      const std::string network = "delay=" + std::to_string(2 + seed * 3) + "ms";
+      const auto took = back_after(cut, seed, network);
+      ASSERT_TRUE(took) << network;
+      EXPECT_LE(*took, 200ms) << (cut == Cut::publisher ? "publisher, " : "subscriber, ") << network;
+    }
+  }
+}
+
 } // namespace
 } // namespace satsuma::participant::test

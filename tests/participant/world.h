@@ -46,6 +46,8 @@ class World {
     std::optional<TimePoint> first_at, last_at;
     Duration longest_gap{};
     Duration longest_delay{};
+    std::optional<std::uint64_t> shown; ///< the last that a decoder can show: a key frame, or the one behind what it showed
+    TimePoint shown_made{};             ///< when that was sent
   };
   struct Person {
     std::string name;
@@ -423,6 +425,10 @@ class World {
     r.key_frames += frame.key_frame ? 1 : 0;
     if (r.frames > 0 && number > r.last_number) r.missing += number - r.last_number - 1;
     if (r.last_at) r.longest_gap = std::max(r.longest_gap, now_ - *r.last_at);
+    if (frame.key_frame || (r.shown && number == *r.shown + 1)) {
+      r.shown = number;
+      r.shown_made = made;
+    }
     if (!r.first_at) r.first_at = now_;
     r.longest_delay = std::max(r.longest_delay, now_ - made);
     r.last_at = now_;
