@@ -17,6 +17,7 @@
 #include "io/certificate.h"
 #include "io/clock.h"
 #include "io/http_server.h"
+#include "io/random.h"
 #include "io/sqlite_store.h"
 #include "media_limits.h"
 #include "media_shard.h"
@@ -139,6 +140,8 @@ int run(const Options& options) {
 #endif
 
   // The sequence of `slots` rises across restarts: seconds make room for a million changes each, below 2^53.
+  io::SystemRandom random;
+  std::unique_ptr<turn::Server> turn; // outlives the connections
   MeetingServer meetings(service, io::unix_now() << 20, options.media_room_people);
 #ifdef SATSUMA_TEST_HOOKS
   meetings.set_room_trace(room_trace.get());
@@ -148,6 +151,7 @@ int run(const Options& options) {
   io::HttpServer& server = **http;
   meetings.attach(server);
 
+  std::vector<TransportAddress> media_addresses;
   const std::vector<std::string> addresses = options.public_addresses.empty() ? default_media_addresses(options.listen_address) : options.public_addresses;
   for (std::size_t i = 0; i < options.media_threads; ++i) {
     MediaShard::Options shard_options;
@@ -175,7 +179,13 @@ int run(const Options& options) {
     }
     if (!shard) return fail(shard.error().sentence);
     spdlog::info("event=media_ready thread={} udp_port={} addresses={}", i, (*shard)->port(), addresses.size());
+    media_addresses.insert(media_addresses.end(), (*shard)->candidates().begin(), (*shard)->candidates().end());
     meetings.add_shard(std::move(*shard));
+  }
+  if (options.turn && server.has_tls()) {
+    turn = std::make_unique<turn::Server>(std::move(media_addresses), random);
+    server.set_turn(*turn);
+    meetings.set_turn(*turn);
   }
 
   if (auto loaded = service.load(io::monotonic_now()); !loaded) {

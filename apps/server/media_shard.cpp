@@ -67,6 +67,7 @@ std::expected<std::unique_ptr<MediaShard>, MediaShard::Failure> MediaShard::star
 
   std::unique_ptr<MediaShard> shard(new MediaShard);
   shard->port_ = port;
+  shard->candidates_ = config.candidates;
   sfu::Sfu sfu(std::move(config), context, shard->random_);
 #ifdef SATSUMA_TEST_HOOKS
   if (options.tap != nullptr) sfu.set_packet_tap(options.tap);

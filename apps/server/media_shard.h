@@ -37,6 +37,8 @@ class MediaShard {
   static std::expected<std::unique_ptr<MediaShard>, Failure> start(const Options& options, const dtls::Context& context);
 
   std::uint16_t port() const { return port_; }
+  /// What browsers are told, for UDP.
+  const std::vector<TransportAddress>& candidates() const { return candidates_; }
   io::MediaLoop& loop() { return *loop_; }
 
  private:
@@ -44,6 +46,7 @@ class MediaShard {
 
   io::SystemRandom random_;
   std::uint16_t port_ = 0;
+  std::vector<TransportAddress> candidates_;
   std::unique_ptr<io::MediaLoop> loop_;
 };
 

@@ -75,6 +75,10 @@ void MeetingServer::on_close(io::ConnectionId id) {
 }
 
 void MeetingServer::on_media_stream(int descriptor, const TransportAddress& remote, Bytes begun) {
+  on_relayed_stream(descriptor, remote, remote, std::move(begun));
+}
+
+void MeetingServer::on_relayed_stream(int descriptor, const TransportAddress& relayed, const TransportAddress& client, Bytes begun) {
   // Whether the check is true is for the shard to find out; this only finds the shard.
   const auto ufrag = ice::receiver_ufrag(ByteView(begun).subspan(std::min(begun.size(), ice::stream_frame_header)));
   const auto part = ufrag ? ice::part_of(*ufrag) : std::nullopt;
@@ -82,7 +86,7 @@ void MeetingServer::on_media_stream(int descriptor, const TransportAddress& remo
     ::close(descriptor);
     return;
   }
-  (void)shards_[*part]->loop().adopt(descriptor, remote, std::move(begun));
+  (void)shards_[*part]->loop().adopt(descriptor, relayed, std::move(begun), client);
 }
 
 void MeetingServer::on_deadline(TimePoint now) {
@@ -103,7 +107,16 @@ void MeetingServer::on_text(io::ConnectionId id, std::string_view text) {
   auto message = signaling::parse_client_control(text);
   if (!message) return refuse(id, std::nullopt, wire_code(message.error().name()), "This text frame is not a message of docs/protocol.md, section 6.");
   if (!take_control_token(connection)) return refuse(id, std::nullopt, "too_fast", "Too many requests.", io::CloseCode::too_fast);
+  if (connection.renew_turn && *connection.renew_turn <= io::monotonic_now()) send_turn_credentials(id, connection);
   handle_control(id, connection.incarnation, *shards_[who->second.shard], std::move(*message));
+}
+
+void MeetingServer::send_turn_credentials(io::ConnectionId id, Connection& connection) {
+  if (turn_ == nullptr) return;
+  const TimePoint now = io::monotonic_now();
+  turn::Credentials credentials = turn_->credentials(now, connection.incarnation.hex());
+  connection.renew_turn = now + turn_->limits().credentials / 2;
+  send_control(id, signaling::TurnServer{std::move(credentials.username), std::move(credentials.password)});
 }
 
 bool MeetingServer::take_control_token(Connection& connection) {
@@ -239,6 +252,7 @@ void MeetingServer::handle(const delivery::Joined& joined) {
   if (const auto found = connections_.find(joined.connection); found != connections_.end()) {
     found->second.joined = true;
     found->second.incarnation = joined.incarnation;
+    send_turn_credentials(joined.connection, found->second);
   }
   if (!who.in_media) {
     who.in_media = true;
@@ -512,6 +526,24 @@ std::string MeetingServer::metrics() {
   closed("strange", wire.of_streams.closed_strange);
   closed("silent", wire.of_streams.closed_silent);
   add("satsuma_media_tcp_datagrams_dropped_total", "counter", "datagrams dropped because a reader over TCP was too slow", wire.of_streams.dropped_slow);
+
+  if (turn_ != nullptr) {
+    const turn::Counters& t = turn_->counters();
+    const io::HttpStatistics of_http = http_->statistics();
+    add("satsuma_turn_allocations", "gauge", "TURN allocations now", turn_->allocations());
+    add("satsuma_turn_allocations_total", "counter", "TURN allocations made", t.allocated);
+    add("satsuma_turn_connections_total", "counter", "connections inside TLS that began as TURN", of_http.turn_connections);
+    head("satsuma_turn_refused_total", "counter", "TURN requests refused, by reason");
+    const auto refused = [&](std::string_view reason, std::uint64_t value) {
+      text.append("satsuma_turn_refused_total{reason=\"").append(reason).append("\"} ").append(std::to_string(value)).append("\n");
+    };
+    refused("credentials", t.unauthorized);
+    refused("limit", t.refused_by_limit);
+    refused("peer", t.forbidden_peers);
+    add("satsuma_turn_datagrams_in_total", "counter", "datagrams that came by TURN", t.datagrams_in);
+    add("satsuma_turn_datagrams_out_total", "counter", "datagrams sent by TURN", t.datagrams_out);
+    add("satsuma_turn_datagrams_dropped_total", "counter", "datagrams without a permission, or for a client that was too slow", t.dropped + of_http.turn_dropped_slow);
+  }
 
   struct Sum {
     sfu::Counters counters;

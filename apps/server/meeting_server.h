@@ -15,6 +15,7 @@
 #include "shard_placement.h"
 #include "room_trace_file.h"
 #include "signaling/control_messages.h"
+#include "turn/server.h"
 
 namespace satsuma::server {
 
@@ -36,6 +37,8 @@ class MeetingServer final : public io::HttpServer::Handler {
   /// Before anything else. Both outlive the last call.
   void attach(io::HttpServer& http) { http_ = &http; }
   void add_shard(std::unique_ptr<MediaShard> shard);
+  /// Whose credentials participants get; it outlives this. Before anything else, or never.
+  void set_turn(turn::Server& turn) { turn_ = &turn; }
   /// Ends the media threads.
   void end_media() {
     for (const auto& shard : shards_) shard->loop().stop(); // they speak with each other
@@ -50,6 +53,7 @@ class MeetingServer final : public io::HttpServer::Handler {
   void on_oversized(io::ConnectionId id) override;
   void on_close(io::ConnectionId id) override;
   void on_media_stream(int descriptor, const TransportAddress& remote, Bytes begun) override;
+  void on_relayed_stream(int descriptor, const TransportAddress& relayed, const TransportAddress& client, Bytes begun) override;
   void on_deadline(TimePoint now) override;
   void on_stop() override;
   std::string metrics() override;
@@ -60,6 +64,7 @@ class MeetingServer final : public io::HttpServer::Handler {
     IncarnationId incarnation;
     double control_tokens = control_burst; ///< see take_control_token()
     TimePoint control_tokens_at{};
+    std::optional<TimePoint> renew_turn; ///< when its credentials are half used up; nothing: it has none
   };
   /// An incarnation that is in some roster, or present, or both.
   struct Participant {
@@ -100,6 +105,7 @@ class MeetingServer final : public io::HttpServer::Handler {
   /// Tells them of each other.
   void introduce_shards_of(const std::string& room);
   void measure_shards();
+  void send_turn_credentials(io::ConnectionId id, Connection& connection);
   bool take_control_token(Connection& connection);
   void send_control(io::ConnectionId id, const signaling::ServerControl& message);
   /// For a request: answers it. Without an id: tells the reason and closes.
@@ -114,6 +120,7 @@ class MeetingServer final : public io::HttpServer::Handler {
 #endif
   const std::uint64_t slots_epoch_;
   io::HttpServer* http_ = nullptr;
+  turn::Server* turn_ = nullptr;
   std::vector<std::unique_ptr<MediaShard>> shards_;
   ShardPlacement placement_;
   std::unordered_map<std::string, std::uint64_t> epochs_; ///< of rooms with people in media: the latest one's entry

@@ -5,6 +5,8 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -41,6 +43,8 @@
 #include "ice/stream_framing.h"
 #include "io/clock.h"
 #include "io/static_files.h"
+#include "io/turn_bridge.h"
+#include "turn/framing.h"
 
 namespace satsuma::io {
 namespace {
@@ -324,13 +328,14 @@ std::expected<Ssl<SSL_CTX>, std::string> make_tls_context(const std::string& cer
   SSL_CTX_set_cipher_list(context.get(), "ECDHE+AESGCM:ECDHE+CHACHA20");
   SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
   SSL_CTX_set_mode(context.get(), SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  static constexpr unsigned char http_1_1[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+  // Browsers ask for TURN without a name; RFC 7443 has one for those that do. Which it is, the first byte inside says.
+  static constexpr unsigned char protocols[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1', 9, 's', 't', 'u', 'n', '.', 't', 'u', 'r', 'n'};
   SSL_CTX_set_alpn_select_cb(
       context.get(),
       [](SSL*, const unsigned char** out, unsigned char* out_size, const unsigned char* in, unsigned int in_size, void*) {
         // RFC 7301 s.3.2. A client that offers only others is answered without ALPN rather than refused.
         unsigned char* selected = nullptr;
-        if (SSL_select_next_proto(&selected, out_size, http_1_1, sizeof http_1_1, in, in_size) != OPENSSL_NPN_NEGOTIATED) return SSL_TLSEXT_ERR_NOACK;
+        if (SSL_select_next_proto(&selected, out_size, protocols, sizeof protocols, in, in_size) != OPENSSL_NPN_NEGOTIATED) return SSL_TLSEXT_ERR_NOACK;
         *out = selected;
         return SSL_TLSEXT_ERR_OK;
       },
@@ -361,6 +366,7 @@ struct HttpServer::Implementation {
   HttpStatistics statistics;
   StaticFiles files;
   Ssl<SSL_CTX> tls;
+  turn::Server* turn = nullptr;
   std::uint16_t port = 0;
   ConnectionId next_id = 1;
   std::size_t queued_bytes = 0;   ///< of all connections
@@ -389,7 +395,7 @@ namespace {
 using Request = http::request<http::empty_body>;
 using Response = http::response<http::span_body<const char>>;
 
-/// One TCP connection. Its life: [TLS handshake] → request ↔ response ... → (WebSocket → closing) → finished.
+/// One TCP connection. Its life: [TLS handshake] → request ↔ response ... → (WebSocket → closing) → finished, or → TURN → finished.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   Connection(HttpServer::Implementation& server, ConnectionId id, Socket socket, asio::ip::address peer)
@@ -467,6 +473,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   }
 
   void on_timer() {
+    if (bridge_) return turn_timer();
     if (!opened_ || closing_) return finish();
     const HttpLimits& limits = server_.options.limits;
     const TimePoint now = monotonic_now();
@@ -487,6 +494,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
     timer_.cancel();
     count_queued(0);
     server_.receive_bytes -= std::exchange(receive_bytes_, 0);
+    for (const auto& [inner, watched] : turn_peers_) watched->release(); // its descriptor is the bridge's
+    turn_peers_.clear();
     if (ws_) {
       ws_->next_layer().close();
     } else if (stream_) {
@@ -518,8 +527,107 @@ class Connection : public std::enable_shared_from_this<Connection> {
     if (!stream_->start_tls(server_.tls.get())) return finish();
     stream_->async_handshake([self = shared_from_this()](error_code error) {
       if (error || self->finished_) return self->finish();
+      if (self->server_.turn != nullptr) return self->choose_inside_tls();
       self->read_request(self->server_.options.limits.request_head);
     });
+  }
+
+  void choose_inside_tls() {
+    arm(server_.options.limits.request_head);
+    stream_->async_read_some(buffer_.prepare(turn_read_size), [self = shared_from_this()](error_code error, std::size_t size) {
+      if (error || self->finished_) return self->finish();
+      self->buffer_.commit(size);
+      if (!turn::may_begin_turn(*static_cast<const std::uint8_t*>(self->buffer_.data().data()))) return self->read_request(self->server_.options.limits.request_head);
+      self->start_turn();
+    });
+  }
+
+  // --- TURN ---
+
+  void start_turn() {
+    const auto remote = remote_address();
+    if (!remote) return finish();
+    ++server_.statistics.turn_connections;
+    const int socket = stream_->socket().native_handle();
+    const int unsent = TurnBridge::max_waiting_media;
+    const auto silence = static_cast<unsigned>(std::chrono::duration_cast<std::chrono::milliseconds>(server_.options.limits.keep_alive).count());
+    // Each is an improvement, as for MediaStreams.
+    static_cast<void>(::setsockopt(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent));
+    static_cast<void>(::setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &silence, sizeof silence));
+    bridge_ = std::make_unique<TurnBridge>(monotonic_now(), *server_.turn, *remote);
+    turn_timer();
+    if (!finished_) take_turn_input();
+  }
+
+  void turn_timer() {
+    const TimePoint now = monotonic_now();
+    if (!bridge_->handle_timeout(now)) return finish();
+    // Refreshed meanwhile or not: it looks again.
+    arm(std::max<Duration>(bridge_->next_deadline() - now, std::chrono::milliseconds(10)));
+  }
+
+  void take_turn_input() {
+    const auto data = buffer_.data();
+    const bool useful = bridge_->handle_client(monotonic_now(), {static_cast<std::uint8_t*>(data.data()), data.size()}).has_value();
+    buffer_.consume(data.size());
+    write_turn();
+    if (!useful) return finish();
+    for (TurnBridge::Opened& opened : bridge_->take_opened()) {
+      auto watched = std::make_unique<Descriptor>(server_.io.get_executor(), opened.inner);
+      watch_turn_peer(opened.inner, *watched);
+      turn_peers_.emplace(opened.inner, std::move(watched));
+      server_.handler.on_relayed_stream(opened.outer, bridge_->relayed(), bridge_->client(), std::move(opened.begun));
+    }
+    read_turn();
+  }
+
+  void read_turn() {
+    // Who does not read its answers is not asked for more.
+    if (turn_reading_ || finished_ || turn_writing_.size() > TurnBridge::max_waiting) return;
+    turn_reading_ = true;
+    stream_->async_read_some(buffer_.prepare(turn_read_size), [self = shared_from_this()](error_code error, std::size_t size) {
+      self->turn_reading_ = false;
+      if (error || self->finished_) return self->finish();
+      self->buffer_.commit(size);
+      self->take_turn_input();
+    });
+  }
+
+  void watch_turn_peer(int inner, Descriptor& watched) {
+    watched.async_wait(Descriptor::wait_read, [self = shared_from_this(), inner](error_code error) {
+      if (error || self->finished_) return;
+      const auto found = self->turn_peers_.find(inner);
+      if (found == self->turn_peers_.end()) return;
+      const std::uint64_t dropped = self->bridge_->dropped_slow();
+      if (!self->bridge_->handle_readable(monotonic_now(), inner)) {
+        found->second->release(); // before the number can be another's
+        self->turn_peers_.erase(found);
+        self->bridge_->close_peer(inner);
+        return;
+      }
+      self->server_.statistics.turn_dropped_slow += self->bridge_->dropped_slow() - dropped;
+      self->watch_turn_peer(inner, *found->second);
+      self->write_turn();
+    });
+  }
+
+  void write_turn() {
+    if (finished_ || !turn_writing_.empty() || !bridge_->has_waiting()) return;
+    turn_writing_ = bridge_->take_waiting();
+    turn_written_ = 0;
+    write_turn_on();
+  }
+
+  void write_turn_on() {
+    stream_->async_write_some(asio::buffer(turn_writing_.data() + turn_written_, turn_writing_.size() - turn_written_),
+                              [self = shared_from_this()](error_code error, std::size_t size) {
+                                if (error || self->finished_) return self->finish();
+                                self->turn_written_ += size;
+                                if (self->turn_written_ < self->turn_writing_.size()) return self->write_turn_on();
+                                self->turn_writing_.clear();
+                                self->write_turn();
+                                self->read_turn();
+                              });
   }
 
   // --- media over TCP: once the first check is here, somebody else's ---
@@ -540,17 +648,24 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   std::size_t check_size() const { return static_cast<std::size_t>((begun_[0] << 8) | begun_[1]); }
 
-  void hand_over() {
+  std::optional<TransportAddress> remote_address() {
     error_code error;
     const auto remote = stream_->socket().remote_endpoint(error);
-    if (error) return finish();
+    if (error) return std::nullopt;
     const auto ip = remote.address().is_v4() ? asio::ip::make_address_v6(asio::ip::v4_mapped, remote.address().to_v4()) : remote.address().to_v6();
+    return TransportAddress::v6(ip.to_bytes(), remote.port());
+  }
+
+  void hand_over() {
+    error_code error;
+    const auto remote = remote_address();
+    if (!remote) return finish();
     const int descriptor = stream_->socket().release(error);
     if (error) return finish();
     ++server_.statistics.media_streams;
     // Whoever takes it has a rate of its own for it.
     if (const auto from_there = server_.per_address.find(address_key(peer_)); from_there != server_.per_address.end()) from_there->second.fresh.give_back(1);
-    server_.handler.on_media_stream(descriptor, TransportAddress::v6(ip.to_bytes(), remote.port()), std::move(begun_));
+    server_.handler.on_media_stream(descriptor, *remote, std::move(begun_));
     finish();
   }
 
@@ -859,6 +974,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
   static constexpr std::size_t max_first_check = ice::stream_frame_header + 255; // ice::may_begin_stream()
   Bytes begun_;
 
+  static constexpr std::size_t turn_read_size = 8 * 1024;
+  std::unique_ptr<TurnBridge> bridge_;
+  std::map<int, std::unique_ptr<Descriptor>> turn_peers_; ///< by the bridge's descriptors, which are watched
+  Bytes turn_writing_;
+  std::size_t turn_written_ = 0;
+  bool turn_reading_ = false;
+
   bool opened_ = false;
   bool ready_ = false;
   bool closing_ = false;
@@ -1034,6 +1156,7 @@ void HttpServer::Implementation::begin_stop() {
 }
 
 void HttpServer::Handler::on_media_stream(int descriptor, const TransportAddress&, Bytes) { ::close(descriptor); }
+void HttpServer::Handler::on_relayed_stream(int descriptor, const TransportAddress&, const TransportAddress&, Bytes) { ::close(descriptor); }
 
 HttpServer::HttpServer(std::unique_ptr<Implementation> implementation) : implementation_(std::move(implementation)) {}
 HttpServer::~HttpServer() = default;
@@ -1049,6 +1172,8 @@ std::expected<std::unique_ptr<HttpServer>, std::string> HttpServer::create(HttpO
 }
 
 std::uint16_t HttpServer::port() const { return implementation_->port; }
+bool HttpServer::has_tls() const { return implementation_->tls != nullptr; }
+void HttpServer::set_turn(turn::Server& turn) { implementation_->turn = &turn; }
 bool HttpServer::has_page() const { return implementation_->files.has_page(); }
 void HttpServer::run() { implementation_->io.run(); }
 void HttpServer::stop() {

@@ -13,6 +13,10 @@
 #include "base/time.h"
 #include "base/transport_address.h"
 
+namespace satsuma::turn {
+class Server;
+}
+
 namespace satsuma::io {
 
 /// Names a WebSocket from its opening to its close; never used twice in a process.
@@ -85,6 +89,8 @@ struct HttpStatistics {
   std::uint64_t refused_too_fast = 0;     ///< of these by the rate of new ones
   std::uint64_t requests = 0;
   std::uint64_t media_streams = 0;        ///< given to the handler
+  std::uint64_t turn_connections = 0;     ///< that began as TURN
+  std::uint64_t turn_dropped_slow = 0;    ///< datagrams for a client over TURN that was too slow
   std::uint64_t messages_in = 0;
   std::uint64_t messages_out = 0;
   std::uint64_t closed_too_large = 0;     ///< frames or queues beyond their bound
@@ -111,6 +117,8 @@ class HttpServer {
     virtual void on_close(ConnectionId id) = 0;
     /// A connection that began as ICE over TCP does (ice::may_begin_stream), its first datagram complete in `begun`. The descriptor is the handler's.
     virtual void on_media_stream(int descriptor, const TransportAddress& remote, Bytes begun);
+    /// The same for a client that comes by TURN: one end of a local pair of sockets, from `relayed`, of a client that is at `client`.
+    virtual void on_relayed_stream(int descriptor, const TransportAddress& relayed, const TransportAddress& client, Bytes begun);
     /// The time given to set_deadline() has come; the deadline is unset by then.
     virtual void on_deadline(TimePoint now) = 0;
     /// The stop begins (signal or stop()): time to let go of what should be closed in order.
@@ -129,6 +137,9 @@ class HttpServer {
 
   std::uint16_t port() const;
   bool has_page() const; ///< an index.html was found
+  bool has_tls() const;
+  /// From now on connections that begin as TURN inside TLS are `turn`'s, which outlives this. Before run().
+  void set_turn(turn::Server& turn);
 
   /// Serves until stop(); then WebSockets are closed with 1012 and it returns within a few seconds.
   void run();

@@ -101,7 +101,7 @@ Result<void> MediaLoop::post(Command command) {
   return {};
 }
 
-Result<void> MediaLoop::adopt(int descriptor, const TransportAddress& remote, Bytes begun) {
+Result<void> MediaLoop::adopt(int descriptor, const TransportAddress& remote, Bytes begun, const TransportAddress& counted) {
   {
     const std::lock_guard lock(commands_mutex_);
     if (stopping_ || adopted_.size() >= max_waiting_streams) {
@@ -109,7 +109,7 @@ Result<void> MediaLoop::adopt(int descriptor, const TransportAddress& remote, By
       if (stopping_) return media_loop_stopped;
       return media_loop_busy;
     }
-    adopted_.push_back({descriptor, remote, std::move(begun)});
+    adopted_.push_back({descriptor, remote, std::move(begun), counted});
   }
   signal(wake_);
   return {};
@@ -257,7 +257,7 @@ void MediaLoop::adopt_waiting(TimePoint now) {
     adopted.swap(adopted_);
   }
   for (const Adopted& one : adopted) {
-    const auto number = streams_.adopt(now, one.descriptor, one.remote, one.begun);
+    const auto number = streams_.adopt(now, one.descriptor, one.remote, one.begun, one.counted);
     if (number) receive_stream(*number); // epoll does not tell of what has been read
   }
 }

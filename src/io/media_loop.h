@@ -64,8 +64,9 @@ class MediaLoop {
   /// From any thread. In the order of the calls of one thread. media_loop_busy, media_loop_stopped.
   Result<void> post(Command command);
   /// From any thread: a TCP connection that somebody else accepted, of which `begun` has been read. The descriptor is the loop's from here on, and closed
-  /// when it is refused. media_loop_busy, media_loop_stopped.
-  Result<void> adopt(int descriptor, const TransportAddress& remote, Bytes begun);
+  /// when it is refused; `counted` as for MediaStreams. media_loop_busy, media_loop_stopped.
+  Result<void> adopt(int descriptor, const TransportAddress& remote, Bytes begun, const TransportAddress& counted);
+  Result<void> adopt(int descriptor, const TransportAddress& remote, Bytes begun) { return adopt(descriptor, remote, std::move(begun), remote); }
   /// From any thread: what the Sfu's poll_output() gave since the last call, in order.
   std::vector<sfu::Output> take_events();
   /// Readable while events wait; take_events() resets it. For an event loop to watch; not to be read or closed.
@@ -123,6 +124,7 @@ class MediaLoop {
     int descriptor = -1;
     TransportAddress remote;
     Bytes begun;
+    TransportAddress counted;
   };
   std::vector<Adopted> adopted_; ///< under commands_mutex_
   std::mutex events_mutex_;

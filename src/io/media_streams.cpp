@@ -102,13 +102,13 @@ void MediaStreams::accept(TimePoint now, std::size_t listener) {
   }
 }
 
-Result<std::uint32_t> MediaStreams::adopt(TimePoint now, int descriptor, const TransportAddress& remote, ByteView begun) {
+Result<std::uint32_t> MediaStreams::adopt(TimePoint now, int descriptor, const TransportAddress& remote, ByteView begun, const TransportAddress& counted) {
   const auto refuse = [&]() -> Error {
     ::close(descriptor);
     ++counters_.refused;
     return stream_refused;
   };
-  Remote& from_there = per_address_.try_emplace(key_of(remote), Remote{0, TokenBucket(static_cast<double>(limits_.new_connections_per_second),
+  Remote& from_there = per_address_.try_emplace(key_of(counted), Remote{0, TokenBucket(static_cast<double>(limits_.new_connections_per_second),
                                                                                      static_cast<double>(limits_.new_connection_burst))}).first->second;
   if (!next_sweep_) next_sweep_ = now + sweep_interval;
   if (!from_there.fresh.take(now, 1) || from_there.connections >= limits_.connections_per_address) return refuse();
@@ -136,6 +136,7 @@ Result<std::uint32_t> MediaStreams::adopt(TimePoint now, int descriptor, const T
   auto stream = std::make_unique<Stream>();
   stream->descriptor = descriptor;
   stream->remote = remote;
+  stream->counted = counted;
   stream->opened = stream->heard = now;
   stream->rest = {};
   if (!begun.empty()) stream->begun = to_bytes(begun);
@@ -289,7 +290,7 @@ void MediaStreams::close(std::uint32_t number) {
   const Stream& stream = *found->second;
   ::close(stream.descriptor);
   if (stream.known) closed_.push_back({stream.remote, number});
-  --per_address_.at(key_of(stream.remote)).connections;
+  --per_address_.at(key_of(stream.counted)).connections;
   streams_.erase(found);
 }
 

@@ -65,8 +65,10 @@ class MediaStreams {
 
   /// Takes the connections that wait at a listener.
   void accept(TimePoint now, std::size_t listener);
-  /// Takes over a connection, of which `begun` has been read already, and always the descriptor. Its number, or stream_refused.
-  Result<std::uint32_t> adopt(TimePoint now, int descriptor, const TransportAddress& remote, ByteView begun);
+  /// Takes over a connection, of which `begun` has been read already, and always the descriptor. Its number, or stream_refused. `counted`: whose address it
+  /// is for the bounds, where that is not `remote`.
+  Result<std::uint32_t> adopt(TimePoint now, int descriptor, const TransportAddress& remote, ByteView begun, const TransportAddress& counted);
+  Result<std::uint32_t> adopt(TimePoint now, int descriptor, const TransportAddress& remote, ByteView begun) { return adopt(now, descriptor, remote, begun, remote); }
 
   /// Reads what is there and gives each datagram, writable, to `take(path, datagram)`, if `knows(path)` or if it may be a check.
   template <class Take, class Knows>
@@ -114,6 +116,7 @@ class MediaStreams {
   struct Stream {
     int descriptor = -1;
     TransportAddress remote;
+    TransportAddress counted;
     ice::StreamFrameReader reader;
     Bytes begun; ///< read by who accepted it
     Bytes rest;  ///< of a datagram of which the kernel has a part

@@ -277,6 +277,12 @@ Result<ServerControl> parse_server_control(std::string_view text) {
     }
     return ServerControl(std::move(path));
   }
+  if (type == "turn") {
+    TurnServer turn;
+    SATSUMA_TRY(turn.username, read_string(object, "username", 1, max_turn_text));
+    SATSUMA_TRY(turn.credential, read_string(object, "credential", 1, max_turn_text));
+    return ServerControl(std::move(turn));
+  }
   if (type == "error") {
     ControlError error;
     if (object.contains("id")) {
@@ -407,6 +413,13 @@ std::string write_server_control(const ServerControl& message) {
                                       {"temporal", slot.temporal},
                                       {"limited_by", slot.limited_by}});
                    object["slots"] = std::move(array);
+                 },
+                 [&](const TurnServer& turn) {
+                   SATSUMA_CHECK(!turn.username.empty() && turn.username.size() <= max_turn_text);
+                   SATSUMA_CHECK(!turn.credential.empty() && turn.credential.size() <= max_turn_text);
+                   object["type"] = "turn";
+                   object["username"] = turn.username;
+                   object["credential"] = turn.credential;
                  },
                  [&](const ControlError& error) {
                    SATSUMA_CHECK(is_error_code(error.code) && error.message.size() <= max_control_error_size);

@@ -123,7 +123,13 @@ struct Path {
   };
   std::vector<Slot> slots;
 };
-using ServerControl = std::variant<Published, Offer, Slots, ControlError, Layers, Path>;
+/// With what the client may use the server as a TURN server, at the page's own port: where nothing else passes.
+struct TurnServer {
+  std::string username; ///< each 1 to max_turn_text
+  std::string credential;
+};
+inline constexpr std::size_t max_turn_text = 128;
+using ServerControl = std::variant<Published, Offer, Slots, ControlError, Layers, Path, TurnServer>;
 
 Result<ClientControl> parse_client_control(std::string_view text);
 Result<ServerControl> parse_server_control(std::string_view text);

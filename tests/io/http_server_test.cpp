@@ -11,6 +11,8 @@
 
 #include "io/certificate.h"
 #include "io/clock.h"
+#include "../base/seeded_random.h"
+#include "../turn/requests.h"
 #include "socket_client.h"
 
 namespace satsuma::io {
@@ -48,6 +50,19 @@ class EchoHandler final : public HttpServer::Handler {
     static_cast<void>(::send(descriptor, answer.data(), answer.size(), MSG_NOSIGNAL));
     ::close(descriptor);
   }
+  /// Sends back what came, and later whatever comes.
+  void on_relayed_stream(int descriptor, const TransportAddress& relayed, const TransportAddress& client, Bytes begun) override {
+    if (relayed_end >= 0) ::close(relayed_end);
+    relayed_end = descriptor;
+    relayed_address = relayed;
+    relayed_client = client;
+    static_cast<void>(::send(descriptor, begun.data(), begun.size(), MSG_NOSIGNAL));
+  }
+  ~EchoHandler() override {
+    if (relayed_end >= 0) ::close(relayed_end);
+  }
+  std::atomic<int> relayed_end{-1};
+  TransportAddress relayed_address, relayed_client;
   std::string metrics() override { return "satsuma_test_metric 7\n"; }
 };
 
@@ -118,6 +133,156 @@ class HttpServerTest : public testing::Test {
   std::unique_ptr<HttpServer> server_;
   std::thread thread_;
 };
+
+/// A client of TURN inside TLS at the page's port.
+class TurnClient {
+ public:
+  TurnClient(std::uint16_t port, turn::Server& server) : socket(port, true), credentials_(server.credentials(monotonic_now(), "ada")) {
+    key_ = to_bytes(*turn::long_term_key(credentials_.username, turn::Server::realm, credentials_.password));
+  }
+  /// The answer to it; empty when there is none.
+  Bytes ask(turn::test::Request request) {
+    if (!nonce_.empty()) {
+      request.username = credentials_.username;
+      request.realm = std::string(turn::Server::realm);
+      request.nonce = nonce_;
+      request.key = key_;
+    }
+    const Bytes answer = put(turn::test::write(request));
+    if (const auto message = turn::parse(answer); message && message->nonce) nonce_ = *message->nonce;
+    return answer;
+  }
+  Bytes put(const Bytes& bytes) { return socket.send(as_text(bytes)) ? next() : Bytes(); }
+  /// Of what came, one frame with its padding.
+  Bytes next() {
+    if (!socket.fill(4)) return {};
+    const std::string& got = socket.received();
+    const auto first = static_cast<std::uint8_t>(got[0]);
+    std::size_t size = static_cast<std::size_t>(static_cast<std::uint8_t>(got[2])) << 8 | static_cast<std::uint8_t>(got[3]);
+    size = turn::is_channel_data(first) ? (size + 7) / 4 * 4 : size + stun::header_size;
+    if (!socket.fill(size)) return {};
+    return to_bytes(as_bytes(socket.take(size)));
+  }
+  static std::uint16_t code(const Bytes& answer) {
+    const auto message = turn::parse(answer);
+    return message ? message->error_code.value_or(200) : std::uint16_t{0};
+  }
+
+  SocketClient socket;
+
+ private:
+  turn::Credentials credentials_;
+  Bytes key_;
+  std::string nonce_;
+};
+
+TEST_F(HttpServerTest, AConnectionInsideTlsThatBeginsAsTurnReachesOurMediaAndNothingElse) {
+  use_tls();
+  const TransportAddress media = TransportAddress::v4({192, 0, 2, 1}, 8443);
+  SeededRandom random(1);
+  turn::Server turn({media}, random);
+  {
+    auto created = HttpServer::create(options_, handler_);
+    ASSERT_TRUE(created) << created.error();
+    server_ = std::move(*created);
+    server_->set_turn(turn);
+    thread_ = std::thread([this] { server_->run(); });
+  }
+  {
+    TurnClient client(port(), turn);
+    ASSERT_EQ(TurnClient::code(client.ask({.method = turn::allocate, .transport = 17})), 401);
+    ASSERT_EQ(TurnClient::code(client.ask({.method = turn::allocate, .transport = 17})), 200);
+    EXPECT_EQ(TurnClient::code(client.ask({.method = turn::create_permission, .peers = {TransportAddress::v4({127, 0, 0, 1}, 8443)}})), 403);
+    EXPECT_EQ(TurnClient::code(client.ask({.method = turn::channel_bind, .channel = 0x4000, .peers = {media}})), 200);
+    // A check begins it; the handler's end answers with the same.
+    std::uint8_t buffer[stun::max_written_size];
+    stun::BindingRequest check;
+    check.username = "serv:peer";
+    const Bytes datagram = to_bytes(*stun::write_binding_request(check, as_bytes("password"), buffer));
+    EXPECT_EQ(client.put(turn::test::channel_data(0x4000, datagram)), turn::test::channel_data(0x4000, datagram));
+    EXPECT_EQ(handler_.relayed_address.ip, media.ip);
+    EXPECT_EQ(handler_.relayed_client.ip_text(), "127.0.0.1");
+    // Media there, of every size, and back.
+    for (const std::size_t size : {1U, 2U, 3U, 4U, 1200U}) {
+      const Bytes packet(size, 0x80);
+      ASSERT_TRUE(client.socket.send(as_text(turn::test::channel_data(0x4000, packet))));
+      Bytes got(size + 2);
+      std::size_t have = 0;
+      ASSERT_TRUE(eventually([&] {
+        const auto more = ::recv(handler_.relayed_end, got.data() + have, got.size() - have, MSG_DONTWAIT);
+        if (more > 0) have += static_cast<std::size_t>(more);
+        return have == got.size();
+      }));
+      EXPECT_EQ(Bytes(got.begin() + 2, got.end()), packet);
+      ASSERT_EQ(::send(handler_.relayed_end, got.data(), got.size(), MSG_NOSIGNAL), static_cast<ssize_t>(got.size()));
+      EXPECT_EQ(client.next(), turn::test::channel_data(0x4000, packet));
+    }
+    // Media ends it there; a later check begins anew.
+    ::close(handler_.relayed_end.exchange(-1));
+    EXPECT_TRUE(eventually([&] {
+      client.socket.send(as_text(turn::test::channel_data(0x4000, datagram)));
+      return handler_.relayed_end >= 0;
+    }));
+    EXPECT_EQ(SocketClient(port(), true).get("/")->status, 200) << "the page is served meanwhile";
+    std::promise<std::size_t> allocations;
+    server_->post([&] { allocations.set_value(turn.allocations()); });
+    EXPECT_EQ(allocations.get_future().get(), 1U);
+  }
+  EXPECT_TRUE(eventually([this] { return statistics().connections == 0; }));
+  EXPECT_EQ(statistics().turn_connections, 1U);
+  stop();
+  EXPECT_EQ(turn.allocations(), 0U);
+  server_.reset();
+}
+
+TEST_F(HttpServerTest, WhoDoesNotReadWhatComesByTurnLosesMediaAndCostsLittleMemory) {
+  use_tls();
+  const TransportAddress media = TransportAddress::v4({192, 0, 2, 1}, 8443);
+  SeededRandom random(1);
+  turn::Server turn({media}, random);
+  auto created = HttpServer::create(options_, handler_);
+  ASSERT_TRUE(created) << created.error();
+  server_ = std::move(*created);
+  server_->set_turn(turn);
+  thread_ = std::thread([this] { server_->run(); });
+  {
+    TurnClient client(port(), turn);
+    ASSERT_EQ(TurnClient::code(client.ask({.method = turn::allocate, .transport = 17})), 401);
+    ASSERT_EQ(TurnClient::code(client.ask({.method = turn::allocate, .transport = 17})), 200);
+    ASSERT_EQ(TurnClient::code(client.ask({.method = turn::channel_bind, .channel = 0x4000, .peers = {media}})), 200);
+    std::uint8_t buffer[stun::max_written_size];
+    stun::BindingRequest check;
+    check.username = "serv:peer";
+    const Bytes datagram = to_bytes(*stun::write_binding_request(check, as_bytes("password"), buffer));
+    ASSERT_FALSE(client.put(turn::test::channel_data(0x4000, datagram)).empty());
+    Bytes framed(1202, 1);
+    framed[0] = 1200 >> 8;
+    framed[1] = 1200 & 0xff;
+    // Beyond every buffer on the way; the sender never waits for the reader.
+    EXPECT_TRUE(eventually([&] {
+      for (int i = 0; i < 2000; ++i) {
+        pollfd writable{handler_.relayed_end, POLLOUT, 0};
+        if (::poll(&writable, 1, 100) != 1) break;
+        static_cast<void>(::send(handler_.relayed_end, framed.data(), framed.size(), MSG_NOSIGNAL));
+      }
+      return statistics().turn_dropped_slow > 1000;
+    }));
+    Bytes first = client.next();
+    EXPECT_EQ(first.size(), 1204U);
+  }
+  stop();
+  server_.reset();
+}
+
+TEST_F(HttpServerTest, WithoutATurnServerTurnIsNotSpoken) {
+  use_tls();
+  start();
+  SocketClient client(port(), true);
+  ASSERT_TRUE(client.send(as_text(turn::test::write({.method = turn::allocate, .transport = 17}))));
+  client.fill(1);
+  EXPECT_FALSE(client.received().starts_with(std::string("\x01\x13", 2))) << "no Allocate error";
+  EXPECT_EQ(statistics().turn_connections, 0U);
+}
 
 // One port for HTTPS and for ICE over TCP (RFC 6544), told apart by the first byte.
 TEST_F(HttpServerTest, AConnectionThatBeginsAsMediaDoesIsGivenAwayAndTheOthersAreServed) {

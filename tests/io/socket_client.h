@@ -95,6 +95,12 @@ class SocketClient {
 
   /// What came and was not taken as a reply.
   const std::string& received() const { return input_; }
+  /// Its first bytes, which are gone then.
+  std::string take(std::size_t count) {
+    std::string taken = input_.substr(0, count);
+    input_.erase(0, count);
+    return taken;
+  }
 
   /// The peer ended the connection within the time; what came before is still in the input.
   bool ends(int timeout_ms = patience_ms) {

@@ -47,12 +47,19 @@ export interface PathReport {
   }[];
 }
 
+/** With what the server may be used as a TURN server, at the page's own port. */
+export interface TurnCredentials {
+  readonly username: string;
+  readonly credential: string;
+}
+
 export type ServerControl =
   | { readonly type: "layers"; readonly source: Source | "screen_audio"; readonly active: readonly boolean[] }
   | ({ readonly type: "path" } & PathReport)
   | { readonly type: "published"; readonly id: number; readonly sdp: string }
   | { readonly type: "offer"; readonly revision: number; readonly sdp: string }
   | { readonly type: "slots"; readonly sequence: number; readonly slots: readonly Slot[] }
+  | ({ readonly type: "turn" } & TurnCredentials)
   | { readonly type: "error"; readonly id: number | null; readonly code: string; readonly message: string };
 
 const id = integer(1, maxId);
@@ -86,6 +93,7 @@ const path = object({
     maxSlots,
   ),
 });
+const turn = object({ username: text(128), credential: text(128) });
 const failure = object({ id: nullable(id), code: text(64), message: text(1024) });
 
 /** Null for a type that this version does not know; throws CheckError for anything else that is not as written down. */
@@ -109,6 +117,8 @@ export function parseServerControl(frame: string): ServerControl | null {
       return { type, ...layers(value) };
     case "path":
       return { type, ...path(value) };
+    case "turn":
+      return { type, ...turn(value) };
     case "error":
       return { type, ...failure(value) };
     default:

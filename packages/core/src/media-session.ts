@@ -3,7 +3,7 @@
  * fails is tried again after a while as long as the server knows us.
  */
 import type { MediaConnection, Problem, NoticeCode, Source } from "./api.ts";
-import type { ClientControl, PathReport, ServerControl, Slot, TileView } from "./control.ts";
+import type { ClientControl, PathReport, ServerControl, Slot, TileView, TurnCredentials } from "./control.ts";
 import { unreachable } from "./check.ts";
 import { sources } from "./ids.ts";
 import type { Counts } from "./messages.ts";
@@ -19,6 +19,8 @@ const retryDelayMs = 1000;
 /** ICE often mends itself within this time after "disconnected". */
 const interruptedPatienceMs = 2500;
 const connectPatienceMs = 10_000;
+/** UDP takes a fraction of a second, TCP some two; who is not there by then, and could come inside TLS, tries that. */
+const directPatienceMs = 2000;
 
 export interface MediaSessionPort {
   readonly worker: Worker;
@@ -59,6 +61,9 @@ export class MediaSession {
   #sentSources: string | null = null;
   #sentView: string | null = null;
   #path: PathReport | null = null;
+  #turn: TurnCredentials | null = null;
+  /** Nothing else has connected. It stays so while this page is open, for the network is most likely the same. */
+  #needsTurn = false;
   readonly #stopped = new Set<Source>();
 
   constructor(port: MediaSessionPort) {
@@ -125,6 +130,9 @@ export class MediaSession {
       case "path":
         this.#path = message;
         return;
+      case "turn":
+        this.#turn = message;
+        return;
       case "error":
         this.#handleError(message.id, message.message);
         return;
@@ -190,7 +198,7 @@ export class MediaSession {
   }
 
   #newPublish(): PublishConnection {
-    const connection = new PublishConnection(this.#port.worker, this.#port.tellLevels, (state) => {
+    const connection = new PublishConnection(this.#port.worker, this.#port.tellLevels, this.#turnIfNeeded, (state) => {
       if (connection === this.#publish) this.#watchPublish(state);
     });
     void connection.setVideoCodec(this.#codec);
@@ -239,13 +247,13 @@ export class MediaSession {
         return;
       case "new":
       case "connecting":
-        this.#publishTimer = setTimeout(() => this.#publishAnew(), connectPatienceMs);
+        this.#publishTimer = setTimeout(() => this.#publishOtherwise(), this.#patienceMs);
         return;
       case "disconnected":
         this.#publishTimer = setTimeout(() => this.#startPublish(), interruptedPatienceMs);
         return;
       case "failed":
-        this.#publishAnew();
+        this.#publishOtherwise();
         return;
     }
   }
@@ -254,6 +262,12 @@ export class MediaSession {
     this.#publishRequest = null;
     clearTimeout(this.#publishTimer);
     this.#publishTimer = setTimeout(() => this.#publishAnew(), retryDelayMs);
+  }
+
+  /** It came to nothing: once more, inside TLS if need be. */
+  #publishOtherwise(): void {
+    this.#needsTurn ||= this.#turn !== null;
+    this.#publishAnew();
   }
 
   #publishAnew(): void {
@@ -320,6 +334,7 @@ export class MediaSession {
       this.#port.worker,
       firstOffer,
       (mid, stream) => this.#port.onStream(connection.number, mid, stream),
+      this.#turnIfNeeded,
       (state) => {
         if (connection === this.#subscribe) this.#watchSubscribe(state);
       },
@@ -338,13 +353,13 @@ export class MediaSession {
         return;
       case "new":
       case "connecting":
-        this.#subscribeTimer = setTimeout(() => this.#subscribeAnew(), connectPatienceMs);
+        this.#subscribeTimer = setTimeout(() => this.#subscribeOtherwise(), this.#patienceMs);
         return;
       case "disconnected":
         this.#subscribeTimer = setTimeout(() => this.#startSubscribe(), interruptedPatienceMs);
         return;
       case "failed":
-        this.#subscribeAnew();
+        this.#subscribeOtherwise();
         return;
     }
   }
@@ -353,6 +368,12 @@ export class MediaSession {
     this.#subscribeRequest = null;
     clearTimeout(this.#subscribeTimer);
     this.#subscribeTimer = setTimeout(() => this.#subscribeAnew(), retryDelayMs);
+  }
+
+  /** It came to nothing: once more, inside TLS if need be. */
+  #subscribeOtherwise(): void {
+    this.#needsTurn ||= this.#turn !== null;
+    this.#subscribeAnew();
   }
 
   #subscribeAnew(): void {
@@ -371,6 +392,14 @@ export class MediaSession {
   }
 
   // ----
+
+  get #turnIfNeeded(): TurnCredentials | null {
+    return this.#needsTurn ? this.#turn : null;
+  }
+
+  get #patienceMs(): number {
+    return this.#turn === null || this.#needsTurn ? connectPatienceMs : directPatienceMs;
+  }
 
   #handleError(id: number | null, message: string): void {
     if (id !== null && id === this.#publishRequest) {

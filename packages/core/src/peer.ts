@@ -1,5 +1,6 @@
 /** What the publishing and the subscribing connection have in common. */
 import type { MediaConnection } from "./api.ts";
+import type { TurnCredentials } from "./control.ts";
 import { baseCodec, codecName, isOurs } from "./codecs.ts";
 
 /** Chromium's switch that makes a connection without transform send nothing at all; Firefox ignores it. */
@@ -15,15 +16,24 @@ export function nextConnectionNumber(): number {
   return connections;
 }
 
-export function newPeerConnection(): RTCPeerConnection {
-  const configuration: ClosedConfiguration = {
+/** By `turn` only where there is no other way: a relay is asked for, and kept, whether it is used or not. */
+export function peerConfiguration(turn: TurnCredentials | null): ClosedConfiguration {
+  return {
     // No STUN server: ours is reachable by its own candidates and learns our address from the checks.
-    iceServers: [],
+    iceServers: turn === null ? [] : [{ urls: turnUrl(globalThis.location), username: turn.username, credential: turn.credential }],
     bundlePolicy: "max-bundle",
     rtcpMuxPolicy: "require",
     encodedInsertableStreams: true,
   };
-  return new RTCPeerConnection(configuration);
+}
+
+/** The server's TURN is where the page came from: that gets through. */
+export function turnUrl(page: Pick<Location, "hostname" | "port">): string {
+  return `turns:${page.hostname}:${page.port === "" ? "443" : page.port}?transport=tcp`;
+}
+
+export function newPeerConnection(turn: TurnCredentials | null): RTCPeerConnection {
+  return new RTCPeerConnection(peerConfiguration(turn));
 }
 
 export function mediaConnection(state: RTCPeerConnectionState): MediaConnection {

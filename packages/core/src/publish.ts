@@ -4,6 +4,7 @@
  */
 import type { Source } from "./api.ts";
 import { baseCodec, codecName, isOurs, type VideoCodec } from "./codecs.ts";
+import type { TurnCredentials } from "./control.ts";
 import { mediaKind, sources } from "./ids.ts";
 import type { TransformOptions } from "./messages.ts";
 import { newPeerConnection, nextConnectionNumber, offerDependencyDescriptor, restrictCodecs, sdpLine, withAllowedExtensions } from "./peer.ts";
@@ -33,7 +34,7 @@ const maxBitrate: Readonly<Record<Source, number>> = { microphone: 48_000, camer
 
 export class PublishConnection {
   readonly number = nextConnectionNumber();
-  readonly #connection = newPeerConnection();
+  readonly #connection: RTCPeerConnection;
   readonly #senders: ReadonlyMap<Source, RTCRtpSender>;
   readonly #stopped = new Set<Source>();
   readonly #sent = new SentTotals();
@@ -43,8 +44,9 @@ export class PublishConnection {
   readonly #tellLevels: boolean;
 
   /** `tellLevels`: the server may know how loud the microphone is, and so who speaks (RFC 6464). */
-  constructor(worker: Worker, tellLevels: boolean, onState: (state: RTCPeerConnectionState) => void) {
+  constructor(worker: Worker, tellLevels: boolean, turn: TurnCredentials | null, onState: (state: RTCPeerConnectionState) => void) {
     this.#tellLevels = tellLevels;
+    this.#connection = newPeerConnection(turn);
     this.#senders = new Map(sources.map((source) => [source, this.#addSender(worker, source)]));
     this.#connection.onconnectionstatechange = () => onState(this.#connection.connectionState);
   }

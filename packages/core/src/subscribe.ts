@@ -1,10 +1,11 @@
 /** The subscribing connection: the server offers slots, each gets its transform in the turn of its track event. */
+import type { TurnCredentials } from "./control.ts";
 import type { TransformOptions } from "./messages.ts";
 import { newPeerConnection, nextConnectionNumber, sdpLine, shortenedAnswer } from "./peer.ts";
 
 export class SubscribeConnection {
   readonly number = nextConnectionNumber();
-  readonly #connection = newPeerConnection();
+  readonly #connection: RTCPeerConnection;
   readonly #fingerprint: string | null;
   readonly #loudness = new Map<string, { readonly energy: number; readonly seconds: number }>();
 
@@ -12,8 +13,10 @@ export class SubscribeConnection {
     worker: Worker,
     firstOffer: string,
     onTrack: (mid: string, stream: MediaStream) => void,
+    turn: TurnCredentials | null,
     onState: (state: RTCPeerConnectionState) => void,
   ) {
+    this.#connection = newPeerConnection(turn);
     this.#fingerprint = serverFingerprint(firstOffer);
     this.#connection.ontrack = ({ transceiver, receiver, track }) => {
       const mid = transceiver.mid ?? "";

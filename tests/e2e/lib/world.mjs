@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { Person } from './person.mjs';
 import { Relay } from './relay.mjs';
 import { Server } from './server.mjs';
+import { TlsGateway } from './tls-gateway.mjs';
 
 const root = path.resolve(path.dirname(new URL(import.meta.url).pathname), '../../..');
 const results = path.join(root, 'build/e2e');
@@ -29,6 +30,13 @@ class World {
     this.theRelay = new Relay(seed);
     await this.theRelay.start();
     return this.theRelay;
+  }
+
+  /** A network that lets nothing but TLS pass; before the server. */
+  async tlsGateway() {
+    this.theGateway = new TlsGateway();
+    await this.theGateway.start();
+    return this.theGateway;
   }
 
   async person(name, kind, hooks) {
@@ -65,6 +73,7 @@ class World {
     await Promise.all(this.people.map((person) => person.dispose()));
     await this.theServer?.stop();
     this.theRelay?.stop();
+    this.theGateway?.stop();
     if (!failed) this.checkTrace();
   }
 }

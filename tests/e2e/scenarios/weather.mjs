@@ -5,6 +5,7 @@ import { deafHook, pageWithHook, tellEngine } from '../lib/engine-hooks.mjs';
 import { scenario } from '../lib/world.mjs';
 import { allowUdp, blockUdp } from '../lib/network.mjs';
 import { eventually, sleep } from '../lib/person.mjs';
+import { TlsGateway } from '../lib/tls-gateway.mjs';
 
 const receivers = (person) => person.evaluate(async () => {
   const counts = await window.satsumaDebug.counts();
@@ -155,7 +156,8 @@ const routes = (person) => person.evaluate(async () => {
     const transport = entries.find(({ type }) => type === 'transport');
     const pair = report.get(transport?.selectedCandidatePairId) ?? entries.find((entry) => entry.type === 'candidate-pair' && entry.nominated && (entry.selected ?? true));
     const remote = report.get(pair?.remoteCandidateId);
-    found.push({ protocol: remote?.protocol, port: remote?.port });
+    const local = report.get(pair?.localCandidateId);
+    found.push({ protocol: remote?.protocol, port: remote?.port, local: local?.candidateType, inside: local?.relayProtocol });
   }
   return found;
 });
@@ -182,6 +184,30 @@ scenario('where UDP is blocked, people are connected over TCP within five second
   } finally {
     allowUdp();
   }
+});
+
+scenario('where nothing but TLS passes, people are connected inside it within five seconds, and see and hear each other', async (world) => {
+  const gateway = await world.tlsGateway();
+  const server = await world.server({ options: [...gateway.arguments, '--metrics-for-everyone'] });
+  const link = server.link();
+  const small = { width: 160, height: 90, frameRate: 10, trustedKey: await TlsGateway.keyOf() };
+  const people = [await world.person('Ada', 'chrome', small), await world.person('Bo', 'firefox', small), await world.person('Cy', 'chrome', small)];
+  for (const person of people) {
+    await person.open(`${gateway.origin}/r/${link.room}#${link.secret}`);
+    await person.call('fill', 'Your name', person.name, 30_000);
+    const before = Date.now();
+    await person.click('Join');
+    await eventually(`${person.name} has both connections`, async () => (await routes(person)).length === 2, 30_000, 50);
+    const took = Date.now() - before;
+    console.log(`${person.name} (${person.kind}): both connections ${took} ms after "Join", by ${JSON.stringify(await routes(person))}`);
+    assert.ok(took < 5000, `${took} ms`);
+  }
+  for (const person of people) await person.seesAndHears(2);
+  for (const person of people) assert.deepEqual((await routes(person)).map(({ local }) => local), ['relay', 'relay'], person.name);
+  const counts = await gateway.counts();
+  assert.ok(counts.refused > 0, `ICE over TCP was tried, and did not pass: ${JSON.stringify(counts)}`);
+  const metrics = await people[0].evaluate(async () => (await fetch('/metrics')).text());
+  console.log(`${JSON.stringify(counts)} ${metrics.split('\n').filter((line) => /^satsuma_turn/.test(line)).join(' ')}`);
 });
 
 scenario('a member without keys makes nobody send key frames, and one brings its pictures back', async (world) => {

@@ -1,0 +1,49 @@
+// A host before the server that lets pass what begins as TLS does, at one port, and nothing else: what the strictest networks do.
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import tls from 'node:tls';
+import { fileURLToPath } from 'node:url';
+import { Host, serverAddress } from './network.mjs';
+
+const program = fileURLToPath(new URL('tls-gateway-process.mjs', import.meta.url));
+
+export class TlsGateway {
+  constructor(port = 8443) {
+    this.host = new Host();
+    this.port = port;
+    this.origin = `https://${this.host.address}:${port}`;
+    /** For the server: it has no other address. */
+    this.arguments = ['--public-address', this.host.address];
+  }
+
+  async start() {
+    const [command, args] = this.host.command(process.execPath, program, this.host.address, serverAddress, String(this.port));
+    this.process = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    await new Promise((resolve) => this.process.once('message', resolve));
+  }
+
+  /** How many connections it let through, and how many it did not. */
+  counts() {
+    return new Promise((resolve) => {
+      this.process.once('message', resolve);
+      this.process.send('counts');
+    });
+  }
+
+  /** The server's key, as Chromium's switches name it. */
+  static keyOf(port = 8443) {
+    return new Promise((resolve, reject) => {
+      const socket = tls.connect({ host: serverAddress, port, rejectUnauthorized: false }, () => {
+        const key = socket.getPeerX509Certificate().publicKey.export({ type: 'spki', format: 'der' });
+        resolve(createHash('sha256').update(key).digest('base64'));
+        socket.destroy();
+      });
+      socket.once('error', reject);
+    });
+  }
+
+  stop() {
+    if (this.process?.connected) this.process.disconnect();
+    this.host.remove();
+  }
+}
