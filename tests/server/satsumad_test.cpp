@@ -9,6 +9,7 @@
 #include "io/random.h"
 #include "mls/group/group.h"
 #include "process.h"
+#include "signaling/control_messages.h"
 #include "signaling/delivery_messages.h"
 #include "socket_client.h"
 
@@ -202,6 +203,32 @@ TEST_F(SatsumadTest, MetricsCountWhatHappens) {
   ASSERT_TRUE(metrics);
   for (const char* line : {"\nsatsuma_rooms 1\n", "\nsatsuma_participants 1\n", "\nsatsuma_websockets 1\n", "\nsatsuma_media_participants 1\n", "\nsatsuma_media_packets_forwarded_total 0\n"})
     EXPECT_NE(metrics->body.find(line), std::string::npos) << line << metrics->body;
+}
+
+TEST_F(SatsumadTest, WithHttpsWhoEntersGetsCredentialsForTurnUnlessTheOperatorDoesWithout) {
+  for (const std::string how : {"on", "off"}) {
+    start({"--listen", "0.0.0.0:0", "--turn", how});
+    Person ada(1);
+    SocketClient client(port_, true);
+    ASSERT_EQ(client.upgrade()->status, 101);
+    client.send_binary(ada.hello("room"));
+    next_as<signaling::Ready>(client);
+    if (how == "on") {
+      const auto text = client.read_message();
+      ASSERT_TRUE(text);
+      EXPECT_EQ(text->opcode, 1);
+      const auto control = signaling::parse_server_control(text->payload);
+      ASSERT_TRUE(control && std::holds_alternative<signaling::TurnServer>(*control)) << text->payload;
+      EXPECT_NE(std::get<signaling::TurnServer>(*control).username.find(':'), std::string::npos);
+    }
+    next_as<signaling::Entry>(client);
+    const auto metrics = SocketClient(port_, true).get("/metrics");
+    ASSERT_TRUE(metrics);
+    EXPECT_EQ(metrics->body.find("satsuma_turn_allocations 0") != std::string::npos, how == "on");
+    process_->signal(SIGTERM);
+    process_->wait();
+    std::filesystem::remove_all(folder_ + "/data");
+  }
 }
 
 TEST_F(SatsumadTest, MediaControlBeforeReadyIsAnErrorAndCloses) {

@@ -194,5 +194,15 @@ TEST(ControlMessages, LayersAndThePathAreReadBackAndTheirFieldsChecked) {
     EXPECT_EQ(parse_server_control(bad).error(), Error(control_bad_field)) << bad;
 }
 
+TEST(ControlMessages, CredentialsForTurnAreReadBackAndTheirFieldsChecked) {
+  const auto read = parse_server_control(write_server_control(TurnServer{"1795:0123", "secret"}));
+  ASSERT_TRUE(read);
+  EXPECT_EQ(std::get<TurnServer>(*read).username, "1795:0123");
+  EXPECT_EQ(std::get<TurnServer>(*read).credential, "secret");
+  for (const std::string& bad : {std::string(R"({"type":"turn","username":"","credential":"x"})"), std::string(R"({"type":"turn","username":"x"})"),
+                                 R"({"type":"turn","username":"x","credential":")" + std::string(max_turn_text + 1, 'x') + "\"}"})
+    EXPECT_EQ(parse_server_control(bad).error(), Error(control_bad_field)) << bad;
+}
+
 } // namespace
 } // namespace satsuma::signaling

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CheckError } from "../src/check.ts";
 import { parseServerControl } from "../src/control.ts";
+import { turnUrl } from "../src/peer.ts";
 
 const someone = "0123456789abcdef0123456789abcdef";
 
@@ -14,6 +15,12 @@ test("each message of the server parses to its type", () => {
     slots: [{ mid: "a0", incarnation: someone, source: "microphone" }],
   });
   assert.deepEqual(parseServerControl('{"type":"error","code":"busy","message":"Later."}'), { type: "error", id: null, code: "busy", message: "Later." });
+  assert.deepEqual(parseServerControl('{"type":"turn","username":"1:a","credential":"b"}'), { type: "turn", username: "1:a", credential: "b" });
+});
+
+test("TURN is asked for where the page came from", () => {
+  assert.equal(turnUrl({ hostname: "meet.example.org", port: "" }), "turns:meet.example.org:443?transport=tcp");
+  assert.equal(turnUrl({ hostname: "[2001:db8::1]", port: "8443" }), "turns:[2001:db8::1]:8443?transport=tcp");
 });
 
 test("a type of a later version is passed over", () => {
@@ -35,6 +42,8 @@ test("what is not as written down is refused", () => {
     '{"type":"slots","sequence":1,"slots":[{"mid":"a0","incarnation":"ABC","source":"microphone"}]}',
     `{"type":"slots","sequence":1,"slots":[{"mid":"a0","incarnation":"${someone}","source":"nose"}]}`,
     '{"type":"slots","sequence":1,"slots":{}}',
+    '{"type":"turn","username":"1:a"}',
+    `{"type":"turn","username":"${"u".repeat(129)}","credential":"b"}`,
     `{"type":"error","code":"x","message":"${"m".repeat(1025)}"}`,
     `{"type":"offer","revision":1,"sdp":"${"s".repeat(65536)}"}`,
   ];

@@ -1,22 +1,30 @@
 // A host before the server that lets pass what begins as TLS does, at one port, and nothing else: what the strictest networks do.
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import fs from 'node:fs';
 import tls from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { Host, serverAddress } from './network.mjs';
 
 const program = fileURLToPath(new URL('tls-gateway-process.mjs', import.meta.url));
+const files = ['hosts', 'resolv.conf'];
 
 export class TlsGateway {
   constructor(port = 8443) {
     this.host = new Host();
     this.port = port;
-    this.origin = `https://${this.host.address}:${port}`;
+    /** Firefox asks no TURN server inside TLS that has an address for a name. */
+    this.name = 'meet.test';
+    this.origin = `https://${this.name}:${port}`;
     /** For the server: it has no other address. */
-    this.arguments = ['--public-address', this.host.address];
+    this.arguments = ['--public-address', this.host.address, '--tls-name', this.name];
   }
 
   async start() {
+    // Seen in our mount namespace alone. Whoever asks beyond the file is refused at once, instead of waiting for a name server that is not there.
+    fs.writeFileSync('/run/hosts', `127.0.0.1 localhost\n${this.host.address} ${this.name}\n`);
+    fs.writeFileSync('/run/resolv.conf', 'nameserver 127.0.0.1\n');
+    for (const file of files) execFileSync('mount', ['--bind', `/run/${file}`, `/etc/${file}`], { stdio: 'inherit' });
     const [command, args] = this.host.command(process.execPath, program, this.host.address, serverAddress, String(this.port));
     this.process = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     await new Promise((resolve) => this.process.once('message', resolve));
@@ -44,6 +52,7 @@ export class TlsGateway {
 
   stop() {
     if (this.process?.connected) this.process.disconnect();
+    for (const file of files) execFileSync('umount', [`/etc/${file}`], { stdio: 'inherit' });
     this.host.remove();
   }
 }
