@@ -534,7 +534,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void choose_inside_tls() {
     arm(server_.options.limits.request_head);
-    stream_->async_read_some(buffer_.prepare(turn_read_size), [self = shared_from_this()](error_code error, std::size_t size) {
+    stream_->async_read_some(buffer_.prepare(first_read_size), [self = shared_from_this()](error_code error, std::size_t size) {
       if (error || self->finished_) return self->finish();
       self->buffer_.commit(size);
       if (!turn::may_begin_turn(*static_cast<const std::uint8_t*>(self->buffer_.data().data()))) return self->read_request(self->server_.options.limits.request_head);
@@ -974,6 +974,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   static constexpr std::size_t max_first_check = ice::stream_frame_header + 255; // ice::may_begin_stream()
   Bytes begun_;
 
+  static constexpr std::size_t first_read_size = 1024; // most requests
   static constexpr std::size_t turn_read_size = 8 * 1024;
   std::unique_ptr<TurnBridge> bridge_;
   std::map<int, std::unique_ptr<Descriptor>> turn_peers_; ///< by the bridge's descriptors, which are watched
