@@ -16,6 +16,7 @@ void Committer::handle_snapshot(TimePoint now, std::span<const IncarnationId> me
 
 void Committer::handle_join(TimePoint now, IncarnationId who, bool admissible) {
   if (!is_waiting(who)) waiting_.push_back({who, admissible});
+  last_join_ = now;
   consider(now);
 }
 
@@ -232,14 +233,22 @@ MakeCommit Committer::everything_pending() const {
   return request;
 }
 
+// When those are together who are to come in by one commit.
+TimePoint Committer::gathered() const {
+  if (phase_ == Phase::waiting || !gone_.empty() || !gather_until_) return *needed_since_;
+  const auto waiting = static_cast<std::size_t>(std::ranges::count_if(waiting_, &Waiting::admissible));
+  if (waiting >= options_.max_adds) return *needed_since_;
+  const TimePoint at = std::max(*needed_since_, *gather_until_);
+  if (waiting < options_.crowd) return at;
+  return std::max(at, std::min(last_join_ + options_.crowd_pause, *needed_since_ + options_.crowd_gather));
+}
+
 std::optional<TimePoint> Committer::due() const {
   const auto place = rank();
   if (!place) return std::nullopt;
   std::optional<TimePoint> at;
   if (needed_since_) {
-    const auto full = [&] { return static_cast<std::size_t>(std::ranges::count_if(waiting_, &Waiting::admissible)) >= options_.max_adds; };
-    const bool at_once = phase_ == Phase::waiting || !gone_.empty() || !gather_until_ || full();
-    at = (at_once ? *needed_since_ : std::max(*needed_since_, *gather_until_)) + options_.rank_delay * static_cast<std::int64_t>(*place);
+    at = gathered() + options_.rank_delay * static_cast<std::int64_t>(*place);
   } else if (refresh_wanted_ && phase_ == Phase::member) {
     at = TimePoint{}; // whenever nothing else is to be done
   }

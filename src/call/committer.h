@@ -29,8 +29,14 @@ struct CommitterOptions {
   /// From the beginning of an epoch until a commit that lets somebody in: those who come in the meantime come in together. When 200 enter
   /// within a second that is a handful of commits instead of one for each round trip. Who comes alone does not wait, nor does a removal.
   Duration gather = std::chrono::milliseconds(250);
-  /// Adds in one commit. A commit and its Welcome share one frame of the delivery protocol: 64 take 50 KiB in the default suite.
-  std::size_t max_adds = 64;
+  /// When so many wait, a crowd is coming, and what it costs all of them together grows with the number of commits: it is let in when nobody
+  /// has come for `crowd_pause`, or when the first of them has waited for `crowd_gather`.
+  std::size_t crowd = 16;
+  Duration crowd_pause = std::chrono::milliseconds(100);
+  Duration crowd_gather = std::chrono::seconds(1);
+  /// Adds in one commit: a whole room. A commit and its Welcome share one frame of the delivery protocol, and 200 take 160 KiB in the
+  /// default suite; where they do not fit, half as many are tried (handle_prepare_failed).
+  std::size_t max_adds = 256;
   friend bool operator==(const CommitterOptions&, const CommitterOptions&) = default;
 };
 
@@ -169,6 +175,7 @@ class Committer {
   void forget_attempt();
   bool wants_change() const;
   std::vector<Member> candidates() const;
+  TimePoint gathered() const; ///< needed_since_ is set
   std::optional<TimePoint> due() const;
   MakeCommit everything_pending() const;
 
@@ -194,6 +201,7 @@ class Committer {
   std::uint32_t refusals_ = 0;         ///< in this epoch
   std::optional<TimePoint> needed_since_;
   std::optional<TimePoint> gather_until_;
+  TimePoint last_join_{};
   std::optional<TimePoint> not_before_; ///< after a refusal
   std::deque<CommitterOutput> outputs_;
 #ifdef SATSUMA_BUG_SWITCHES

@@ -154,6 +154,29 @@ TEST(Committer, GathersThoseWhoComeRightAfterAChangeButRemovesAtOnce) {
   EXPECT_EQ(only<MakeCommit>(committer), (MakeCommit{0, 7, {}, {id(1)}}));
 }
 
+TEST(Committer, LetsACrowdInTogetherOnceNobodyMoreComes) {
+  Committer committer = member(0, 1);
+  committer.handle_epoch(at(10s), 0, 6, id(0), {{id(0), 0}});
+  for (std::uint8_t i = 0; i < 20; ++i) committer.handle_join(at(10s + 10ms * i), id(static_cast<std::uint8_t>(100 + i)), true);
+  committer.handle_timeout(at(10s + 280ms)); // the time to gather a few is over, and the last came 90 ms ago
+  EXPECT_TRUE(drain(committer).empty());
+  EXPECT_EQ(committer.next_deadline(), at(10s + 290ms));
+  committer.handle_timeout(at(10s + 290ms));
+  EXPECT_EQ(only<MakeCommit>(committer)->adds.size(), 20u);
+}
+
+TEST(Committer, LetsACrowdThatNeverEndsInOnceTheFirstHasWaitedForASecond) {
+  Committer committer = member(0, 1);
+  committer.handle_epoch(at(10s), 0, 6, id(0), {{id(0), 0}});
+  std::uint8_t came = 0;
+  while (drain(committer).empty()) {
+    ASSERT_LT(came, 120);
+    committer.handle_join(at(10s + 10ms * came), id(static_cast<std::uint8_t>(100 + came)), true);
+    ++came;
+  }
+  EXPECT_EQ(came, 101); // one every 10 ms, the first at 0
+}
+
 TEST(Committer, DoesNotGatherMoreThanOneCommitHolds) {
   Committer committer = member(0, 2, {.max_adds = 2});
   committer.handle_epoch(at(10s), 0, 6, id(1), {{id(0), 0}, {id(1), 1}});
