@@ -43,6 +43,8 @@ struct LoadOptions {
   unsigned decrypt_every = 1;    ///< every so many-th participant decrypts what it gets; the others count packets
   double churn = 0;              ///< participants that leave and are replaced, a second
   double ready_timeout = 60;
+  unsigned others = 0;           ///< in each room, of another generator; all are in when everybody sees these too
+  unsigned other_publishers = 0; ///< of them, with the same sources as ours
   bool json = false;
   std::string wait_file;         ///< when all are in it is made, for whoever measures from outside
 };

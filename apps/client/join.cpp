@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <set>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -204,6 +205,10 @@ class Join final : public NativeClient::Listener {
 
   // ---- events
 
+  void warn_of(const call::RosterEntry& entry) {
+    if (refuted_.insert(entry.who).second) say("careful: %s is not the device that it claims to be", printable(entry.profile.name).c_str());
+  }
+
   void on_session(NativeClient&, TimePoint now, const call::SessionOutput& output) override {
     if (const auto* epoch = std::get_if<call::EpochEvent>(&output)) {
       entered_ = true;
@@ -214,12 +219,16 @@ class Join final : public NativeClient::Listener {
       std::string people;
       for (const call::RosterEntry& entry : epoch->roster) {
         names_[entry.who] = entry.profile.name;
+        if (entry.profile.proof == call::DeviceProof::refuted) warn_of(entry);
         people += (people.empty() ? "" : ", ") + (entry.profile.name.empty() ? "(no name)" : printable(entry.profile.name)) + (entry.leaf == epoch->self ? " (you)" : "");
       }
       safety_number_ = epoch->safety_number.digits;
       roster_size_ = epoch->roster.size();
       say("in the room: %s", people.c_str());
       say("safety number: %s", safety_number_.c_str());
+    } else if (const auto* devices = std::get_if<call::DevicesEvent>(&output)) {
+      for (const call::RosterEntry& entry : devices->checked)
+        if (entry.profile.proof == call::DeviceProof::refuted) warn_of(entry);
     } else if (const auto* waiting = std::get_if<call::WaitingEvent>(&output)) {
       switch (waiting->reason) {
         case call::WaitingReason::no_secret: say("%s", "waiting: the link has no secret, so nobody admits us"); break;
@@ -429,6 +438,7 @@ class Join final : public NativeClient::Listener {
   std::string safety_number_;
   std::size_t roster_size_ = 0;
   std::map<IncarnationId, std::string> names_;
+  std::set<IncarnationId> refuted_; ///< of whom was warned
   std::map<Key, Incoming> incoming_;
   std::map<Key, std::unique_ptr<Recording>> recordings_;
   std::uint64_t bytes_before_ = 0;

@@ -103,6 +103,7 @@ class Load final : public NativeClient::Listener {
     bool decrypts = true;
     TimePoint began;
     std::optional<TimePoint> entered, all_seen;
+    bool saw_everybody = false; ///< in the list
     std::map<std::pair<std::uint32_t, Source>, std::uint64_t> last_number; ///< by leaf, for what comes twice or never
     std::size_t sources_seen = 0;
     std::uint64_t videos = 0, audios = 0;
@@ -126,7 +127,7 @@ class Load final : public NativeClient::Listener {
     person->room = room;
     person->publishes = publishes;
     person->decrypts = made_ % std::max(1U, options_.decrypt_every) == 0;
-    person->began = now;
+    person->began = last_began_ = now;
     person->client = std::make_unique<NativeClient>(loop_, server_, context_, buffers_ ? &*buffers_ : nullptr, *this);
     person->client->number = made_++;
     participant::ParticipantConfig config;
@@ -214,6 +215,11 @@ class Load final : public NativeClient::Listener {
         newest_epoch_[p.room] = {epoch->era, epoch->epoch};
         ++epochs_;
       }
+      if (!p.saw_everybody && epoch->roster.size() >= options_.participants + options_.others) {
+        p.saw_everybody = true;
+        last_saw_everybody_ = now;
+        whole_epoch_ = epoch->epoch;
+      }
     } else if (std::holds_alternative<call::RejoiningEvent>(output)) {
       ++rejoins_;
     } else if (const auto* error = std::get_if<call::ErrorEvent>(&output)) {
@@ -254,9 +260,10 @@ class Load final : public NativeClient::Listener {
     const auto [last, fresh] = p.last_number.try_emplace({frame.leaf, frame.source}, *number);
     if (fresh) {
       ++p.sources_seen;
-      const std::size_t expected = options_.publishers * ((options_.audio ? 1U : 0U) + (options_.video ? 1U : 0U));
-      if (!p.publishes && !p.all_seen && p.sources_seen >= expected) {
+      const std::size_t expected = (options_.publishers + options_.other_publishers - (p.publishes ? 1U : 0U)) * ((options_.audio ? 1U : 0U) + (options_.video ? 1U : 0U));
+      if (!p.all_seen && p.sources_seen >= expected) {
         p.all_seen = now;
+        last_all_seen_ = now;
         all_seen_.add(static_cast<double>((now - p.began).count()) / 1000);
       }
     } else {
@@ -305,7 +312,7 @@ class Load final : public NativeClient::Listener {
       const bool ready = in_ >= all && std::all_of(people_.begin(), people_.end(), [&](const auto& entry) {
                            const Person& p = *entry.second;
                            return p.client->participant().connected(Leg::subscribe) && (!p.publishes || p.client->participant().connected(Leg::publish)) &&
-                                  (p.publishes || !p.decrypts || p.all_seen);
+                                  p.saw_everybody && (!p.decrypts || p.all_seen || publishers_ <= (p.publishes ? 1U : 0U));
                          });
       const double waited = std::chrono::duration<double>(now - started_at_).count();
       if (ready || waited > options_.ready_timeout + all / options_.join_rate) {
@@ -364,6 +371,11 @@ class Load final : public NativeClient::Listener {
     j["all_in_seconds"] = ready_after_;
     j["join_ms"] = {{"p50", entered_.at(0.5)}, {"p95", entered_.at(0.95)}, {"max", entered_.highest()}};
     j["join_to_all_frames_ms"] = {{"p50", all_seen_.at(0.5)}, {"p95", all_seen_.at(0.95)}, {"max", all_seen_.highest()}, {"count", all_seen_.count()}};
+    // By the machine's clock, so that several generators' can be compared.
+    const auto clock = [](TimePoint at) { return static_cast<double>(at.time_since_epoch().count()) / 1e6; };
+    j["clock"] = {{"first_began", clock(started_at_)}, {"last_began", clock(last_began_)}, {"last_saw_everybody", clock(last_saw_everybody_)}, {"last_saw_all_frames", clock(last_all_seen_)}};
+    j["epoch_with_everybody"] = whole_epoch_;
+    j["cpu_seconds_until_ready"] = measuring_ ? cpu_before_ : cpu;
     j["measured_seconds"] = seconds;
     j["packets_sent"] = since(t.packets_sent, before_.packets_sent);
     j["packets_received"] = packets;
@@ -423,10 +435,12 @@ class Load final : public NativeClient::Listener {
   EventLoop loop_;
   std::optional<io::UdpSocket> buffers_;
   std::map<std::size_t, std::unique_ptr<Person>> people_;
+  const unsigned publishers_ = (options_.audio || options_.video) ? options_.publishers + options_.other_publishers : 0;
   std::size_t made_ = 0;
   unsigned in_ = 0;
   Bytes frame_;
-  TimePoint started_at_, measuring_since_;
+  TimePoint started_at_, measuring_since_, last_began_, last_saw_everybody_, last_all_seen_;
+  std::uint64_t whole_epoch_ = 0;
   bool measuring_ = false, failed_ = false, interrupted_ = false;
   double ready_after_ = 0, cpu_before_ = 0;
   Totals totals_, before_;
@@ -452,6 +466,7 @@ int load(const LoadOptions& options) {
     links.push_back(std::move(*link));
   }
   if (options.packet_bytes > 0 && options.packets_per_second <= 0) return fail("--packet-bytes needs --packets-per-second.");
+  if (options.other_publishers > options.others) return fail("There are more publishers than participants among the others.");
   if (options.publishers > options.participants) return fail("There are more publishers than participants.");
   if (!options.connect.media_via.empty() && !parse_address(options.connect.media_via)) return fail("--media-via: \"" + options.connect.media_via + "\" is not ADDRESS:PORT.");
   auto server = find_server(links.front(), options.connect.insecure, options.connect.pin);

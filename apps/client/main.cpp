@@ -53,6 +53,8 @@ int run(int argc, char** argv) {
   load_command->add_flag("--no-video", no_video, "publishers send no video");
   load_command->add_option("--decrypt-every", load_options.decrypt_every, "only each n-th participant decrypts frames, the others count packets: when the generator is the bottleneck")->check(CLI::Range(1, 100000))->capture_default_str();
   load_command->add_option("--churn", load_options.churn, "participants that leave and are replaced, a second")->check(CLI::Range(0.0, 100.0));
+  load_command->add_option("--others", load_options.others, "participants of another generator in the same room, whom to wait for too")->check(CLI::Range(0, 4000));
+  load_command->add_option("--other-publishers", load_options.other_publishers, "of them, those who send")->check(CLI::Range(0, 4000));
   load_command->add_option("--ready-timeout", load_options.ready_timeout, "seconds until all must be in, beside the time to join")->check(CLI::Range(1.0, 3600.0))->capture_default_str();
   load_command->add_option("--ready-file", load_options.wait_file, "a file to make when all are in and measuring begins");
   load_command->add_flag("--json", load_options.json, "the result as JSON");

@@ -99,6 +99,7 @@ void ClientSession::wipe_incarnation() {
   pending_group_info_.clear();
   refresh_at_.reset();
   removal_due_.reset();
+  check_devices_at_.reset();
   stable_at_.reset();
   roster_ = {};
   held_messages_.clear();
@@ -361,12 +362,13 @@ ClientSession::Join ClientSession::examine(IncarnationId who, ByteView key_packa
   return join;
 }
 
-bool ClientSession::verify_profile(Join& join) const {
-  if (join.profile) return true;
+bool ClientSession::open_identity(Join& join) const {
+  if (join.identity) return true;
+  if (!has_secret_) return false;
   const mls::LeafNode& leaf = join.key_package.leaf_node;
-  auto profile = has_secret_ ? verify_credential(leaf.credential, leaf.signature_key, room_keys_) : Result<Profile>(identity_not_admitted);
-  if (!profile) return false;
-  join.profile = std::move(*profile);
+  auto opened = open_credential(leaf.credential, leaf.signature_key, room_keys_);
+  if (!opened) return false;
+  join.identity = std::move(*opened);
   return true;
 }
 
@@ -458,7 +460,7 @@ ClientSession::Outcome ClientSession::check_policy(const mls::CommitEffects& eff
   if (committer == nullptr || committer->who != who || committer_->is_gone(who)) return refused;
   for (const mls::AddedMember& added : effects.added) {
     const auto asked = joins_.find(incarnation_of(added.key_package.leaf_node.signature_key));
-    if (asked == joins_.end() || asked->second.key_package != added.key_package || !verify_profile(asked->second)) return refused;
+    if (asked == joins_.end() || asked->second.key_package != added.key_package || !open_identity(asked->second)) return refused;
   }
   for (const mls::Member& removed : effects.removed) {
     if (!committer_->is_gone(incarnation_of(removed.signature_key))) return refused;
@@ -506,11 +508,11 @@ ClientSession::Outcome ClientSession::handle_commit_while_waiting(TimePoint now,
 ClientSession::Outcome ClientSession::entered_epoch(TimePoint now, std::uint64_t era, std::optional<IncarnationId> committer) {
   const bool entering = bundle_.has_value();
   const auto members = group_->members();
-  std::map<IncarnationId, Profile> proven;
+  std::map<IncarnationId, OpenedIdentity> opened;
   for (const auto& [who, join] : joins_) {
-    if (join.profile) proven.emplace(who, *join.profile);
+    if (join.identity) opened.emplace(who, *join.identity);
   }
-  auto roster = Roster::verify(members, room_keys_, roster_, proven);
+  auto roster = Roster::read(members, room_keys_, roster_, opened);
   if (!roster) return broken(RejoinReason::refused_tree);
   const RosterEntry* self = roster->at_leaf(group_->own_leaf().value);
   if (self == nullptr || self->who != self_) return broken(RejoinReason::refused_tree);
@@ -518,6 +520,8 @@ ClientSession::Outcome ClientSession::entered_epoch(TimePoint now, std::uint64_t
 
   const Roster before = std::move(roster_);
   roster_ = std::move(*roster);
+  check_devices_at_ = roster_.pending() > options_.devices_at_once ? std::optional(check_devices_at_.value_or(now + options_.device_check_delay)) : std::nullopt;
+  if (!check_devices_at_) (void)roster_.check_devices(room_keys_, options_.devices_at_once); // the event below says it
   if (!entering) {
     past_rosters_.emplace_back(group_->epoch() - 1, before);
     if (past_rosters_.size() > mls::GroupLimits().max_past_epochs) past_rosters_.pop_front();
@@ -609,7 +613,12 @@ void ClientSession::prepare_commit(TimePoint now, const MakeCommit& request) {
   for (const IncarnationId& who : request.adds) {
     const auto join = joins_.find(who);
     SATSUMA_CHECK(join != joins_.end());
-    if (!verify_profile(join->second)) inadmissible.push_back(who);
+    const bool opens = open_identity(join->second);
+    // Nobody honest adds a device that is not what it says. A member that does cannot hide it: everybody checks, and shows it.
+    if (opens && join->second.identity->profile.proof == DeviceProof::pending) {
+      room_keys_.check_device(*join->second.identity, join->second.key_package.leaf_node.signature_key);
+    }
+    if (!opens || join->second.identity->profile.proof != DeviceProof::proven) inadmissible.push_back(who);
     params.add.push_back(join->second.key_package);
   }
   if (!inadmissible.empty()) return committer_->handle_inadmissible(now, inadmissible);
@@ -716,8 +725,15 @@ void ClientSession::handle_timeout(TimePoint now) {
     removal_due_.reset();
     keys_.stop_sending();
   }
+  check_devices(now);
   committer_->handle_timeout(now);
   settle(now);
+}
+
+void ClientSession::check_devices(TimePoint now) {
+  if (!check_devices_at_ || now < *check_devices_at_) return;
+  outputs_.emplace_back(DevicesEvent{roster_.check_devices(room_keys_, options_.devices_in_a_slice)});
+  check_devices_at_ = roster_.pending() > 0 ? std::optional(now + options_.device_check_interval) : std::nullopt;
 }
 
 void ClientSession::leave(TimePoint now) {
@@ -835,6 +851,7 @@ std::optional<TimePoint> ClientSession::next_deadline() const {
   consider(digest_receiver_.next_deadline());
   if (group_ && connection_ == Connection::up) consider(digest_sender_.next_deadline());
   consider(removal_due_);
+  consider(check_devices_at_);
   consider(overdue_at());
   if (group_) consider(refresh_at_);
   if (!group_ && joined_at_ && !told_waiting_ && connection_ == Connection::up) consider(*joined_at_ + options_.waiting_notice);

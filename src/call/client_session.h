@@ -47,6 +47,12 @@ struct SessionOptions {
   /// Something is pending that a commit would settle, a join, a departure or our own renewal, and none comes: after this long we say so. It
   /// is the longest that honest people take, who crash one after the other.
   Duration overdue_after = std::chrono::seconds(15);
+  /// Which device each member is, is checked at once for so many; where more came, as when one enters a large room, after a while and a few at
+  /// a time, so that nobody waits for it who wants to hear and see. Until then it is shown as not known.
+  std::size_t devices_at_once = 16;
+  Duration device_check_delay = std::chrono::seconds(3);
+  Duration device_check_interval = std::chrono::milliseconds(20);
+  std::size_t devices_in_a_slice = 4;
   /// Each member renews its own leaf about this often (three to five quarters of it, at random) ...
   Duration refresh_interval = std::chrono::minutes(10);
   /// ... but all together not more often than this: each renewal changes the safety number that people compare.
@@ -102,6 +108,10 @@ struct EpochEvent {
   std::optional<std::uint32_t> committer; ///< leaf in this roster; none when entering
   std::optional<std::uint32_t> designated;
 };
+/// Of these it is known now which device they are, or that they are not the one that they claim to be.
+struct DevicesEvent {
+  std::vector<RosterEntry> checked;
+};
 struct DepartedEvent {
   IncarnationId who;
   std::uint32_t leaf = 0;
@@ -143,7 +153,7 @@ struct ErrorEvent {
 };
 struct LeftEvent {};
 
-using SessionOutput = std::variant<SendBinary, Reconnect, Close, ReadyEvent, WaitingEvent, EpochEvent, DepartedEvent, OverdueEvent, PresentEvent,
+using SessionOutput = std::variant<SendBinary, Reconnect, Close, ReadyEvent, WaitingEvent, EpochEvent, DevicesEvent, DepartedEvent, OverdueEvent, PresentEvent,
                                    ApplicationEvent, KeysEvent, StreamEvent, RejoiningEvent, ErrorEvent, LeftEvent>;
 
 /// A participant's side of the delivery protocol (docs/protocol.md, sections 1 to 5) with everything behind it: identity,
@@ -197,8 +207,8 @@ class ClientSession {
   enum class Connection : std::uint8_t { down, opening, up };
   struct Join {
     mls::KeyPackage key_package;
-    std::optional<Profile> profile; ///< once verified, which waits until somebody is to be added
-    bool admissible = false;        ///< we would try to add it
+    std::optional<OpenedIdentity> identity; ///< once opened, which waits until somebody is to be added
+    bool admissible = false;                ///< we would try to add it
   };
 
   ClientSession(SessionConfig config, RoomKeys keys, DeviceKey device, RandomSource& random, SessionOptions options);
@@ -233,7 +243,8 @@ class ClientSession {
   Outcome entered_epoch(TimePoint now, std::uint64_t era, std::optional<IncarnationId> committer);
 
   Join examine(IncarnationId who, ByteView key_package) const;
-  bool verify_profile(Join& join) const;
+  bool open_identity(Join& join) const;
+  void check_devices(TimePoint now);
   void check_overdue(TimePoint now);
   std::optional<TimePoint> overdue_at() const;
   void run_committer(TimePoint now);
@@ -293,6 +304,7 @@ class ClientSession {
   std::optional<TimePoint> refresh_at_;
   std::optional<TimePoint> removal_due_; ///< someone in the roster is gone
   Roster roster_;
+  std::optional<TimePoint> check_devices_at_; ///< set while some of the roster's are pending
   std::deque<Bytes> held_messages_;
   std::deque<std::pair<mls::Epoch, Roster>> past_rosters_; ///< of the epochs whose messages can still be read
 

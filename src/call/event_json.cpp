@@ -99,6 +99,15 @@ std::string_view name(WaitingReason reason) {
   return "";
 }
 
+std::string_view name(DeviceProof proof) {
+  switch (proof) {
+    case DeviceProof::pending: return "pending";
+    case DeviceProof::proven: return "proven";
+    case DeviceProof::refuted: return "refuted";
+  }
+  return "";
+}
+
 std::string_view name(ChangeKind kind) {
   switch (kind) {
     case ChangeKind::entered: return "entered";
@@ -151,12 +160,18 @@ std::string write(const WaitingEvent& waiting) {
   return std::move(json).take();
 }
 
+void device(JsonWriter& json, const RosterEntry& member) {
+  json.key("device").string(member.profile.proof == DeviceProof::proven ? to_hex(member.profile.device_key) : "");
+  json.key("proof").string(name(member.profile.proof));
+}
+
 std::string write(const EpochEvent& epoch) {
   JsonWriter json = event("epoch");
   json.key("era").number(epoch.era).key("epoch").number(epoch.epoch).key("self").number(epoch.self).key("roster").open('[');
   for (const RosterEntry& member : epoch.roster) {
     json.open('{').key("leaf").number(member.leaf).key("incarnation").string(member.who.hex());
-    json.key("name").string(member.profile.name).key("device").string(to_hex(member.profile.device_key));
+    json.key("name").string(member.profile.name);
+    device(json, member);
     json.key("self").boolean(member.leaf == epoch.self).close('}');
   }
   json.close(']').key("safety_number").string(epoch.safety_number.digits);
@@ -166,6 +181,18 @@ std::string write(const EpochEvent& epoch) {
   json.key("reason").open('{').key("kind").string(name(epoch.kind));
   json.key("joined").strings(epoch.joined).key("left").strings(epoch.left).close('}');
   json.key("committer").number_or_null(epoch.committer).key("designated").number_or_null(epoch.designated).close('}');
+  return std::move(json).take();
+}
+
+std::string write(const DevicesEvent& devices) {
+  JsonWriter json = event("devices");
+  json.key("checked").open('[');
+  for (const RosterEntry& member : devices.checked) {
+    json.open('{').key("incarnation").string(member.who.hex());
+    device(json, member);
+    json.close('}');
+  }
+  json.close(']').close('}');
   return std::move(json).take();
 }
 

@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::uint8_t identity_version = 1;
 constexpr std::size_t mac_size = 32;
-constexpr std::size_t device_signature_size = 64;
 // Device key, signature, a name with its length byte.
 constexpr std::size_t max_profile_size = device_key_size + device_signature_size + 1 + max_name_size;
 constexpr std::size_t max_sealed_profile_size = crypto::aead_nonce_size + max_profile_size + crypto::aead_tag_size;
@@ -129,7 +128,7 @@ bool RoomKeys::proves_admission(ByteView identity, ByteView signature_key) const
   return sealed && mac && reader.empty() && constant_time_equal(*mac, admission_mac(signature_key, *sealed));
 }
 
-Result<Profile> RoomKeys::verify_identity(ByteView identity, ByteView signature_key) const {
+Result<OpenedIdentity> RoomKeys::open_identity(ByteView identity, ByteView signature_key) const {
   ByteReader reader(identity);
   const auto version = reader.u8();
   if (!version || *version != identity_version) return identity_malformed;
@@ -151,13 +150,24 @@ Result<Profile> RoomKeys::verify_identity(ByteView identity, ByteView signature_
   if (!device_key || !device_signature || !name_size || *name_size != fields.remaining()) return identity_malformed;
   const std::string_view name = as_text(fields.rest());
   if (!is_valid_name(name)) return identity_malformed;
-  if (!crypto::verify(crypto::SignatureScheme::ed25519, *device_key, device_message(signature_key), *device_signature)) {
-    return identity_device_mismatch;
-  }
-  Profile profile;
-  std::ranges::copy(*device_key, profile.device_key.begin());
-  profile.name = name;
-  return profile;
+  OpenedIdentity opened;
+  opened.profile.name = name;
+  std::ranges::copy(*device_key, opened.claimed_key.begin());
+  std::ranges::copy(*device_signature, opened.device_signature.begin());
+  return opened;
+}
+
+void RoomKeys::check_device(OpenedIdentity& opened, ByteView signature_key) const {
+  const bool holds = crypto::verify(crypto::SignatureScheme::ed25519, opened.claimed_key, device_message(signature_key), opened.device_signature).has_value();
+  opened.profile.proof = holds ? DeviceProof::proven : DeviceProof::refuted;
+  if (holds) opened.profile.device_key = opened.claimed_key;
+}
+
+Result<Profile> RoomKeys::verify_identity(ByteView identity, ByteView signature_key) const {
+  SATSUMA_TRY(OpenedIdentity opened, open_identity(identity, signature_key));
+  check_device(opened, signature_key);
+  if (opened.profile.proof != DeviceProof::proven) return identity_device_mismatch;
+  return std::move(opened.profile);
 }
 
 } // namespace satsuma::call

@@ -23,6 +23,7 @@ inline constexpr ErrorCode identity_device_mismatch{"identity_device_mismatch", 
 
 inline constexpr std::size_t room_secret_size = 16;
 inline constexpr std::size_t device_key_size = 32;
+inline constexpr std::size_t device_signature_size = 64;
 inline constexpr std::size_t max_name_size = 64; ///< bytes of UTF-8
 inline constexpr std::size_t max_room_size = 64;
 
@@ -47,11 +48,27 @@ class DeviceKey {
   SecretBytes seed_;
 };
 
-/// What is known of a member whose identity was verified. There is no other way to get one from received bytes.
+/// Whether a device's key signed this session. It says which device it is, not who may be here: that is the proof of admission.
+enum class DeviceProof : std::uint8_t {
+  pending, ///< not checked yet
+  proven,
+  refuted, ///< the signature does not hold: somebody with the link pretends to be another's device
+};
+
+/// What is known of a member whose proof of admission holds. There is no other way to get one from received bytes.
 struct Profile {
-  std::array<std::uint8_t, device_key_size> device_key{};
+  std::array<std::uint8_t, device_key_size> device_key{}; ///< zeros unless proven
   std::string name;
+  DeviceProof proof = DeviceProof::pending;
   friend bool operator==(const Profile&, const Profile&) = default;
+};
+
+/// An identity that was opened, with what is left to check.
+struct OpenedIdentity {
+  Profile profile;
+  std::array<std::uint8_t, device_key_size> claimed_key{};
+  std::array<std::uint8_t, device_signature_size> device_signature{};
+  friend bool operator==(const OpenedIdentity&, const OpenedIdentity&) = default;
 };
 
 /// The keys that a room's secret gives to those who have the link.
@@ -61,7 +78,11 @@ class RoomKeys {
 
   /// The identity for a basic credential (RFC 9420 s.5.3) of the MLS key `signature_key`.
   Result<Bytes> seal_identity(const DeviceKey& device, std::string_view name, ByteView signature_key, RandomSource& random) const;
-  /// Everything section 3 asks for: the proof of admission, the sealed profile, the device's signature.
+  /// What section 3 asks of a member: the proof of admission and a profile that is well formed. Costs hashes only.
+  Result<OpenedIdentity> open_identity(ByteView identity, ByteView signature_key) const;
+  /// The device's signature, a tenth of a millisecond: the profile's proof is pending no more.
+  void check_device(OpenedIdentity& opened, ByteView signature_key) const;
+  /// Both; identity_device_mismatch where the proof is refuted.
   Result<Profile> verify_identity(ByteView identity, ByteView signature_key) const;
   /// The proof of admission alone, which costs a hash where the whole costs a signature check: good enough to hope that someone can be
   /// added, not to show a name.

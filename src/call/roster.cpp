@@ -4,30 +4,44 @@
 
 namespace satsuma::call {
 
-Result<Profile> verify_credential(const mls::Credential& credential, ByteView signature_key, const RoomKeys& keys) {
+Result<OpenedIdentity> open_credential(const mls::Credential& credential, ByteView signature_key, const RoomKeys& keys) {
   if (credential.type != mls::credential_type::basic) return roster_credential_unknown;
-  return keys.verify_identity(credential.identity, signature_key);
+  return keys.open_identity(credential.identity, signature_key);
 }
 
-Result<Roster> Roster::verify(std::span<const mls::Member> members, const RoomKeys& keys, const Roster& known,
-                              const std::map<IncarnationId, Profile>& proven) {
+Result<Roster> Roster::read(std::span<const mls::Member> members, const RoomKeys& keys, const Roster& known,
+                            const std::map<IncarnationId, OpenedIdentity>& opened) {
   Roster roster;
   for (const mls::Member& member : members) {
     const IncarnationId who = incarnation_of(member.signature_key);
-    const RosterEntry* before = known.at_leaf(member.leaf.value);
+    const std::uint32_t leaf = member.leaf.value;
+    const RosterEntry* before = known.at_leaf(leaf);
     if (before != nullptr && before->who == who) {
       roster.entries_.push_back(*before);
+      if (const auto still = known.pending_.find(who); still != known.pending_.end()) roster.pending_.insert(*still);
       continue;
     }
-    if (const auto found = proven.find(who); found != proven.end()) {
-      roster.entries_.push_back({member.leaf.value, who, found->second});
-      continue;
-    }
-    SATSUMA_TRY(Profile profile, verify_credential(member.credential, member.signature_key, keys));
-    roster.entries_.push_back({member.leaf.value, who, std::move(profile)});
+    const auto found = opened.find(who);
+    Result<OpenedIdentity> identity = found != opened.end() ? found->second : open_credential(member.credential, member.signature_key, keys);
+    if (!identity) return identity.error();
+    roster.entries_.push_back({leaf, who, identity->profile});
+    if (identity->profile.proof == DeviceProof::pending) roster.pending_.emplace(who, Pending{leaf, member.signature_key, std::move(*identity)});
   }
   std::ranges::sort(roster.entries_, {}, &RosterEntry::leaf);
   return roster;
+}
+
+std::vector<RosterEntry> Roster::check_devices(const RoomKeys& keys, std::size_t at_most) {
+  std::vector<RosterEntry> checked;
+  while (!pending_.empty() && checked.size() < at_most) {
+    Pending& next = pending_.begin()->second;
+    keys.check_device(next.opened, next.signature_key);
+    const auto entry = std::ranges::lower_bound(entries_, next.leaf, {}, &RosterEntry::leaf);
+    entry->profile = std::move(next.opened.profile);
+    checked.push_back(*entry);
+    pending_.erase(pending_.begin());
+  }
+  return checked;
 }
 
 const RosterEntry* Roster::find(IncarnationId who) const {

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "crypto/cipher.h"
 #include "helpers.h"
 
 namespace satsuma::call {
@@ -67,40 +66,14 @@ TEST_F(Identity, CutShortOrWithATailIsMalformed) {
 
 // Somebody who has the link, and wants to appear as another one's device.
 TEST_F(Identity, WithAnotherDevicesSignatureIsRefused) {
-  struct Thief {
-    static Bytes forge(Identity& test) {
-      const DeviceKey own = DeviceKey::from_seed(secret_of(7, 32).view()).value();
-      // The profile of `own`, in which the device key is replaced: sealed and MACed by a holder of the secret.
-      const Bytes honest = test.keys.seal_identity(own, "Ada", test.signature_key, test.random).value();
-      const SecretBytes key =
-          crypto::hkdf_expand(crypto::HashAlgorithm::sha256,
-                              crypto::hkdf_extract(crypto::HashAlgorithm::sha256, as_bytes("satsuma admission 1"), secret_of(1, 16).view()).view(),
-                              as_bytes("profileorchard"), 32);
-      const SecretBytes mac_key =
-          crypto::hkdf_expand(crypto::HashAlgorithm::sha256,
-                              crypto::hkdf_extract(crypto::HashAlgorithm::sha256, as_bytes("satsuma admission 1"), secret_of(1, 16).view()).view(),
-                              as_bytes("macorchard"), 32);
-      ByteReader reader(honest);
-      (void)reader.u8();
-      const auto prefix = reader.u16().value() & 0x3fff; // a two-byte length, RFC 9420 s.2.1.2
-      Bytes sealed = to_bytes(reader.bytes(prefix).value());
-      const MutableByteView all(sealed);
-      crypto::AeadKey aead(crypto::AeadAlgorithm::chacha20_poly1305, key.view());
-      Bytes plain(sealed.size() - 28);
-      EXPECT_TRUE(aead.open(all.first(12), test.signature_key, all.subspan(12), plain));
-      std::ranges::copy(test.device.public_key(), plain.begin());
-      aead.seal(all.first(12), test.signature_key, plain, all.subspan(12));
-      ByteWriter size;
-      size.u16(32);
-      ByteWriter forged;
-      forged.u8(1);
-      forged.u16(static_cast<std::uint16_t>(0x4000 | sealed.size()));
-      forged.bytes(sealed);
-      forged.bytes(crypto::hmac(crypto::HashAlgorithm::sha256, mac_key.view(), {size.view(), test.signature_key, sealed}));
-      return std::move(forged).take();
-    }
-  };
-  EXPECT_EQ(keys.verify_identity(Thief::forge(*this), signature_key).error(), Error(identity_device_mismatch));
+  const Bytes forged = test::identity_with_anothers_device("orchard", 1, device, signature_key, "Ada", random);
+  EXPECT_EQ(keys.verify_identity(forged, signature_key).error(), Error(identity_device_mismatch));
+  OpenedIdentity opened = keys.open_identity(forged, signature_key).value();
+  EXPECT_EQ(opened.profile.proof, DeviceProof::pending);
+  EXPECT_NE(opened.profile.device_key, device.public_key()) << "nothing is known before it is checked";
+  keys.check_device(opened, signature_key);
+  EXPECT_EQ(opened.profile.proof, DeviceProof::refuted);
+  EXPECT_EQ(opened.profile.device_key, Profile{}.device_key);
 }
 
 TEST_F(Identity, RefusesNamesThatAreTooLongOrNotText) {

@@ -17,16 +17,19 @@ struct Stranger {
   mls::KeyPackageBundle bundle;
   IncarnationId who;
 
-  Stranger(std::uint8_t secret, std::string_view name, RandomSource& random)
-      : bundle(make(secret, name, random)), who(incarnation_of(bundle.key_package.leaf_node.signature_key)) {}
+  enum class Device : std::uint8_t { own, anothers };
+  Stranger(std::uint8_t secret, std::string_view name, RandomSource& random, Device claimed = Device::own)
+      : bundle(make(secret, name, random, claimed)), who(incarnation_of(bundle.key_package.leaf_node.signature_key)) {}
 
-  static mls::KeyPackageBundle make(std::uint8_t secret, std::string_view name, RandomSource& random) {
+  static mls::KeyPackageBundle make(std::uint8_t secret, std::string_view name, RandomSource& random, Device claimed) {
     const auto keys = RoomKeys::derive("orchard", test::secret_of(secret, 16).view()).value();
     const auto device = DeviceKey::from_seed(test::secret_of(77, 32).view()).value();
     const auto signature_keys = mls::generate_signature_keys(suite, random).value();
     mls::KeyPackageParams params;
     params.suite = suite;
-    params.credential = mls::Credential::basic(keys.seal_identity(device, name, signature_keys.public_key, random).value());
+    params.credential = mls::Credential::basic(claimed == Device::own
+                                                   ? keys.seal_identity(device, name, signature_keys.public_key, random).value()
+                                                   : test::identity_with_anothers_device("orchard", secret, device, signature_keys.public_key, name, random));
     return mls::generate_key_package(params, signature_keys, random).value();
   }
 };
@@ -217,6 +220,94 @@ TEST_F(Conspiracy, TreeWithAMemberWithoutAdmissionIsRefusedByTheOneWhoIsWelcomed
   commit(params);
   EXPECT_EQ(rejoining(), RejoinReason::refused_tree);
   EXPECT_FALSE(ada->in_group());
+}
+
+// Whom the rogue lets in has the link, so he may be here; but he is not whom he claims to be, and each member finds that out by itself.
+TEST_F(Conspiracy, MemberWithAnothersDeviceIsShownAsRefutedToWhoComesAndToWhoIsThere) {
+  const Stranger thief(1, "Bo", random, Stranger::Device::anothers);
+  mls::CommitParams params;
+  params.add = {thief.bundle.key_package, ada_key_package};
+  commit(params);
+  ASSERT_TRUE(ada->in_group());
+  const RosterEntry* first = ada->roster().find(thief.who);
+  ASSERT_NE(first, nullptr);
+  EXPECT_EQ(first->profile.proof, DeviceProof::refuted);
+  EXPECT_EQ(first->profile.device_key, Profile{}.device_key);
+  const Stranger second(1, "Cy", random, Stranger::Device::anothers);
+  join(second);
+  mls::CommitParams later;
+  later.add = {second.bundle.key_package};
+  commit(later);
+  EXPECT_EQ(rejoining(), std::nullopt) << "another opinion about who is here would split the room";
+  ASSERT_NE(ada->roster().find(second.who), nullptr);
+  EXPECT_EQ(ada->roster().find(second.who)->profile.proof, DeviceProof::refuted);
+  EXPECT_EQ(ada->roster().find(rogue.who)->profile.proof, DeviceProof::proven);
+}
+
+TEST_F(Conspiracy, DevicesOfACrowdAreNotKnownUntilTheyWereChecked) {
+  const Stranger thief(1, "Bo", random, Stranger::Device::anothers);
+  mls::CommitParams params;
+  params.add = {thief.bundle.key_package, ada_key_package};
+  for (int i = 0; i < 20; ++i) params.add.push_back(Stranger(1, "P", random).bundle.key_package);
+  commit(params);
+  ASSERT_TRUE(ada->in_group());
+  for (const RosterEntry& member : ada->roster().entries()) {
+    EXPECT_EQ(member.profile.proof, DeviceProof::pending);
+    EXPECT_EQ(member.profile.device_key, Profile{}.device_key);
+  }
+  const SessionOptions options;
+  now += options.device_check_delay;
+  ASSERT_TRUE(ada->next_deadline() && *ada->next_deadline() <= now);
+  std::size_t told = 0;
+  for (int i = 0; i < 10; ++i, now += options.device_check_interval) {
+    events.clear();
+    ada->handle_timeout(now);
+    collect();
+    for (const SessionOutput& event : events) {
+      const auto* devices = std::get_if<DevicesEvent>(&event);
+      if (devices == nullptr) continue;
+      EXPECT_LE(devices->checked.size(), options.devices_in_a_slice);
+      told += devices->checked.size();
+    }
+  }
+  EXPECT_EQ(told, 23u);
+  for (const RosterEntry& member : ada->roster().entries()) {
+    EXPECT_EQ(member.profile.proof, member.who == thief.who ? DeviceProof::refuted : DeviceProof::proven);
+  }
+}
+
+// What an epoch leaves unchecked is checked in the next one, when it is not too much.
+TEST_F(Conspiracy, DevicesThatAreNotCheckedYetAreKeptOverAnEpoch) {
+  mls::CommitParams params;
+  params.add = {ada_key_package};
+  for (int i = 0; i < 20; ++i) params.add.push_back(Stranger(1, "P", random).bundle.key_package);
+  commit(params);
+  now += SessionOptions().device_check_delay;
+  for (int i = 0; i < 2; ++i, now += 20ms) ada->handle_timeout(now); // eight of 22
+  commit({});
+  for (const RosterEntry& member : ada->roster().entries()) EXPECT_EQ(member.profile.proof, DeviceProof::proven);
+}
+
+TEST_F(Conspiracy, WhoComesWithAnothersDeviceIsPassedOver) {
+  let_ada_in();
+  const Stranger thief(1, "Bo", random, Stranger::Device::anothers), honest(1, "Cy", random);
+  join(thief);
+  join(honest);
+  now += 10s; // the rogue, who is the designated committer, does nothing
+  events.clear();
+  ada->handle_timeout(now);
+  collect();
+  std::optional<signaling::Commit> made;
+  for (const SessionOutput& event : events) {
+    const auto* sent = std::get_if<SendBinary>(&event);
+    const auto message = sent != nullptr ? signaling::parse_client_message(sent->frame) : Result<signaling::ClientMessage>(session_not_entered);
+    if (message && std::holds_alternative<signaling::Commit>(*message)) made = std::get<signaling::Commit>(*message);
+  }
+  ASSERT_TRUE(made);
+  const auto welcome = mls::MLSMessage::decode_as<mls::Welcome>(made->welcome).value();
+  const mls::SuiteParameters& parameters = *mls::find_suite(suite);
+  EXPECT_NE(welcome.find(honest.bundle.key_package.reference(parameters)), nullptr);
+  EXPECT_EQ(welcome.find(thief.bundle.key_package.reference(parameters)), nullptr);
 }
 
 TEST_F(Conspiracy, AddOfSomeoneWithoutAdmissionIsRefused) {

@@ -97,8 +97,10 @@ export interface Participant {
   /** From the MLS credential, decrypted with the room secret; never from the server. */
   readonly name: string;
   readonly isSelf: boolean;
-  /** Fingerprint of the device's long-term identity key, in hex; the same device keeps it over meetings. */
+  /** Fingerprint of the device's long-term identity key, in hex; the same device keeps it over meetings. Empty unless proven. */
   readonly device: string;
+  /** "pending": not checked yet, for a few seconds after many came at once; "refuted": it pretends to be another's device. */
+  readonly deviceProof: "pending" | "proven" | "refuted";
   /** The server's word: false while the participant's connection is interrupted. */
   readonly connected: boolean;
   /** Left for good, but a commit that takes away its keys is still to come; without one, nothing is sent after 15 s. */

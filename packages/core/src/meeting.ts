@@ -377,6 +377,7 @@ class EncryptedMeeting implements Meeting {
       case "announcement":
         this.#chooseCodec();
         return;
+      case "devices":
       case "waiting":
       case "overdue":
       case "present":

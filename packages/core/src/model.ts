@@ -215,6 +215,10 @@ function reduceSession(model: Model, event: SessionEvent, calendarMs: number, no
         now,
       );
     }
+    case "devices": {
+      const checked = new Map(event.checked.map((member) => [member.incarnation, member]));
+      return { ...model, roster: model.roster.map((member) => ({ ...member, ...checked.get(member.incarnation) })) };
+    }
     case "departed":
       return blame(
         { ...model, away: new Set(model.away).add(event.incarnation), departed: new Set(model.departed).add(event.incarnation) },
@@ -351,8 +355,8 @@ function viewOther(model: Model, member: RosterEntry): Participant {
   };
 }
 
-function identity(member: RosterEntry): Pick<Participant, "id" | "leaf" | "name" | "isSelf" | "device"> {
-  return { id: member.incarnation, leaf: member.leaf, name: member.name, isSelf: member.self, device: member.device };
+function identity(member: RosterEntry): Pick<Participant, "id" | "leaf" | "name" | "isSelf" | "device" | "deviceProof"> {
+  return { id: member.incarnation, leaf: member.leaf, name: member.name, isSelf: member.self, device: member.device, deviceProof: member.proof };
 }
 
 /**

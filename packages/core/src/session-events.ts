@@ -13,7 +13,9 @@ export interface RosterEntry {
   readonly leaf: number;
   readonly incarnation: ParticipantId;
   readonly name: string;
+  /** Empty unless proven. */
   readonly device: string;
+  readonly proof: "pending" | "proven" | "refuted";
   readonly self: boolean;
 }
 
@@ -26,13 +28,16 @@ export interface Announcement {
   readonly video: readonly VideoCodec[];
 }
 
+const deviceProof = oneOf("pending", "proven", "refuted");
 const rosterEntry = object({
   leaf: leafIndex,
   incarnation: matching(isParticipantId),
   name: text(maxName),
   device: text(128),
+  proof: deviceProof,
   self: boolean,
 });
+const devices = object({ checked: arrayOf(object({ incarnation: matching(isParticipantId), device: text(128), proof: deviceProof }), maxMembers) });
 const ready = object({ incarnation: matching(isParticipantId), resumed: boolean });
 const waiting = object({ reason: oneOf("no_secret", "not_admitted", "empty") });
 const epoch = object({
@@ -69,6 +74,8 @@ export type SessionEvent =
   | ({ readonly type: "ready" } & ReturnType<typeof ready>)
   | ({ readonly type: "waiting" } & ReturnType<typeof waiting>)
   | ({ readonly type: "epoch" } & ReturnType<typeof epoch>)
+  /** Of these it is known now which device they are, or that they are not the one that they claim to be. */
+  | ({ readonly type: "devices" } & ReturnType<typeof devices>)
   | ({ readonly type: "departed" } & ReturnType<typeof departed>)
   | ({ readonly type: "overdue" } & ReturnType<typeof overdue>)
   | ({ readonly type: "present" } & ReturnType<typeof present>)
@@ -91,6 +98,8 @@ export function parseSessionEvent(json: string): SessionEvent | null {
       return { type, ...waiting(value) };
     case "epoch":
       return { type, ...epoch(value) };
+    case "devices":
+      return { type, ...devices(value) };
     case "departed":
       return { type, ...departed(value) };
     case "overdue":

@@ -40,7 +40,7 @@ function epoch(members: readonly string[], number = 0): SessionEvent {
     era: 0,
     epoch: number,
     self: 0,
-    roster: members.map((member, leaf) => ({ leaf, incarnation: member, name: `name ${leaf}`, device: "d0", self: leaf === 0 })),
+    roster: members.map((member, leaf) => ({ leaf, incarnation: member, name: `name ${leaf}`, device: "d0", proof: "proven", self: leaf === 0 })),
     safety_number: "12345 67890 12345 67890 12345 67890",
     authenticator: "00ff10",
     previous: null,
@@ -58,7 +58,7 @@ function after(model: Model, ...changes: readonly (Change | SessionEvent)[]): Mo
 }
 
 function isSessionEvent(change: Change | SessionEvent): change is SessionEvent {
-  return ["ready", "waiting", "epoch", "departed", "overdue", "present", "announcement", "keys", "rejoining", "error", "left"].includes(change.type) || (change.type === "stream" && "verdict" in change);
+  return ["ready", "waiting", "epoch", "devices", "departed", "overdue", "present", "announcement", "keys", "rejoining", "error", "left"].includes(change.type) || (change.type === "stream" && "verdict" in change);
 }
 
 const ready = event({ type: "ready", incarnation: ada, resumed: false });
@@ -87,6 +87,17 @@ test("a lost connection is shown as reconnecting until the session resumed, and 
   assert.equal(status(model), "reconnecting");
   assert.equal(view(model).participants.length, 2);
   assert.equal(status(after(model, resumed)), "in-room");
+});
+
+test("no device is known before it was checked, and one that pretends to be another's never is", () => {
+  const pending = event({ ...epoch([ada, bo]), roster: [ada, bo].map((incarnation, leaf) => ({ leaf, incarnation, name: "n", device: "", proof: "pending", self: leaf === 0 })) });
+  const proofs = (model: Model): string[] => view(model).participants.map(({ device, deviceProof }) => `${deviceProof} ${device}`);
+  let model = after(start(), connecting, open, ready, pending);
+  assert.deepEqual(proofs(model), ["pending ", "pending "]);
+  model = after(model, event({ type: "devices", checked: [{ incarnation: ada, device: "d0", proof: "proven" }] }));
+  assert.deepEqual(proofs(model), ["proven d0", "pending "]);
+  model = after(model, event({ type: "devices", checked: [{ incarnation: bo, device: "", proof: "refuted" }] }));
+  assert.deepEqual(proofs(model), ["proven d0", "refuted "]);
 });
 
 test("left and failed are final", () => {

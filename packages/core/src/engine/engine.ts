@@ -294,6 +294,7 @@ export class Engine {
         if (event.fatal) running.socket.stop();
         break;
       case "waiting":
+      case "devices":
       case "departed":
       case "overdue":
       case "present":

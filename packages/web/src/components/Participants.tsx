@@ -33,10 +33,7 @@ export function Participants({ participants, onClose }: Props): JSX.Element {
                   : participant.connected
                     ? "Connected"
                     : "Connection lost, waiting for the return"}{" "}
-                · device{" "}
-                <code title="Fingerprint of this device's identity key: the same device shows the same one in each meeting">
-                  {participant.device.slice(0, 8)}
-                </code>
+                · <Device participant={participant} />
               </span>
             </div>
             <span className="participant-state">
@@ -50,4 +47,24 @@ export function Participants({ participants, onClose }: Props): JSX.Element {
       <p className="hint">This list comes from the encrypted group itself, not from the server.</p>
     </aside>
   );
+}
+
+function Device({ participant }: { readonly participant: Participant }) {
+  switch (participant.deviceProof) {
+    case "pending":
+      return "device is being checked";
+    case "refuted":
+      return (
+        <strong className="device-refuted" role="alert">
+          Not the device that it claims to be
+        </strong>
+      );
+    case "proven":
+      return (
+        <>
+          device{" "}
+          <code title="Fingerprint of this device's identity key: the same device shows the same one in each meeting">{participant.device.slice(0, 8)}</code>
+        </>
+      );
+  }
 }

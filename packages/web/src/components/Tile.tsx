@@ -26,6 +26,11 @@ export function Tile({ participant, source, large = false }: TileProps): JSX.Ele
           <span aria-hidden="true">{initials(name)}</span>
         </div>
       )}
+      {participant.deviceProof === "refuted" && (
+        <div className="tile-veil" role="alert">
+          <TriangleAlert size={20} aria-hidden="true" /> Not the device that {name} claims to be
+        </div>
+      )}
       {proof === "forged" && (
         <div className="tile-veil" role="alert">
           <TriangleAlert size={20} aria-hidden="true" /> Forged: {name} did not send this
