@@ -122,10 +122,21 @@ void Oracle::enter(const Person& person, const call::EpochEvent& event) {
   const IncarnationId who = person.session->incarnation();
   const EpochName name{person.life, event.era, event.epoch};
   const std::string where = person.name + " in era " + std::to_string(event.era) + " epoch " + std::to_string(event.epoch);
-  const auto [known, first] = states_.try_emplace(name, State{event.safety_number.bits, event.roster, event.designated});
+  // How far each has come with the devices is its own affair; what it found is not.
+  std::vector<call::RosterEntry> roster = event.roster;
+  for (call::RosterEntry& member : roster) {
+    const call::Profile& profile = member.profile;
+    if (profile.proof == call::DeviceProof::refuted) return world_.fail("Agreement: " + where + " takes the device of " + tag(member.who) + " for another's");
+    if (profile.proof == call::DeviceProof::proven && devices_.try_emplace(member.who, profile.device_key).first->second != profile.device_key) {
+      return world_.fail("Agreement: " + where + " knows another device of " + tag(member.who) + " than others do");
+    }
+    member.profile.device_key = {};
+    member.profile.proof = call::DeviceProof::pending;
+  }
+  const auto [known, first] = states_.try_emplace(name, State{event.safety_number.bits, roster, event.designated});
   const State& state = known->second;
   if (!first && state.authenticator != event.safety_number.bits) return world_.fail("Agreement: " + where + " has another authenticator than others in that epoch");
-  if (!first && state.roster != event.roster) return world_.fail("Agreement: " + where + " has another tree than others in that epoch");
+  if (!first && state.roster != roster) return world_.fail("Agreement: " + where + " has another tree than others in that epoch");
   if (!first && state.designated != event.designated) return world_.fail("OneDesignated: " + where + " takes somebody else for the committer than others do");
   const auto logged = history_.find(name);
   if (logged == history_.end()) return world_.fail("HeldIsLogged: " + where + " is in an epoch that the log does not know");

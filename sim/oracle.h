@@ -68,6 +68,7 @@ class Oracle final : public Observer {
   std::set<IncarnationId> joined_;
   std::map<EpochName, std::set<IncarnationId>> history_; ///< the members, as the log says
   std::map<EpochName, State> states_;
+  std::map<IncarnationId, std::array<std::uint8_t, call::device_key_size>> devices_; ///< of those that somebody has checked
   std::map<std::size_t, Attempt> attempts_; ///< by person
   Bytes handling_;                          ///< the frame that a session had last
   std::map<std::size_t, Held> held_; ///< by person
