@@ -57,7 +57,7 @@ async function crowd() {
     });
     const ended = await Promise.all(all.map((one) => one.ended));
     const results = ended.map(({ out, err }) => (out === "" ? { problems: { [err]: 1 } } : JSON.parse(out)));
-    const good = results.every((one) => one.good === true);
+    const good = results.every((one) => one.clock !== undefined && Object.keys(one.problems).length === 0);
     if (!good) return { good, problems: results.map((one) => one.problems) };
     const first = Math.min(...results.map((one) => one.clock.first_began));
     const last = Math.max(...results.map((one) => one.clock.last_began));
@@ -72,6 +72,8 @@ async function crowd() {
       cpu: results.reduce((sum, one) => sum + one.cpu_seconds_until_ready, 0),
       server: cpuSeconds(server.child.pid),
       rejoins: results.reduce((sum, one) => sum + one.rejoins, 0),
+      unread: results.reduce((sum, one) => sum + one.undecryptable, 0),
+      read: results.reduce((sum, one) => sum + one.frames_decrypted, 0),
     };
   } finally {
     server.child.kill();
@@ -92,7 +94,7 @@ for (let i = 0; i < Number(values.runs); ++i) {
   took.push(one.decrypting);
   console.log(
     `${people} natives within ${seconds(one.joined)} s: ${one.commits} commits; all in one epoch ${seconds(one.together)} s after the first began, all decrypting all ${publishers} who speak after ${seconds(one.decrypting)} s` +
-      ` (${seconds(one.sinceLast)} s after the last began); CPU ${seconds(one.cpu)} s of the clients until then, ${seconds(one.server)} s of the server in all; ${one.rejoins} rejoined`,
+      ` (${seconds(one.sinceLast)} s after the last began); CPU ${seconds(one.cpu)} s of the clients until then, ${seconds(one.server)} s of the server in all; ${one.rejoins} rejoined; ${one.unread} of ${one.read + one.unread} frames came before the key to them`,
   );
 }
 took.sort((a, b) => a - b);

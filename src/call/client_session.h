@@ -50,7 +50,7 @@ struct SessionOptions {
   /// Which device each member is, is checked at once for so many; where more came, as when one enters a large room, after a while and a few at
   /// a time, so that nobody waits for it who wants to hear and see. Until then it is shown as not known.
   std::size_t devices_at_once = 16;
-  Duration device_check_delay = std::chrono::seconds(3);
+  Duration device_check_delay = std::chrono::seconds(5);
   Duration device_check_interval = std::chrono::milliseconds(20);
   std::size_t devices_in_a_slice = 4;
   /// Each member renews its own leaf about this often (three to five quarters of it, at random) ...

@@ -33,7 +33,7 @@ struct CommitterOptions {
   /// has come for `crowd_pause`, or when the first of them has waited for `crowd_gather`.
   std::size_t crowd = 16;
   Duration crowd_pause = std::chrono::milliseconds(100);
-  Duration crowd_gather = std::chrono::seconds(1);
+  Duration crowd_gather = std::chrono::seconds(2);
   /// Adds in one commit: a whole room. A commit and its Welcome share one frame of the delivery protocol, and 200 take 160 KiB in the
   /// default suite; where they do not fit, half as many are tried (handle_prepare_failed).
   std::size_t max_adds = 256;

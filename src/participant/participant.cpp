@@ -105,6 +105,7 @@ void Participant::handle_session(TimePoint now, call::SessionOutput output) {
 }
 
 void Participant::announce(TimePoint now) {
+  if (config_.publish.empty()) return; // nothing on, and VP8: that is what everybody takes for granted of who says nothing
   const auto has = [this](Source source) { return std::find(config_.publish.begin(), config_.publish.end(), source) != config_.publish.end(); };
   const auto word = [](bool yes) { return yes ? "true" : "false"; };
   const std::string text = std::string("{\"type\":\"state\",\"microphone\":") + word(has(Source::microphone)) + ",\"camera\":" + word(has(Source::camera)) +

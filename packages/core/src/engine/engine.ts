@@ -56,6 +56,7 @@ export class Engine {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #heldTimer: ReturnType<typeof setTimeout> | undefined;
   #announcement: Announcement | null = null;
+  #announceTimer: ReturnType<typeof setTimeout> | undefined;
   #era: number | null = null;
   /** Who had which leaf in the latest epochs, oldest first: leaves are used again. */
   readonly #rosters = new Map<number, ReadonlyMap<number, ParticipantId>>();
@@ -279,7 +280,7 @@ export class Engine {
         this.#entered = true;
         // Before the announcement, whose output this very loop sends on.
         this.#post({ type: "session", event });
-        if (isFirst || event.reason.joined.length > 0) this.#announce();
+        if (isFirst || event.reason.joined.length > 0) this.#announceSoon(isFirst ? 0 : event.roster.length);
         this.#retryHeld();
         return;
       }
@@ -327,7 +328,15 @@ export class Engine {
     this.#running?.socket.send(data);
   }
 
+  /** Each announcement costs every member a signature check: among many, what newcomers are told is spread, and said once for those who came meanwhile. */
+  #announceSoon(members: number): void {
+    if (members <= 16) return this.#announce();
+    this.#announceTimer ??= setTimeout(() => this.#announce(), Math.random() * 25 * members);
+  }
+
   #announce(): void {
+    clearTimeout(this.#announceTimer);
+    this.#announceTimer = undefined;
     if (this.#running === null || this.#announcement === null || !this.#entered) return;
     this.#running.session.sendApplication(writeAnnouncement(this.#announcement));
     this.#pump();
