@@ -21,6 +21,26 @@ TEST_F(Rules, AProposalIsNotStagedAsACommit) {
   EXPECT_ERROR(mls_not_a_commit, evaluate_commit(b().tree(), b().context(), Bytes(32), content, {}));
 }
 
+TEST_F(Rules, AWelcomeHasPsksThatACommitCouldHaveHad) {
+  const KeyPackageBundle d = world.new_person("d");
+  const auto join_with = [&](std::vector<PreSharedKeyId> psks) {
+    const GroupSecrets secrets{SecretBytes(suite().hash_size()), std::nullopt, std::move(psks)};
+    return Group::join(VALUE(HostileMember::welcome_with(suite(), d, secrets, Bytes(64), world.random())), d);
+  };
+  PreSharedKeyId id;
+  id.type = PreSharedKeyId::Type::resumption;
+  id.usage = ResumptionUsage::branch;
+  id.group_id = to_bytes(as_bytes("another group"));
+  id.nonce = Bytes(suite().hash_size());
+  EXPECT_ERROR(mls_psk_usage_invalid, join_with({id, id})) << "it comes from one group";
+  id.usage = ResumptionUsage::application;
+  EXPECT_ERROR(mls_psk_unknown, join_with({id, id}));
+  for (const std::size_t size : {std::size_t{0}, suite().hash_size() - 1, suite().hash_size() + 1}) {
+    id.nonce = Bytes(size);
+    EXPECT_ERROR(mls_psk_nonce_invalid, join_with({id}));
+  }
+}
+
 TEST_F(Rules, ACommitIsNotKeptAsAProposal) {
   const PublicMessage commit = open(VALUE(a().commit({}, world.random())).commit);
   EXPECT_ERROR(mls_not_a_proposal, world.follower().handle_proposal(commit));

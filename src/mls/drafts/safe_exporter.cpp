@@ -68,7 +68,6 @@ Result<SafeExporter> SafeExporter::load(ByteView stored) {
   SATSUMA_TRY(const Epoch epoch, reader.u64());
   SafeExporter exporter(*suite, epoch);
   SATSUMA_TRY(const std::uint32_t count, reader.u32());
-  if (count > components) return mls_stored_invalid;
   // No component may come from two secrets: it could be exported twice.
   std::bitset<components> reached;
   for (std::uint32_t i = 0; i < count; ++i) {
