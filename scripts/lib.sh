@@ -80,8 +80,8 @@ install_packages() { # the sets that are needed
   fi
 }
 
-configure() { # a CMake preset, if it has none yet (ninja looks after it from then on)
-  if [[ ! -f $root/build/$1/build.ninja ]]; then
+configure() { # a CMake preset, if it has none yet or the presets have changed (ninja looks after the rest)
+  if [[ ! -f $root/build/$1/build.ninja || $root/CMakePresets.json -nt $root/build/$1/CMakeCache.txt ]]; then
     step "Configuring $1" "configure-$1" cmake --preset "$1" -S "$root" "${@:2}"
   fi
 }
