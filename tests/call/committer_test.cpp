@@ -170,11 +170,11 @@ TEST(Committer, LetsACrowdThatNeverEndsInOnceTheFirstHasWaitedForTwoSeconds) {
   committer.handle_epoch(at(10s), 0, 6, id(0), {{id(0), 0}});
   std::uint8_t came = 0;
   while (drain(committer).empty()) {
-    ASSERT_LT(came, 120);
-    committer.handle_join(at(10s + 20ms * came), id(static_cast<std::uint8_t>(100 + came)), true);
+    ASSERT_LT(came, 200);
+    committer.handle_join(at(10s + 12ms * came), id(static_cast<std::uint8_t>(40 + came)), true);
     ++came;
   }
-  EXPECT_EQ(came, 101); // one every 20 ms, the first at 0
+  EXPECT_EQ(came, 168); // one every 12 ms, the first at 0
 }
 
 TEST(Committer, DoesNotGatherMoreThanOneCommitHolds) {
