@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "participant/participant.h"
+
 /// The program's commands; each returns the exit code. Options come checked for their form only.
 namespace satsuma::client {
 
@@ -12,6 +14,7 @@ struct ConnectOptions {
   bool insecure = false;
   std::string pin;
   std::string media_via; ///< ADDRESS:PORT, or empty
+  participant::MediaTransport transport = participant::MediaTransport::automatic;
 };
 
 struct JoinOptions {
@@ -21,6 +24,10 @@ struct JoinOptions {
   std::string name = "satsuma";
   double seconds = 0;      ///< leave after so long; 0: on Ctrl-C
   double start_after = 0;
+  bool tell_levels = false;      ///< the server may know when we speak
+  unsigned last_n = 0;           ///< cameras wanted, of who spoke last; 0: all
+  bool speakers_by_server = false; ///< whom the server takes for the speakers; else those whom we hear
+  double voice_from = 0, voice_to = 1e9; ///< seconds between which the test pattern's tone is heard
   bool decode = false;
   bool json = false;
   bool quiet = false;

@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
@@ -18,6 +20,7 @@
 #include "event_loop.h"
 #include "io/clock.h"
 #include "native_client.h"
+#include "sfu/active_speakers.h"
 #include "test_media.h"
 
 namespace satsuma::client {
@@ -54,6 +57,12 @@ std::string printable(std::string_view text) {
   std::string out;
   for (const char c : text) out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
   return out;
+}
+
+/// RFC 6464 s.3: -dBov, of a loudness where the loudest sine has the square root of a half.
+std::uint8_t level_of(double loudness) {
+  if (loudness <= 0) return 127;
+  return static_cast<std::uint8_t>(std::clamp(-20 * std::log10(loudness), 0.0, 127.0));
 }
 
 class Join final : public NativeClient::Listener {
@@ -107,6 +116,8 @@ class Join final : public NativeClient::Listener {
     if (tone_ || ogg_) config.publish.push_back(Source::microphone);
     if (pattern_ || ivf_) config.publish.push_back(Source::camera);
     if (!options_.connect.media_via.empty()) config.media_via = parse_address(options_.connect.media_via);
+    config.transport = options_.connect.transport;
+    config.tell_levels = options_.tell_levels;
     loop_.on_signal([this] { leave(); });
     const TimePoint now = io::monotonic_now();
     begun_ = now;
@@ -115,6 +126,7 @@ class Join final : public NativeClient::Listener {
       return 1;
     }
     loop_.at(now + std::chrono::seconds(5), [this](TimePoint at) { statistics(at); });
+    if (options_.last_n > 0) choose_whom_to_see(now);
     if (options_.seconds > 0) loop_.at(now + Duration(static_cast<Duration::rep>(options_.seconds * 1e6)), [this](TimePoint) { leave(); });
     loop_.run();
     recordings_.clear();
@@ -130,6 +142,7 @@ class Join final : public NativeClient::Listener {
     unsigned width = 0, height = 0;
     double brightness = 0, loudness = 0;
     bool waits_for_key = true;
+    TimePoint last{};
     std::unique_ptr<PictureCheck> picture;
     std::unique_ptr<SoundCheck> sound;
   };
@@ -222,6 +235,9 @@ class Join final : public NativeClient::Listener {
         if (entry.profile.proof == call::DeviceProof::refuted) warn_of(entry);
         people += (people.empty() ? "" : ", ") + (entry.profile.name.empty() ? "(no name)" : printable(entry.profile.name)) + (entry.leaf == epoch->self ? " (you)" : "");
       }
+      others_.clear();
+      for (const call::RosterEntry& entry : epoch->roster)
+        if (entry.leaf != epoch->self) others_.push_back(entry.who);
       safety_number_ = epoch->safety_number.digits;
       roster_size_ = epoch->roster.size();
       say("in the room: %s", people.c_str());
@@ -246,7 +262,8 @@ class Join final : public NativeClient::Listener {
   }
 
   void on_media(NativeClient&, TimePoint now, Leg leg, bool connected) override {
-    say("%s %s", leg == Leg::publish ? "sending:" : "receiving:", connected ? "connected" : "connection lost");
+    if (connected && client_.participant().path(leg)) transport_ = client_.participant().path(leg)->is_stream() ? "tcp" : "udp";
+    say("%s %s%s", leg == Leg::publish ? "sending:" : "receiving:", connected ? "connected over " : "connection lost", connected ? transport_.c_str() : "");
     if (!connected || leg != Leg::publish) return;
     if ((pattern_ || ivf_) && !video_running_) {
       video_running_ = true;
@@ -270,12 +287,19 @@ class Join final : public NativeClient::Listener {
       say("receiving the %s of %s", std::string(signaling::source_name(frame.source)).c_str(), printable(in.name).c_str());
     }
     in.bytes += frame.payload.size();
+    in.last = now;
     const bool audio = signaling::is_audio(frame.source);
-    if (options_.decode && audio) {
+    const bool listens = options_.last_n > 0 && !options_.speakers_by_server && frame.source == Source::microphone;
+    if ((options_.decode || listens) && audio) {
       if (!in.sound) in.sound = std::make_unique<SoundCheck>();
       const auto loudness = in.sound->decode(frame.payload);
       ++(loudness ? in.decoded : in.undecodable);
       if (loudness) in.loudness = std::max(in.loudness, *loudness);
+      if (loudness && listens) {
+        auto place = std::find(heard_.begin(), heard_.end(), frame.who);
+        if (place == heard_.end() && heard_.size() < sfu::ActiveSpeakers::max_voices) place = heard_.insert(heard_.end(), frame.who);
+        if (place != heard_.end()) speakers_.handle_level(now, static_cast<std::uint32_t>(place - heard_.begin()), level_of(*loudness));
+      }
     } else if (options_.decode) {
       if (frame.after_gap && !frame.key_frame) in.waits_for_key = true;
       if (frame.key_frame) in.waits_for_key = false;
@@ -360,8 +384,8 @@ class Join final : public NativeClient::Listener {
     if (leaving_) return;
     std::uint32_t samples = 960;
     if (tone_) {
-      const ByteView packet = tone_->next();
-      static_cast<void>(client_.send_frame(now, Source::microphone, packet, audio_timestamp_, false));
+      const double at = std::chrono::duration<double>(now - begun_).count();
+      send_sound(now, tone_->next(at < options_.voice_from || at >= options_.voice_to));
     } else {
       auto next = ogg_->next();
       if (!next || !*next) {
@@ -369,11 +393,40 @@ class Join final : public NativeClient::Listener {
         next = ogg_->next();
       }
       samples = container::opus_samples(**next);
-      static_cast<void>(client_.send_frame(now, Source::microphone, **next, audio_timestamp_, false));
+      send_sound(now, **next);
     }
     audio_timestamp_ += samples;
     due = std::max(due + Duration(std::int64_t{samples} * 1'000'000 / audio_clock), now - milliseconds(100));
     loop_.at(due, [this, due](TimePoint at) { audio_tick(due, at); });
+  }
+
+  void send_sound(TimePoint now, ByteView packet) {
+    std::optional<std::uint8_t> level;
+    if (options_.tell_levels) level = level_of(own_sound_.decode(packet).value_or(0));
+    static_cast<void>(client_.send_frame(now, Source::microphone, packet, audio_timestamp_, false, level));
+  }
+
+  // ---- whom we see
+
+  void choose_whom_to_see(TimePoint now) {
+    constexpr std::uint32_t height = 360;
+    signaling::View view;
+    view.speakers = signaling::View::Speakers{options_.speakers_by_server ? options_.last_n : 0, height};
+    if (!options_.speakers_by_server) {
+      // Whom we hear, latest first; while too few have spoken, the others in the order of the list.
+      speakers_.update(now);
+      const auto take = [&](const IncarnationId& who) {
+        const bool here = std::find(others_.begin(), others_.end(), who) != others_.end();
+        const bool there = std::any_of(view.tiles.begin(), view.tiles.end(), [&](const auto& tile) { return tile.incarnation == who; });
+        if (here && !there && view.tiles.size() < options_.last_n) view.tiles.push_back({"", who, Source::camera, height});
+      };
+      for (const sfu::ActiveSpeakers::Who number : speakers_.ranking()) take(heard_[number]);
+      for (const IncarnationId& who : others_) take(who);
+    }
+    client_.participant().set_view(std::move(view));
+    loop_.at(now + sfu::ActiveSpeakers::update_interval, [this](TimePoint at) {
+      if (!leaving_ && !client_.ended()) choose_whom_to_see(at);
+    });
   }
 
   // ---- what we tell
@@ -409,10 +462,12 @@ class Join final : public NativeClient::Listener {
     j["decrypted"] = f.decrypted;
     j["undecryptable"] = f.undecryptable;
     j["refused"] = f.refused;
+    j["transport"] = transport_;
     j["streams"] = nlohmann::json::array();
     for (const auto& [key, in] : incoming_)
       j["streams"].push_back({{"name", in.name}, {"source", std::string(signaling::source_name(key.second))}, {"frames", in.frames}, {"bytes", in.bytes}, {"decoded", in.decoded},
-                              {"undecodable", in.undecodable}, {"width", in.width}, {"height", in.height}, {"brightness", in.brightness}, {"loudness", in.loudness}});
+                              {"undecodable", in.undecodable}, {"width", in.width}, {"height", in.height}, {"brightness", in.brightness}, {"loudness", in.loudness},
+                              {"last_ms", std::chrono::duration<double, std::milli>(in.last - begun_).count()}});
     std::printf("%s\n", j.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
   }
 
@@ -435,7 +490,10 @@ class Join final : public NativeClient::Listener {
   std::uint32_t audio_timestamp_ = 0;
   bool entered_ = false, leaving_ = false, failed_ = false, record_failed_ = false;
   std::optional<Duration> entered_after_, first_frame_after_;
-  std::string safety_number_;
+  std::string safety_number_, transport_;
+  std::vector<IncarnationId> others_, heard_; ///< who is here; whose sound came, a number each
+  sfu::ActiveSpeakers speakers_;              ///< by the numbers in heard_
+  SoundCheck own_sound_;
   std::size_t roster_size_ = 0;
   std::map<IncarnationId, std::string> names_;
   std::set<IncarnationId> refuted_; ///< of whom was warned

@@ -144,6 +144,7 @@ class Load final : public NativeClient::Listener {
     config.receiver.audio_frames = config.receiver.video_frames = person->decrypts;
     if (options_.packet_bytes > 0) config.max_payload = options_.packet_bytes - packet_overhead + 4;
     if (!options_.connect.media_via.empty()) config.media_via = parse_address(options_.connect.media_via);
+    config.transport = options_.connect.transport;
     Person& p = *person;
     people_[p.client->number] = std::move(person);
     if (const auto started = p.client->start(now, std::move(config)); !started) {

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <map>
 
 #include "commands.h"
 #include "io/random.h"
@@ -16,6 +17,12 @@ void connect_options(CLI::App& app, ConnectOptions& options) {
   app.add_option("--pin", options.pin, "trust the server by its certificate's SHA-256 fingerprint, as it prints it for one that it made itself");
   app.add_flag("--insecure", options.insecure, "trust whoever answers. The server is not trusted with keys anyway, but it, or somebody between, learns who is there");
   app.add_option("--media-via", options.media_via, "ADDRESS:PORT to send media to in place of the server's own: a relay");
+  app.add_option("--transport", options.transport, "of media: udp, tcp, or auto, which is UDP and, where nothing comes back from it, TCP")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, participant::MediaTransport>{{"auto", participant::MediaTransport::automatic},
+                                                                                             {"udp", participant::MediaTransport::udp},
+                                                                                             {"tcp", participant::MediaTransport::tcp}})
+                      .description("auto|udp|tcp"))
+      ->default_str(options.transport == participant::MediaTransport::udp ? "udp" : "auto");
 }
 
 int run(int argc, char** argv) {
@@ -31,12 +38,20 @@ int run(int argc, char** argv) {
   join_command->add_option("--name", join_options.name, "as the others see it")->capture_default_str();
   join_command->add_option("--seconds", join_options.seconds, "leave after so long")->check(CLI::NonNegativeNumber);
   join_command->add_option("--start-after", join_options.start_after, "wait so many seconds first")->check(CLI::Range(0.0, 3600.0));
+  join_command->add_flag("--tell-levels", join_options.tell_levels, "let the server, and who listens on the network, know how loud the microphone is: for meetings with more people than a screen holds");
+  join_command->add_option("--last-n", join_options.last_n, "receive so many cameras: of those who spoke last; 0: all")->check(CLI::Range(0, 64))->capture_default_str();
+  join_command->add_option("--speakers", join_options.speakers_by_server, "with --last-n: ears, those whom this client hears; server, those who tell the server (see --tell-levels)")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, bool>{{"ears", false}, {"server", true}}).description("ears|server"))
+      ->default_str("ears");
+  join_command->add_option("--voice-from", join_options.voice_from, "the test pattern's tone is silent before so many seconds")->check(CLI::NonNegativeNumber);
+  join_command->add_option("--voice-to", join_options.voice_to, "... and from then on")->check(CLI::NonNegativeNumber);
   join_command->add_flag("--decode", join_options.decode, "decode what is received, to know that it is pictures and sound");
   join_command->add_flag("--json", join_options.json, "at the end a summary as JSON, and nothing else");
   join_command->add_flag("--quiet", join_options.quiet, "say nothing but errors");
 
   LoadOptions load_options;
   CLI::App* const load_command = app.add_subcommand("load", "many participants from canned frames, in one process");
+  load_options.connect.transport = participant::MediaTransport::udp;
   connect_options(*load_command, load_options.connect);
   load_command->add_option("--participants", load_options.participants, "in each room, publishers included")->check(CLI::Range(1, 4000))->capture_default_str();
   load_command->add_option("--publishers", load_options.publishers, "of them, those who send")->check(CLI::Range(0, 4000))->capture_default_str();

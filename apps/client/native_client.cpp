@@ -13,6 +13,13 @@ namespace satsuma::client {
 
 using participant::Leg;
 
+namespace {
+/// UDP is given so long before a TCP connection is opened: where it works it is the better way.
+constexpr Duration udp_first = std::chrono::milliseconds(250);
+constexpr Duration stream_retry = std::chrono::seconds(1);
+constexpr std::size_t max_known_streams = 32;
+} // namespace
+
 std::expected<Server, std::string> find_server(const RoomLink& link, bool insecure, const std::string& pin) {
   Server server;
   addrinfo hints{};
@@ -52,6 +59,7 @@ std::expected<Server, std::string> find_server(const RoomLink& link, bool insecu
 NativeClient::~NativeClient() {
   if (timer_) loop_.cancel(*timer_);
   if (connect_timer_) loop_.cancel(*connect_timer_);
+  if (restart_timer_) loop_.cancel(*restart_timer_);
   disconnect();
   for (auto& socket : sockets_)
     if (socket) loop_.forget(socket->descriptor());
@@ -68,6 +76,7 @@ std::expected<void, std::string> NativeClient::start(TimePoint now, participant:
     sockets_[leg] = std::move(*socket);
     loop_.watch(sockets_[leg]->descriptor(), [this, leg] { on_datagrams(static_cast<Leg>(leg)); });
   }
+  prefers_udp_ = config.transport == participant::MediaTransport::automatic;
   auto made = participant::Participant::create(std::move(config), now, io::unix_now(), context_, random_);
   if (!made) {
     if (made.error() == Error(call::identity_bad_name)) return std::unexpected("The name is longer than 64 bytes, or has characters that are invisible.");
@@ -143,15 +152,7 @@ void NativeClient::on_datagrams(Leg leg) {
     const auto received = socket.receive();
     if (!received || received->empty()) break;
     for (const io::UdpSocket::Received& datagram : *received) {
-      participant_->handle_packet(now, leg, datagram.remote, datagram.bytes);
-      // Frames are taken one by one: the next packet may end another.
-      while (auto output = participant_->poll_output(now)) {
-        if (const auto* frame = std::get_if<participant::Frame>(&*output)) listener_.on_frame(*this, now, *frame);
-        else if (const auto* state = std::get_if<participant::MediaState>(&*output)) listener_.on_media(*this, now, state->leg, state->connected);
-        else if (const auto* wanted = std::get_if<participant::KeyFrameWanted>(&*output)) listener_.on_key_frame_wanted(*this, now, wanted->source);
-        else if (const auto* text = std::get_if<participant::SendText>(&*output); text && socket_) socket_->send(true, as_bytes(text->text));
-        else if (const auto* binary = std::get_if<call::SendBinary>(&*output); binary && socket_) socket_->send(false, binary->frame);
-      }
+      take(now, leg, datagram.remote, datagram.bytes, false);
       if (ended_) return;
     }
     if (received->size() < io::receive_batch_size) break;
@@ -159,9 +160,55 @@ void NativeClient::on_datagrams(Leg leg) {
   pump(now);
 }
 
-bool NativeClient::send_frame(TimePoint now, signaling::Source source, ByteView frame, std::uint32_t timestamp, bool key_frame) {
+void NativeClient::take(TimePoint now, Leg leg, const TransportAddress& remote, MutableByteView datagram, bool over_tcp) {
+  participant_->handle_packet(now, leg, remote, datagram, over_tcp);
+  // Frames are taken one by one: the next packet may end another.
+  while (auto output = participant_->poll_output(now)) {
+    if (const auto* frame = std::get_if<participant::Frame>(&*output)) listener_.on_frame(*this, now, *frame);
+    else if (const auto* state = std::get_if<participant::MediaState>(&*output)) listener_.on_media(*this, now, state->leg, state->connected);
+    else if (const auto* wanted = std::get_if<participant::KeyFrameWanted>(&*output)) listener_.on_key_frame_wanted(*this, now, wanted->source);
+    else if (const auto* text = std::get_if<participant::SendText>(&*output); text && socket_) socket_->send(true, as_bytes(text->text));
+    else if (const auto* binary = std::get_if<call::SendBinary>(&*output); binary && socket_) socket_->send(false, binary->frame);
+  }
+}
+
+void NativeClient::send_over_tcp(TimePoint now, Leg leg, const NetworkPath& path, ByteView datagram) {
+  const auto known = streams_.find(path);
+  if (known == streams_.end() && streams_.size() >= max_known_streams)
+    std::erase_if(streams_, [](const auto& entry) { return !entry.second.stream || entry.second.stream->closed(); });
+  if (known == streams_.end() && streams_.size() >= max_known_streams) return;
+  Stream& stream = streams_[path];
+  if (stream.asked == TimePoint{}) stream.asked = now;
+  if (prefers_udp_ && now - stream.asked < udp_first) return;
+  if (!stream.stream || stream.stream->closed()) {
+    if (stream.connected_at && now - *stream.connected_at < stream_retry) return;
+    stream.connected_at = now;
+    stream.stream = MediaStream::connect(
+        loop_, path.remote,
+        [this, leg, remote = path.remote](MutableByteView bytes) {
+          if (ended_) return;
+          const TimePoint at = io::monotonic_now();
+          take(at, leg, remote, bytes, true);
+          pump(at);
+        },
+        [this, leg, path] {
+          // Media went that way: other pairs are tried at once, and this one anew.
+          if (ended_ || leaving_ || restart_timer_ || participant_->path(leg) != path) return;
+          restart_timer_ = loop_.at(io::monotonic_now(), [this](TimePoint at) {
+            restart_timer_.reset();
+            if (ended_ || leaving_) return;
+            participant_->restart_media(at);
+            pump(at);
+          });
+        });
+    if (!stream.stream) return;
+  }
+  stream.stream->send(datagram);
+}
+
+bool NativeClient::send_frame(TimePoint now, signaling::Source source, ByteView frame, std::uint32_t timestamp, bool key_frame, std::optional<std::uint8_t> level) {
   if (ended_) return false;
-  const bool sent = participant_->send_frame(now, source, frame, timestamp, key_frame).has_value();
+  const bool sent = participant_->send_frame(now, source, frame, timestamp, key_frame, level).has_value();
   flush(Leg::publish);
   return sent;
 }
@@ -177,8 +224,11 @@ void NativeClient::flush(Leg leg) {
   participant::SendQueue* const queue = participant_->queue(leg);
   if (queue == nullptr || queue->empty()) return;
   batch_.clear();
-  for (const participant::OutgoingDatagram& datagram : queue->datagrams()) batch_.push_back({datagram.path.remote, datagram.bytes});
-  sockets_[static_cast<std::size_t>(leg)]->send(batch_);
+  for (const participant::OutgoingDatagram& datagram : queue->datagrams()) {
+    if (datagram.path.is_stream()) send_over_tcp(io::monotonic_now(), leg, datagram.path, datagram.bytes);
+    else batch_.push_back({datagram.path.remote, datagram.bytes});
+  }
+  if (!batch_.empty()) sockets_[static_cast<std::size_t>(leg)]->send(batch_);
   queue->clear();
 }
 
@@ -238,6 +288,8 @@ void NativeClient::end(TimePoint now, const std::string& why) {
   if (connect_timer_) loop_.cancel(*connect_timer_);
   timer_.reset();
   connect_timer_.reset();
+  if (restart_timer_) loop_.cancel(*restart_timer_);
+  restart_timer_.reset();
   disconnect();
   for (auto& socket : sockets_)
     if (socket) loop_.forget(socket->descriptor());

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,6 +10,7 @@
 #include "dtls/connection.h"
 #include "event_loop.h"
 #include "io/random.h"
+#include "media_stream.h"
 #include "io/udp_socket.h"
 #include "io/websocket_client.h"
 #include "participant/participant.h"
@@ -48,7 +50,7 @@ class NativeClient {
   /// Connects. A sentence otherwise.
   std::expected<void, std::string> start(TimePoint now, participant::ParticipantConfig config);
   /// Encrypts and sends. False while we are not in and connected.
-  bool send_frame(TimePoint now, signaling::Source source, ByteView frame, std::uint32_t timestamp, bool key_frame);
+  bool send_frame(TimePoint now, signaling::Source source, ByteView frame, std::uint32_t timestamp, bool key_frame, std::optional<std::uint8_t> level = std::nullopt);
   void leave(TimePoint now);
 
   participant::Participant& participant() { return *participant_; }
@@ -61,6 +63,8 @@ class NativeClient {
   void disconnect();
   void on_websocket();
   void on_datagrams(participant::Leg leg);
+  void take(TimePoint now, participant::Leg leg, const TransportAddress& remote, MutableByteView datagram, bool over_tcp);
+  void send_over_tcp(TimePoint now, participant::Leg leg, const NetworkPath& path, ByteView datagram);
   void pump(TimePoint now);
   void flush(participant::Leg leg);
   void end(TimePoint now, const std::string& why);
@@ -75,7 +79,14 @@ class NativeClient {
   std::unique_ptr<io::WebSocketClient> socket_;
   std::vector<std::unique_ptr<io::WebSocketClient>> dead_; ///< until the turn is over
   std::array<std::optional<io::UdpSocket>, 2> sockets_;
-  std::optional<EventLoop::TimerId> timer_, connect_timer_;
+  struct Stream {
+    std::unique_ptr<MediaStream> stream;
+    TimePoint asked{};   ///< when something was first to go there
+    std::optional<TimePoint> connected_at; ///< when it was last tried
+  };
+  std::map<NetworkPath, Stream> streams_; ///< by ICE's paths over TCP: at most ice::max_pairs for each leg, and those of servers that it knew before
+  bool prefers_udp_ = true;
+  std::optional<EventLoop::TimerId> timer_, connect_timer_, restart_timer_;
   std::vector<io::Datagram> batch_;
   Duration retry_ = std::chrono::milliseconds(500);
   bool was_open_ = false;

@@ -106,12 +106,12 @@ std::unique_ptr<TestTone> TestTone::create(double hertz) {
   return tone;
 }
 
-ByteView TestTone::next() {
+ByteView TestTone::next(bool silent) {
   Codec& c = *codec_;
   for (std::int16_t& sample : c.samples) {
     const double t = static_cast<double>(sample_++) / 48000;
     const double swell = 0.5 - 0.5 * std::cos(2 * std::numbers::pi * 2 * t);
-    sample = static_cast<std::int16_t>(3000 * swell * std::sin(2 * std::numbers::pi * hertz_ * t));
+    sample = static_cast<std::int16_t>((silent ? 0 : 3000) * swell * std::sin(2 * std::numbers::pi * hertz_ * t));
   }
   const int size = opus_encode(c.encoder, c.samples.data(), static_cast<int>(c.samples.size()), c.packet.data(), static_cast<opus_int32>(c.packet.size()));
   return size > 0 ? ByteView(c.packet).first(static_cast<std::size_t>(size)) : ByteView();

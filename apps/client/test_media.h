@@ -34,7 +34,7 @@ class TestTone {
  public:
   static std::unique_ptr<TestTone> create(double hertz);
   ~TestTone();
-  ByteView next();
+  ByteView next(bool silent = false);
 
  private:
   struct Codec;

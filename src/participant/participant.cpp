@@ -176,11 +176,11 @@ void Participant::start_publish(TimePoint now) {
 Result<std::vector<NetworkPath>> Participant::paths(const signaling::RemoteTransport& remote, Leg leg) const {
   std::vector<NetworkPath> out;
   const auto socket = static_cast<std::uint32_t>(leg);
-  if (config_.media_via) {
-    out.push_back({*config_.media_via, socket});
-  } else {
-    for (const TransportAddress& candidate : remote.candidates) out.push_back({candidate, socket});
-  }
+  const std::vector<TransportAddress> via = config_.media_via ? std::vector{*config_.media_via} : std::vector<TransportAddress>();
+  if (config_.transport != MediaTransport::tcp)
+    for (const TransportAddress& candidate : config_.media_via ? via : remote.candidates) out.push_back({candidate, socket});
+  if (config_.transport != MediaTransport::udp)
+    for (const TransportAddress& candidate : config_.media_via ? via : remote.tcp_candidates) out.push_back({candidate, NetworkPath::first_stream + socket});
   if (out.empty()) return participant_no_candidate;
   return out;
 }
@@ -336,8 +336,8 @@ void Participant::set_view(signaling::View view) {
 
 // ---- datagrams and time
 
-void Participant::handle_packet(TimePoint now, Leg leg, const TransportAddress& remote, MutableByteView datagram) {
-  const NetworkPath path{remote, static_cast<std::uint32_t>(leg)};
+void Participant::handle_packet(TimePoint now, Leg leg, const TransportAddress& remote, MutableByteView datagram, bool over_tcp) {
+  const NetworkPath path{remote, (over_tcp ? NetworkPath::first_stream : 0) + static_cast<std::uint32_t>(leg)};
   if (leg == Leg::publish && sender_) {
     sender_->handle_packet(now, path, datagram);
     pump_sender(now);
@@ -399,6 +399,11 @@ SendQueue* Participant::queue(Leg leg) {
 
 bool Participant::connected(Leg leg) const {
   return leg == Leg::publish ? sender_ && sender_->transport().connected() : receiver_ && receiver_->transport().connected();
+}
+
+std::optional<NetworkPath> Participant::path(Leg leg) const {
+  if (leg == Leg::publish) return sender_ ? sender_->transport().path() : std::nullopt;
+  return receiver_ ? receiver_->transport().path() : std::nullopt;
 }
 
 void Participant::restart_media(TimePoint now) {

@@ -38,6 +38,9 @@ inline constexpr Duration answer_timeout = std::chrono::seconds(6);
 inline constexpr Duration media_connect_patience = std::chrono::seconds(10);
 inline constexpr Duration media_retry_delay = std::chrono::seconds(1);
 
+/// What media goes over. `automatic`: UDP, and TCP where nothing comes back from UDP.
+enum class MediaTransport : std::uint8_t { automatic, udp, tcp };
+
 struct ParticipantConfig {
   call::SessionConfig session; ///< goes to the session
   call::SessionOptions session_options;
@@ -47,6 +50,8 @@ struct ParticipantConfig {
   bool tell_levels = false;
   /// In place of the server's candidates: a relay.
   std::optional<TransportAddress> media_via;
+  /// Paths over TCP have NetworkPath::first_stream + the leg for their socket: whoever sends connects (RFC 6544) and frames (ice/stream_framing.h).
+  MediaTransport transport = MediaTransport::udp;
   MediaReceiver::Options receiver;
   std::size_t max_payload = default_max_payload;
 };
@@ -112,7 +117,7 @@ class Participant {
   void handle_binary(TimePoint now, ByteView frame);
   void handle_text(TimePoint now, std::string_view text);
 
-  void handle_packet(TimePoint now, Leg leg, const TransportAddress& remote, MutableByteView datagram);
+  void handle_packet(TimePoint now, Leg leg, const TransportAddress& remote, MutableByteView datagram, bool over_tcp = false);
   void handle_timeout(TimePoint now);
   std::optional<TimePoint> next_deadline() const;
   std::optional<Output> poll_output(TimePoint now);
@@ -131,6 +136,8 @@ class Participant {
   const call::ClientSession& session() const { return session_; }
   bool entered() const { return entered_; }
   bool connected(Leg leg) const;
+  /// The way that the leg's media takes now.
+  std::optional<NetworkPath> path(Leg leg) const;
   const FrameCounters& frames() const { return frames_; }
   const MediaSender* sender() const { return sender_.get(); }
   MediaReceiver* receiver() { return receiver_.get(); }

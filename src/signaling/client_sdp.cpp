@@ -41,6 +41,7 @@ Result<RemoteTransport> remote_transport(const SessionDescription& description) 
     transport.fingerprint = media.fingerprint;
     transport.setup = media.setup.value_or(SetupRole::actpass);
     transport.candidates = media.candidates;
+    transport.tcp_candidates = media.tcp_candidates;
     return transport;
   }
   return sdp_not_bundled;

@@ -18,6 +18,7 @@ struct RemoteTransport {
   std::string fingerprint;
   SetupRole setup = SetupRole::passive;        ///< the peer's part in DTLS
   std::vector<TransportAddress> candidates;    ///< UDP, as the peer listed them
+  std::vector<TransportAddress> tcp_candidates; ///< those to connect to by TCP (RFC 6544, passive)
 };
 
 struct ClientDescription {

@@ -334,6 +334,9 @@ Result<void> Parser::media_attribute(SdpMedia& media, std::string_view name, std
     const auto port = number<std::uint16_t>(take(value, ' '), 65535);
     const auto parsed = port ? TransportAddress::parse(address, *port) : Result<TransportAddress>(address_malformed);
     if (component == "1" && transport == "udp" && parsed && media.candidates.size() < max_sdp_candidates) media.candidates.push_back(*parsed);
+    // RFC 6544 s.4.5: of the three types, the one that we can connect to.
+    const bool passive = (" " + std::string(value) + " ").find(" tcptype passive ") != std::string::npos;
+    if (component == "1" && transport == "tcp" && passive && parsed && media.tcp_candidates.size() < max_sdp_candidates) media.tcp_candidates.push_back(*parsed);
   } else if (name == "rid") {
     // <id> <direction> [restrictions]
     const std::string_view rid = take(value, ' ');

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <thread>
@@ -101,6 +102,60 @@ TEST_F(NativeClientTest, TwoInARoomSeeTheSameNumberAndDecodeAndRecordEachOther) 
   for (const json& stream : second["streams"]) {
     EXPECT_GT(stream["decoded"], 10);
     EXPECT_EQ(stream["undecodable"], 0);
+  }
+}
+
+TEST_F(NativeClientTest, WhereUdpIsDroppedMediaComesOverTcp) {
+  auto relay = start({"relay", "--listen", "127.0.0.1:0", "--to", "127.0.0.1:" + std::to_string(media_port_), "--tcp", "loss=100%"});
+  std::string port;
+  for (int i = 0; i < 500 && port.empty(); ++i) {
+    const std::string out = relay->out();
+    std::smatch match;
+    if (std::regex_search(out, match, std::regex("port ([0-9]+) to"))) port = match[1];
+    else std::this_thread::sleep_for(10ms);
+  }
+  ASSERT_FALSE(port.empty()) << relay->error();
+  auto ada = start({"join", link_, "--publish", "test-pattern", "--name", "Ada", "--json", "--seconds", "7", "--media-via", "127.0.0.1:" + port});
+  auto udp = start({"join", link_, "--name", "Udp", "--json", "--seconds", "6", "--media-via", "127.0.0.1:" + port, "--transport", "udp"});
+  auto bob = start({"join", link_, "--name", "Bob", "--json", "--decode", "--seconds", "6", "--transport", "tcp"});
+  ASSERT_EQ(bob->wait(60s), 0) << bob->error();
+  ASSERT_EQ(udp->wait(60s), 0) << udp->error();
+  ASSERT_EQ(ada->wait(60s), 0) << ada->error();
+  EXPECT_EQ(json::parse(ada->out())["transport"], "tcp");
+  const json result = json::parse(bob->out());
+  EXPECT_EQ(result["transport"], "tcp");
+  ASSERT_EQ(result["streams"].size(), 2U) << bob->out();
+  for (const json& stream : result["streams"]) {
+    EXPECT_GT(stream["decoded"], 20);
+    EXPECT_EQ(stream["undecodable"], 0);
+  }
+  EXPECT_TRUE(json::parse(udp->out())["streams"].empty()); // otherwise this shows nothing
+}
+
+TEST_F(NativeClientTest, OfMorePeopleThanNTheSpeakersCameraIsSeenWithLevelsAndWithLevelsHidden) {
+  std::vector<std::unique_ptr<Process>> people;
+  // The first three are silent; Dora, who comes last, speaks from the seventh second of hers on.
+  for (const char* name : {"Ada", "Bob", "Carl"})
+    people.push_back(start({"join", link_, "--publish", "test-pattern", "--name", name, "--tell-levels", "--voice-to", "0", "--seconds", "16", "--quiet"}));
+  std::this_thread::sleep_for(1s);
+  people.push_back(start({"join", link_, "--publish", "test-pattern", "--name", "Dora", "--tell-levels", "--voice-from", "7", "--seconds", "15", "--quiet"}));
+  std::this_thread::sleep_for(1s);
+  std::vector<std::unique_ptr<Process>> viewers;
+  for (const char* speakers : {"server", "ears"})
+    viewers.push_back(start({"join", link_, "--name", speakers, "--json", "--last-n", "1", "--speakers", speakers, "--seconds", "12"}));
+  for (auto& viewer : viewers) {
+    ASSERT_EQ(viewer->wait(60s), 0) << viewer->error();
+    const json result = json::parse(viewer->out());
+    std::map<std::string, double> last;
+    for (const json& stream : result["streams"])
+      if (stream["source"] == "camera") last[stream["name"]] = stream["last_ms"];
+    ASSERT_TRUE(last.contains("Dora")) << viewer->out();
+    for (const auto& [name, at] : last)
+      if (name != "Dora") {
+        EXPECT_LT(at + 1500, last["Dora"]) << name << " " << viewer->out();
+      }
+    // Sound is everybody's: nobody has to be seen to be heard.
+    EXPECT_EQ(std::count_if(result["streams"].begin(), result["streams"].end(), [](const json& stream) { return stream["source"] == "microphone"; }), 4);
   }
 }
 
