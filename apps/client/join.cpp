@@ -20,7 +20,7 @@
 #include "event_loop.h"
 #include "io/clock.h"
 #include "native_client.h"
-#include "sfu/active_speakers.h"
+#include "rtp/active_speakers.h"
 #include "test_media.h"
 
 namespace satsuma::client {
@@ -297,7 +297,7 @@ class Join final : public NativeClient::Listener {
       if (loudness) in.loudness = std::max(in.loudness, *loudness);
       if (loudness && listens) {
         auto place = std::find(heard_.begin(), heard_.end(), frame.who);
-        if (place == heard_.end() && heard_.size() < sfu::ActiveSpeakers::max_voices) place = heard_.insert(heard_.end(), frame.who);
+        if (place == heard_.end() && heard_.size() < rtp::ActiveSpeakers::max_voices) place = heard_.insert(heard_.end(), frame.who);
         if (place != heard_.end()) speakers_.handle_level(now, static_cast<std::uint32_t>(place - heard_.begin()), level_of(*loudness));
       }
     } else if (options_.decode) {
@@ -420,11 +420,11 @@ class Join final : public NativeClient::Listener {
         const bool there = std::any_of(view.tiles.begin(), view.tiles.end(), [&](const auto& tile) { return tile.incarnation == who; });
         if (here && !there && view.tiles.size() < options_.last_n) view.tiles.push_back({"", who, Source::camera, height});
       };
-      for (const sfu::ActiveSpeakers::Who number : speakers_.ranking()) take(heard_[number]);
+      for (const rtp::ActiveSpeakers::Who number : speakers_.ranking()) take(heard_[number]);
       for (const IncarnationId& who : others_) take(who);
     }
     client_.participant().set_view(std::move(view));
-    loop_.at(now + sfu::ActiveSpeakers::update_interval, [this](TimePoint at) {
+    loop_.at(now + rtp::ActiveSpeakers::update_interval, [this](TimePoint at) {
       if (!leaving_ && !client_.ended()) choose_whom_to_see(at);
     });
   }
@@ -492,7 +492,7 @@ class Join final : public NativeClient::Listener {
   std::optional<Duration> entered_after_, first_frame_after_;
   std::string safety_number_, transport_;
   std::vector<IncarnationId> others_, heard_; ///< who is here; whose sound came, a number each
-  sfu::ActiveSpeakers speakers_;              ///< by the numbers in heard_
+  rtp::ActiveSpeakers speakers_;              ///< by the numbers in heard_
   SoundCheck own_sound_;
   std::size_t roster_size_ = 0;
   std::map<IncarnationId, std::string> names_;

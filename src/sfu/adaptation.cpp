@@ -66,7 +66,7 @@ void MediaGraph::allocate(TimePoint now, ParticipantIndex index) {
   std::int64_t audio = 0, desired = 0;
   demands_.clear();
   choose_shown(index);
-  const ActiveSpeakers& speakers = rooms_.at(participants_[index]->room).speakers;
+  const rtp::ActiveSpeakers& speakers = rooms_.at(participants_[index]->room).speakers;
   // The slot of each demand, since the allocator puts them into another order.
   std::array<std::uint32_t, 256> slot_of;
   for (std::size_t i = 0; i < subscriber.slots.size(); ++i) {

@@ -39,7 +39,7 @@ void MediaGraph::handle(TimePoint now, std::size_t shard, const RelayedLevel& m)
 void MediaGraph::update_speakers(TimePoint now) {
   for (auto& [name, room] : rooms_) {
     if (room.speakers.empty() || now < room.next_speakers) continue;
-    room.next_speakers = now + ActiveSpeakers::update_interval;
+    room.next_speakers = now + rtp::ActiveSpeakers::update_interval;
     if (!room.speakers.update(now)) continue;
     for (const ParticipantIndex index : room.participants) {
       if (!participants_[index]->subscriber) continue;
@@ -88,16 +88,16 @@ void MediaGraph::give_slots(TimePoint now, ParticipantIndex index) {
   Participant& p = *participants_[index];
   Subscriber& subscriber = *p.subscriber;
   if (!p.member || subscriber.answered < subscriber.slots.size()) return; // what is being offered may do
-  const ActiveSpeakers& speakers = rooms_.find(p.room)->second.speakers;
+  const rtp::ActiveSpeakers& speakers = rooms_.find(p.room)->second.speakers;
   const auto ranking = speakers.ranking();
 
   // Of an importance: named by the view, speaking now, by how lately they spoke. 0: no reason to take anybody's slot.
   const auto importance = [&](const PublicationReference& publication) -> std::size_t {
-    if (asked_height(subscriber, publication)) return 3 * ActiveSpeakers::max_voices;
+    if (asked_height(subscriber, publication)) return 3 * rtp::ActiveSpeakers::max_voices;
     const auto place = std::find(ranking.begin(), ranking.end(), publication.participant);
     if (place == ranking.end() || publication.source == Source::screen || publication.source == Source::screen_audio) return 0;
     const auto rank = static_cast<std::size_t>(place - ranking.begin());
-    return (rank < speakers.speaking() ? 2 : 1) * ActiveSpeakers::max_voices - rank;
+    return (rank < speakers.speaking() ? 2 : 1) * rtp::ActiveSpeakers::max_voices - rank;
   };
   const auto give = [&](const PublicationReference& publication) {
     if (publication.participant == index || !live(publication)) return;

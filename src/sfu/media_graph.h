@@ -16,8 +16,8 @@
 #include "base/ids.h"
 #include "base/random.h"
 #include "base/time.h"
+#include "rtp/active_speakers.h"
 #include "rtp/transport_feedback.h"
-#include "sfu/active_speakers.h"
 #include "sfu/bandwidth_estimator.h"
 #include "sfu/layer_allocator.h"
 #include "sfu/limits.h"
@@ -201,7 +201,7 @@ class MediaGraph {
     std::uint64_t newest = 0;   ///< cursor of the latest epoch
     std::uint64_t required = 0; ///< the same of the latest that everybody should have by now
     std::deque<Epoch> recent;   ///< those between, oldest first; at most max_recent_epochs
-    ActiveSpeakers speakers;
+    rtp::ActiveSpeakers speakers;
     TimePoint next_speakers{};
   };
   static constexpr std::size_t max_recent_epochs = 64;

@@ -8,7 +8,7 @@
 
 #include "base/time.h"
 
-namespace satsuma::sfu {
+namespace satsuma::rtp {
 
 /// Who speaks, and who spoke last, from audio levels (RFC 6464): of a room, or of what one client hears.
 ///
@@ -50,4 +50,4 @@ class ActiveSpeakers {
   bool removed_ = false; ///< somebody who stood in the ranking, since the last update
 };
 
-} // namespace satsuma::sfu
+} // namespace satsuma::rtp

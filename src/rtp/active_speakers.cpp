@@ -1,8 +1,8 @@
-#include "sfu/active_speakers.h"
+#include "rtp/active_speakers.h"
 
 #include <algorithm>
 
-namespace satsuma::sfu {
+namespace satsuma::rtp {
 
 namespace {
 
@@ -85,4 +85,4 @@ bool ActiveSpeakers::speaks(Who who) const {
   return std::find(now_speaking.begin(), now_speaking.end(), who) != now_speaking.end();
 }
 
-} // namespace satsuma::sfu
+} // namespace satsuma::rtp

@@ -1,13 +1,13 @@
 // Who speaks, from levels alone.
 
-#include "sfu/active_speakers.h"
+#include "rtp/active_speakers.h"
 
 #include <gtest/gtest.h>
 
 #include <map>
 #include <vector>
 
-namespace satsuma::sfu {
+namespace satsuma::rtp {
 namespace {
 
 using namespace std::chrono_literals;
@@ -119,4 +119,4 @@ TEST_F(ActiveSpeakersTest, VoicesAreBounded) {
 }
 
 } // namespace
-} // namespace satsuma::sfu
+} // namespace satsuma::rtp
