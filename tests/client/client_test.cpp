@@ -57,6 +57,17 @@ class NativeClientTest : public testing::Test {
     return std::make_unique<Process>(place, SATSUMA, std::move(arguments));
   }
 
+  /// Where a relay listens, once it says so.
+  static std::string port_of(Process& relay) {
+    for (int i = 0; i < 500; ++i) {
+      const std::string out = relay.out();
+      std::smatch match;
+      if (std::regex_search(out, match, std::regex("port ([0-9]+) to"))) return match[1];
+      std::this_thread::sleep_for(10ms);
+    }
+    return {};
+  }
+
   std::string folder_, link_;
   std::uint16_t media_port_ = 0;
   std::unique_ptr<Process> server_;
@@ -107,13 +118,7 @@ TEST_F(NativeClientTest, TwoInARoomSeeTheSameNumberAndDecodeAndRecordEachOther) 
 
 TEST_F(NativeClientTest, WhereUdpIsDroppedMediaComesOverTcp) {
   auto relay = start({"relay", "--listen", "127.0.0.1:0", "--to", "127.0.0.1:" + std::to_string(media_port_), "--tcp", "loss=100%"});
-  std::string port;
-  for (int i = 0; i < 500 && port.empty(); ++i) {
-    const std::string out = relay->out();
-    std::smatch match;
-    if (std::regex_search(out, match, std::regex("port ([0-9]+) to"))) port = match[1];
-    else std::this_thread::sleep_for(10ms);
-  }
+  const std::string port = port_of(*relay);
   ASSERT_FALSE(port.empty()) << relay->error();
   auto ada = start({"join", link_, "--publish", "test-pattern", "--name", "Ada", "--json", "--seconds", "7", "--media-via", "127.0.0.1:" + port});
   auto udp = start({"join", link_, "--name", "Udp", "--json", "--seconds", "6", "--media-via", "127.0.0.1:" + port, "--transport", "udp"});
@@ -161,13 +166,7 @@ TEST_F(NativeClientTest, OfMorePeopleThanNTheSpeakersCameraIsSeenWithLevelsAndWi
 
 TEST_F(NativeClientTest, ThroughALossyRelayNothingIsUndecryptable) {
   auto relay = start({"relay", "--listen", "127.0.0.1:0", "--to", "127.0.0.1:" + std::to_string(media_port_), "--seed", "5", "loss=5%", "delay=10ms", "jitter=3ms", "--at", "2s", "loss=10%"});
-  std::string port;
-  for (int i = 0; i < 500 && port.empty(); ++i) {
-    const std::string out = relay->out();
-    std::smatch match;
-    if (std::regex_search(out, match, std::regex("port ([0-9]+) to"))) port = match[1];
-    else std::this_thread::sleep_for(10ms);
-  }
+  const std::string port = port_of(*relay);
   ASSERT_FALSE(port.empty()) << relay->error();
   auto load = start({"load", link_, "--participants", "4", "--publishers", "2", "--seconds", "4", "--json", "--media-via", "127.0.0.1:" + port});
   EXPECT_EQ(load->wait(60s), 0) << load->out() << load->error();

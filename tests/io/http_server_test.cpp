@@ -93,10 +93,11 @@ class HttpServerTest : public testing::Test {
     std::filesystem::remove_all(folder_);
   }
 
-  void start() {
+  void start(turn::Server* turn = nullptr) {
     auto created = HttpServer::create(options_, handler_);
     ASSERT_TRUE(created) << created.error();
     server_ = std::move(*created);
+    if (turn != nullptr) server_->set_turn(*turn);
     handler_.server = server_.get();
     thread_ = std::thread([this] { server_->run(); });
   }
@@ -181,13 +182,7 @@ TEST_F(HttpServerTest, AConnectionInsideTlsThatBeginsAsTurnReachesOurMediaAndNot
   const TransportAddress media = TransportAddress::v4({192, 0, 2, 1}, 8443);
   SeededRandom random(1);
   turn::Server turn({media}, random);
-  {
-    auto created = HttpServer::create(options_, handler_);
-    ASSERT_TRUE(created) << created.error();
-    server_ = std::move(*created);
-    server_->set_turn(turn);
-    thread_ = std::thread([this] { server_->run(); });
-  }
+  start(&turn);
   {
     TurnClient client(port(), turn);
     ASSERT_EQ(TurnClient::code(client.ask({.method = turn::allocate, .transport = 17})), 401);
@@ -240,11 +235,7 @@ TEST_F(HttpServerTest, WhoDoesNotReadWhatComesByTurnLosesMediaAndCostsLittleMemo
   const TransportAddress media = TransportAddress::v4({192, 0, 2, 1}, 8443);
   SeededRandom random(1);
   turn::Server turn({media}, random);
-  auto created = HttpServer::create(options_, handler_);
-  ASSERT_TRUE(created) << created.error();
-  server_ = std::move(*created);
-  server_->set_turn(turn);
-  thread_ = std::thread([this] { server_->run(); });
+  start(&turn);
   {
     TurnClient client(port(), turn);
     ASSERT_EQ(TurnClient::code(client.ask({.method = turn::allocate, .transport = 17})), 401);

@@ -95,6 +95,12 @@ class TurnTest : public testing::Test {
     one->use(server().credentials(start_, session));
     return one;
   }
+  /// Knows realm and nonce.
+  std::unique_ptr<Client> challenged() {
+    auto one = client();
+    EXPECT_EQ(one->code({.method = allocate, .transport = 17}), 401);
+    return one;
+  }
   std::unique_ptr<Client> allocated(std::string_view session = "ada", const TransportAddress& from = browser) {
     auto one = client(session, from);
     EXPECT_EQ(one->enter(), 200);
@@ -179,8 +185,7 @@ TEST_F(TurnTest, AnAllocationGoesOnWithTheCredentialsThatBeganIt) {
 }
 
 TEST_F(TurnTest, RefusesAuthenticationWithoutUsernameRealmOrNonce) {
-  auto one = client();
-  ASSERT_EQ(one->code({.method = allocate, .transport = 17}), 401);
+  auto one = challenged();
   for (auto field : {&Request::username, &Request::realm, &Request::nonce}) {
     Request request = one->signed_request(allocate);
     (request.*field).reset();
@@ -189,8 +194,7 @@ TEST_F(TurnTest, RefusesAuthenticationWithoutUsernameRealmOrNonce) {
 }
 
 TEST_F(TurnTest, RefusesAnotherRealm) {
-  auto one = client();
-  ASSERT_EQ(one->code({.method = allocate, .transport = 17}), 401);
+  auto one = challenged();
   Request request = one->signed_request(allocate);
   request.realm = "elsewhere";
   EXPECT_EQ(one->code(request), 401);
@@ -210,8 +214,7 @@ TEST_F(TurnTest, ANonceEnds) {
 }
 
 TEST_F(TurnTest, RefusesANonceThatItDidNotMake) {
-  auto one = client();
-  ASSERT_EQ(one->code({.method = allocate, .transport = 17}), 401);
+  auto one = challenged();
   one->nonce = "0123456789abcdef0123456789abcdef";
   EXPECT_EQ(one->code(one->signed_request(allocate)), 438);
   EXPECT_EQ(one->code(one->signed_request(allocate)), 200) << "with the nonce of the answer";
@@ -224,40 +227,35 @@ TEST_F(TurnTest, RefusesASecondAllocationOfAConnection) {
 }
 
 TEST_F(TurnTest, RefusesAnAllocationWithoutATransport) {
-  auto one = client();
-  ASSERT_EQ(one->code({.method = allocate, .transport = 17}), 401);
+  auto one = challenged();
   Request request = one->signed_request(allocate);
   request.transport.reset();
   EXPECT_EQ(one->code(request), 400);
 }
 
 TEST_F(TurnTest, RefusesToRelayTcp) {
-  auto one = client();
-  ASSERT_EQ(one->code({.method = allocate, .transport = 17}), 401);
+  auto one = challenged();
   Request request = one->signed_request(allocate);
   request.transport = 6;
   EXPECT_EQ(one->code(request), 442);
 }
 
 TEST_F(TurnTest, RefusesWhatItMustUnderstandAndDoesNot) {
-  auto one = client();
-  ASSERT_EQ(one->code({.method = allocate, .transport = 17}), 401);
+  auto one = challenged();
   Request request = one->signed_request(allocate);
   request.further = 0x0033;
   EXPECT_EQ(one->code(request), 420);
 }
 
 TEST_F(TurnTest, TakesDontFragmentSinceNothingIsFragmented) {
-  auto one = client();
-  ASSERT_EQ(one->code({.method = allocate, .transport = 17}), 401);
+  auto one = challenged();
   Request request = one->signed_request(allocate);
   request.further = dont_fragment;
   EXPECT_EQ(one->code(request), 200);
 }
 
 TEST_F(TurnTest, RefusesEvenPortsAndReservations) {
-  auto one = client();
-  ASSERT_EQ(one->code({.method = allocate, .transport = 17}), 401);
+  auto one = challenged();
   Request request = one->signed_request(allocate);
   request.even_port = true;
   EXPECT_EQ(one->code(request), 508);
@@ -270,8 +268,7 @@ TEST_F(TurnTest, RefusesEvenPortsAndReservations) {
 }
 
 TEST_F(TurnTest, AllocatesInTheFamilyThatIsAskedFor) {
-  auto one = client();
-  ASSERT_EQ(one->code({.method = allocate, .transport = 17}), 401);
+  auto one = challenged();
   Request request = one->signed_request(allocate);
   request.family = 3;
   EXPECT_EQ(one->code(request), 440) << "there is no such family";
@@ -283,8 +280,7 @@ TEST_F(TurnTest, AllocatesInTheFamilyThatIsAskedFor) {
 
 TEST_F(TurnTest, RefusesAFamilyInWhichItHasNoAddress) {
   own_ = {media};
-  auto one = client();
-  ASSERT_EQ(one->code({.method = allocate, .transport = 17}), 401);
+  auto one = challenged();
   Request request = one->signed_request(allocate);
   request.family = 2;
   EXPECT_EQ(one->code(request), 440);
@@ -368,8 +364,7 @@ TEST_F(TurnTest, AConnectionThatDoesNotAllocateEnds) {
 }
 
 TEST_F(TurnTest, RefusesRequestsForAnAllocationThatIsNotThere) {
-  auto one = client();
-  ASSERT_EQ(one->code({.method = allocate, .transport = 17}), 401);
+  auto one = challenged();
   for (std::uint16_t method : {refresh, create_permission, channel_bind}) EXPECT_EQ(one->code(one->signed_request(method)), 437) << method;
 }
 
