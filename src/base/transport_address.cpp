@@ -88,6 +88,12 @@ Result<TransportAddress> TransportAddress::parse(std::string_view ip, std::uint1
   return address_malformed;
 }
 
+std::array<std::uint8_t, 16> TransportAddress::household() const {
+  std::array<std::uint8_t, 16> out = ip;
+  if (!is_v4()) std::fill(out.begin() + 8, out.end(), std::uint8_t{0});
+  return out;
+}
+
 bool TransportAddress::is_v4() const { return std::equal(mapped_prefix.begin(), mapped_prefix.end(), ip.begin()); }
 
 std::string TransportAddress::ip_text() const {

@@ -27,6 +27,8 @@ struct TransportAddress {
   bool is_v4() const;
   /// The last four bytes, which are the address if is_v4().
   std::array<std::uint8_t, 4> v4_bytes() const { return {ip[12], ip[13], ip[14], ip[15]}; }
+  /// What bounds for each address count by: a household has a /64 of IPv6.
+  std::array<std::uint8_t, 16> household() const;
   /// As in an SDP candidate: without brackets and without the port.
   std::string ip_text() const;
 

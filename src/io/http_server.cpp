@@ -263,18 +263,8 @@ class Stream {
   Ssl<SSL> ssl_; // after socket_: it is freed first
 };
 
-/// A /64 is one household's worth of IPv6 addresses, and so counts as one.
-std::array<std::uint8_t, 16> address_key(const asio::ip::address& address) {
-  std::array<std::uint8_t, 16> key{};
-  if (address.is_v4() || address.to_v6().is_v4_mapped()) {
-    const auto bytes = (address.is_v4() ? address.to_v4() : asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6())).to_bytes();
-    std::copy(bytes.begin(), bytes.end(), key.begin());
-    key[15] = 4; // apart from every IPv6 prefix
-  } else {
-    const auto bytes = address.to_v6().to_bytes();
-    std::copy_n(bytes.begin(), 8, key.begin());
-  }
-  return key;
+TransportAddress to_transport_address(const asio::ip::address& address, std::uint16_t port) {
+  return TransportAddress::v6((address.is_v4() ? asio::ip::make_address_v6(asio::ip::v4_mapped, address.to_v4()) : address.to_v6()).to_bytes(), port);
 }
 
 bool is_loopback(const asio::ip::address& address) {
@@ -560,10 +550,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
   }
 
   void turn_timer() {
-    const TimePoint now = monotonic_now();
-    if (!bridge_->handle_timeout(now)) return finish();
-    // Refreshed meanwhile or not: it looks again.
-    arm(std::max<Duration>(bridge_->next_deadline() - now, std::chrono::milliseconds(10)));
+    if (!bridge_->handle_timeout(monotonic_now())) return finish();
+    turn_deadline();
+  }
+
+  void turn_deadline() {
+    const Duration left = bridge_->next_deadline() - monotonic_now();
+    arm(std::max<Duration>(left, std::chrono::milliseconds(10))); // the last answer leaves before its connection ends
   }
 
   void take_turn_input() {
@@ -572,18 +565,19 @@ class Connection : public std::enable_shared_from_this<Connection> {
     buffer_.consume(data.size());
     write_turn();
     if (!useful) return finish();
+    turn_deadline(); // a Refresh moves it, also to now
     for (TurnBridge::Opened& opened : bridge_->take_opened()) {
       auto watched = std::make_unique<Descriptor>(server_.io.get_executor(), opened.inner);
       watch_turn_peer(opened.inner, *watched);
       turn_peers_.emplace(opened.inner, std::move(watched));
-      server_.handler.on_relayed_stream(opened.outer, bridge_->relayed(), bridge_->client(), std::move(opened.begun));
+      server_.handler.on_relayed_stream(opened.outer, opened.relayed, bridge_->client(), std::move(opened.begun));
     }
     read_turn();
   }
 
   void read_turn() {
     // Who does not read its answers is not asked for more.
-    if (turn_reading_ || finished_ || turn_writing_.size() > TurnBridge::max_waiting) return;
+    if (turn_reading_ || finished_ || turn_writing_.size() + bridge_->waiting() > TurnBridge::max_waiting) return;
     turn_reading_ = true;
     stream_->async_read_some(buffer_.prepare(turn_read_size), [self = shared_from_this()](error_code error, std::size_t size) {
       self->turn_reading_ = false;
@@ -612,7 +606,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   }
 
   void write_turn() {
-    if (finished_ || !turn_writing_.empty() || !bridge_->has_waiting()) return;
+    if (finished_ || !turn_writing_.empty() || bridge_->waiting() == 0) return;
     turn_writing_ = bridge_->take_waiting();
     turn_written_ = 0;
     write_turn_on();
@@ -652,8 +646,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     error_code error;
     const auto remote = stream_->socket().remote_endpoint(error);
     if (error) return std::nullopt;
-    const auto ip = remote.address().is_v4() ? asio::ip::make_address_v6(asio::ip::v4_mapped, remote.address().to_v4()) : remote.address().to_v6();
-    return TransportAddress::v6(ip.to_bytes(), remote.port());
+    return to_transport_address(remote.address(), remote.port());
   }
 
   void hand_over() {
@@ -664,7 +657,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     if (error) return finish();
     ++server_.statistics.media_streams;
     // Whoever takes it has a rate of its own for it.
-    if (const auto from_there = server_.per_address.find(address_key(peer_)); from_there != server_.per_address.end()) from_there->second.fresh.give_back(1);
+    if (const auto from_there = server_.per_address.find(to_transport_address(peer_, 0).household()); from_there != server_.per_address.end()) from_there->second.fresh.give_back(1);
     server_.handler.on_media_stream(descriptor, *remote, std::move(begun_));
     finish();
   }
@@ -1097,11 +1090,11 @@ auto HttpServer::Implementation::address(const asio::ip::address& peer, TimePoin
     }
   }
   const Address fresh{0, TokenBucket(static_cast<double>(limits.new_connections_per_second), static_cast<double>(limits.new_connection_burst))};
-  return per_address.try_emplace(address_key(peer), fresh).first;
+  return per_address.try_emplace(to_transport_address(peer, 0).household(), fresh).first;
 }
 
 void HttpServer::Implementation::forget(Connection& connection) {
-  const auto from_there = per_address.find(address_key(connection.peer()));
+  const auto from_there = per_address.find(to_transport_address(connection.peer(), 0).household());
   if (from_there != per_address.end()) --from_there->second.connections;
   connections.erase(connection.id());
   statistics.connections = connections.size();

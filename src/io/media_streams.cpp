@@ -108,7 +108,7 @@ Result<std::uint32_t> MediaStreams::adopt(TimePoint now, int descriptor, const T
     ++counters_.refused;
     return stream_refused;
   };
-  Remote& from_there = per_address_.try_emplace(key_of(counted), Remote{0, TokenBucket(static_cast<double>(limits_.new_connections_per_second),
+  Remote& from_there = per_address_.try_emplace(counted.household(), Remote{0, TokenBucket(static_cast<double>(limits_.new_connections_per_second),
                                                                                      static_cast<double>(limits_.new_connection_burst))}).first->second;
   if (!next_sweep_) next_sweep_ = now + sweep_interval;
   if (!from_there.fresh.take(now, 1) || from_there.connections >= limits_.connections_per_address) return refuse();
@@ -144,12 +144,6 @@ Result<std::uint32_t> MediaStreams::adopt(TimePoint now, int descriptor, const T
   ++from_there.connections;
   ++counters_.accepted;
   return number;
-}
-
-MediaStreams::AddressKey MediaStreams::key_of(const TransportAddress& address) {
-  AddressKey key = address.ip;
-  if (!address.is_v4()) std::fill(key.begin() + 8, key.end(), std::uint8_t{0});
-  return key;
 }
 
 MediaStreams::Stream* MediaStreams::find(std::uint32_t number) {
@@ -290,7 +284,7 @@ void MediaStreams::close(std::uint32_t number) {
   const Stream& stream = *found->second;
   ::close(stream.descriptor);
   if (stream.known) closed_.push_back({stream.remote, number});
-  --per_address_.at(key_of(stream.counted)).connections;
+  --per_address_.at(stream.counted.household()).connections;
   streams_.erase(found);
 }
 

@@ -125,10 +125,8 @@ class MediaStreams {
     std::size_t strange = 0;
     bool known = false;
   };
-  using AddressKey = std::array<std::uint8_t, 16>;
   static constexpr std::size_t read_size = 64U << 10;
 
-  static AddressKey key_of(const TransportAddress& address);
   Stream* find(std::uint32_t number);
   /// What is there, in a buffer that all share; nothing when nothing is, or when the connection ended with it.
   std::optional<MutableByteView> read(std::uint32_t number, Stream& stream);
@@ -145,7 +143,7 @@ class MediaStreams {
   std::vector<int> listeners_;
   bool listening_ = true; ///< not while descriptors have run out
   std::unordered_map<std::uint32_t, std::unique_ptr<Stream>> streams_;
-  std::map<AddressKey, Remote> per_address_;
+  std::map<std::array<std::uint8_t, 16>, Remote> per_address_;
   std::uint32_t next_number_ = first_number;
   std::optional<TimePoint> next_sweep_;
   std::vector<NetworkPath> closed_;

@@ -33,7 +33,7 @@ void TurnBridge::to_peer(const turn::ServerConnection::ToPeer& datagram) {
   if (!stun::looks_like_stun(datagram.datagram)) return;
   std::array<int, 2> ends;
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()) != 0) return; // as if it were lost: checks are repeated
-  Opened opened{ends[0], ends[1], {}};
+  Opened opened{ends[0], ends[1], connection_.relayed(), {}};
   const auto length = ice::stream_frame_length(datagram.datagram.size());
   opened.begun.assign(length.begin(), length.end());
   opened.begun.insert(opened.begun.end(), datagram.datagram.begin(), datagram.datagram.end());

@@ -20,7 +20,7 @@ class TurnBridge {
  public:
   /// What the client is sent beyond this is dropped, if it is media: a path that is slower has to show it soon. As MediaStreamLimits::unsent.
   static constexpr std::size_t max_waiting_media = 24U << 10;
-  /// With so much waiting nothing more is to be read of the client, whose requests have answers.
+  /// With so much waiting, here and with who writes it, nothing more is to be read of the client, whose requests have answers.
   static constexpr std::size_t max_waiting = 64U << 10;
 
   /// `server` outlives this.
@@ -33,6 +33,7 @@ class TurnBridge {
   struct Opened {
     int inner = -1;
     int outer = -1;
+    TransportAddress relayed; ///< whom the media loop sees
     Bytes begun;
   };
   /// What came from the client. An error: the connection is of no use any more.
@@ -46,12 +47,10 @@ class TurnBridge {
   TimePoint next_deadline() const { return connection_.next_deadline(); }
 
   /// What is to be written to the client; the caller takes it all.
-  bool has_waiting() const { return !waiting_.empty(); }
+  std::size_t waiting() const { return waiting_.size(); }
   Bytes take_waiting();
 
   const TransportAddress& client() const { return connection_.client(); }
-  /// Once something was opened.
-  const TransportAddress& relayed() const { return connection_.relayed(); }
   std::uint64_t dropped_slow() const { return dropped_slow_; }
 
  private:

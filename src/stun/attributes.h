@@ -50,7 +50,7 @@ void write_error_code(SpanWriter& writer, std::uint16_t code, std::string_view r
 void write_unknown_attributes(SpanWriter& writer, std::span<const std::uint16_t> unknown);
 void set_length(MutableByteView message, std::size_t length);
 
-/// Ends the message that `writer` has written to the beginning of `out`: with MESSAGE-INTEGRITY under `key`, unless that is empty, and FINGERPRINT.
-Result<MutableByteView> seal(SpanWriter& writer, ByteView key, MutableByteView out);
+/// Ends the message that `writer` has written to the beginning of `out`: with MESSAGE-INTEGRITY if there is a key, and FINGERPRINT.
+Result<MutableByteView> seal(SpanWriter& writer, std::optional<ByteView> key, MutableByteView out);
 
 } // namespace satsuma::stun

@@ -165,15 +165,15 @@ void set_length(MutableByteView message, std::size_t length) {
 }
 
 // RFC 8489 s.14.5 and s.14.7: each is computed over what is before it, with a header length that ends with itself.
-Result<MutableByteView> seal(SpanWriter& writer, ByteView key, MutableByteView out) {
+Result<MutableByteView> seal(SpanWriter& writer, std::optional<ByteView> key, MutableByteView out) {
   SATSUMA_TRY(const MutableByteView body, writer.written());
   std::size_t size = body.size();
-  const std::size_t total = size + (key.empty() ? 0 : integrity_attribute_size) + fingerprint_attribute_size;
+  const std::size_t total = size + (key ? integrity_attribute_size : 0) + fingerprint_attribute_size;
   if (out.size() < total || total > max_message_size) return bytes_no_space;
-  if (!key.empty()) {
+  if (key) {
     set_length(out, size + integrity_attribute_size - header_size);
     std::array<std::uint8_t, integrity_size> tag;
-    crypto::hmac_into(crypto::HashAlgorithm::sha1, key, {body}, tag);
+    crypto::hmac_into(crypto::HashAlgorithm::sha1, *key, {body}, tag);
     write_attribute(writer, message_integrity, tag);
     size += integrity_attribute_size;
   }

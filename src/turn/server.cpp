@@ -17,12 +17,6 @@ constexpr std::uint8_t udp = 17;
 constexpr std::uint16_t first_dynamic_port = 49152; // RFC 8656 s.7.2 asks for one of these
 constexpr std::uint16_t dynamic_ports = 16384;
 
-std::array<std::uint8_t, 16> address_key(const TransportAddress& address) {
-  std::array<std::uint8_t, 16> key = address.ip;
-  if (!address.is_v4()) std::fill(key.begin() + 8, key.end(), std::uint8_t{0});
-  return key;
-}
-
 std::int64_t seconds_of(TimePoint time) { return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count(); }
 
 struct Username {
@@ -194,7 +188,7 @@ ServerConnection::Event ServerConnection::handle_allocate(TimePoint now, const M
   if (!relayed) return refuse(message, 440);
 
   const Limits& limits = server_.limits_;
-  const auto of_address = server_.per_address_.find(address_key(client_));
+  const auto of_address = server_.per_address_.find(client_.household());
   const auto of_session = server_.per_session_.find(std::string(session));
   const bool quota = (of_address != server_.per_address_.end() && of_address->second >= limits.allocations_per_address) ||
                      (of_session != server_.per_session_.end() && of_session->second >= limits.allocations_per_session);
@@ -203,7 +197,7 @@ ServerConnection::Event ServerConnection::handle_allocate(TimePoint now, const M
     return refuse(message, quota ? 486 : 508);
   }
   ++server_.allocations_;
-  ++server_.per_address_[address_key(client_)];
+  ++server_.per_address_[client_.household()];
   ++server_.per_session_[std::string(session)];
   ++server_.counters_.allocated;
   const Duration lifetime_granted = lifetime_of(message);
@@ -312,12 +306,15 @@ Result<void> ServerConnection::handle_timeout(TimePoint now) {
   return {};
 }
 
-TimePoint ServerConnection::next_deadline() const { return allocation_ ? allocation_->until : without_since_ + server_.limits_.without_allocation; }
+TimePoint ServerConnection::next_deadline() const {
+  if (over_) return {}; // long ago
+  return allocation_ ? allocation_->until : without_since_ + server_.limits_.without_allocation;
+}
 
 void ServerConnection::end_allocation() {
   if (!allocation_) return;
   --server_.allocations_;
-  release(server_.per_address_, address_key(client_));
+  release(server_.per_address_, client_.household());
   release(server_.per_session_, allocation_->session);
   allocation_.reset();
   over_ = true;
@@ -371,7 +368,7 @@ ServerConnection::Event ServerConnection::refuse(const Message& message, std::ui
   if (code == 420) {
     stun::write_unknown_attributes(writer, std::span(message.unknown_attributes).first(std::min(message.unknown_count, message.unknown_attributes.size())));
   }
-  const auto written = stun::seal(writer, key_ ? ByteView(*key_) : ByteView(), answer_);
+  const auto written = stun::seal(writer, key_ ? std::optional<ByteView>(*key_) : std::nullopt, answer_);
   SATSUMA_CHECK(written.has_value());
   return Event{Reply{*written}, std::nullopt};
 }
@@ -385,7 +382,7 @@ ServerConnection::Event ServerConnection::challenge(TimePoint now, const Message
   stun::write_error_code(writer, code, reason_of(code));
   stun::write_attribute(writer, stun::realm, as_bytes(Server::realm));
   stun::write_attribute(writer, stun::nonce, as_bytes(nonce_));
-  const auto written = stun::seal(writer, {}, answer_);
+  const auto written = stun::seal(writer, std::nullopt, answer_);
   SATSUMA_CHECK(written.has_value());
   return Event{Reply{*written}, std::nullopt};
 }

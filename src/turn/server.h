@@ -45,7 +45,7 @@ struct Credentials {
 struct Counters {
   std::uint64_t allocated = 0;
   std::uint64_t unauthorized = 0;      ///< 401 to a request that had credentials, 441
-  std::uint64_t refused_by_limit = 0;  ///< 486 and 508
+  std::uint64_t refused_by_limit = 0;  ///< an allocation: 486 and 508
   std::uint64_t forbidden_peers = 0;   ///< 403: an address that is not ours
   std::uint64_t datagrams_in = 0;      ///< from clients, to our media
   std::uint64_t datagrams_out = 0;
@@ -134,7 +134,10 @@ class ServerConnection {
 
   bool allocated() const { return allocation_.has_value(); }
   /// Where the client is for its peers. Only while allocated().
-  const TransportAddress& relayed() const { return allocation_->relayed; }
+  const TransportAddress& relayed() const {
+    SATSUMA_CHECK(allocation_.has_value());
+    return allocation_->relayed;
+  }
   const TransportAddress& client() const { return client_; }
 
  private:

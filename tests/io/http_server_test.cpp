@@ -141,15 +141,19 @@ class TurnClient {
   TurnClient(std::uint16_t port, turn::Server& server) : socket(port, true), credentials_(server.credentials(monotonic_now(), "ada")) {
     key_ = to_bytes(*turn::long_term_key(credentials_.username, turn::Server::realm, credentials_.password));
   }
-  /// The answer to it; empty when there is none.
-  Bytes ask(turn::test::Request request) {
+  /// With the credentials, once it has a nonce.
+  Bytes written(turn::test::Request request) const {
     if (!nonce_.empty()) {
       request.username = credentials_.username;
       request.realm = std::string(turn::Server::realm);
       request.nonce = nonce_;
       request.key = key_;
     }
-    const Bytes answer = put(turn::test::write(request));
+    return turn::test::write(request);
+  }
+  /// The answer to it; empty when there is none.
+  Bytes ask(turn::test::Request request) {
+    const Bytes answer = put(written(std::move(request)));
     if (const auto message = turn::parse(answer); message && message->nonce) nonce_ = *message->nonce;
     return answer;
   }
@@ -262,6 +266,53 @@ TEST_F(HttpServerTest, WhoDoesNotReadWhatComesByTurnLosesMediaAndCostsLittleMemo
     EXPECT_EQ(first.size(), 1204U);
   }
   stop();
+  server_.reset();
+}
+
+TEST_F(HttpServerTest, WhoDoesNotReadTheAnswersOfTurnIsNotReadOnEither) {
+  use_tls();
+  SeededRandom random(1);
+  turn::Server turn({TransportAddress::v4({192, 0, 2, 1}, 8443)}, random);
+  start(&turn);
+  {
+    TurnClient client(port(), turn);
+    ASSERT_EQ(TurnClient::code(client.ask({.method = turn::allocate, .transport = 17})), 401);
+    ASSERT_EQ(TurnClient::code(client.ask({.method = turn::allocate, .transport = 17})), 200);
+    const Bytes one = client.written({.method = turn::refresh});
+    Bytes many;
+    while (many.size() < 16'000) many.insert(many.end(), one.begin(), one.end());
+    const timeval patience{1, 0};
+    ASSERT_EQ(::setsockopt(client.socket.fd(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience), 0);
+    std::size_t sent = 0;
+    while (sent < 64'000'000 && client.socket.send(as_text(many))) sent += many.size();
+    EXPECT_LT(sent, 64'000'000U) << "all was taken, so the answers wait somewhere";
+  }
+  stop();
+  server_.reset();
+}
+
+TEST_F(HttpServerTest, AnAllocationThatEndsInOneBreathWithACheckEndsItsConnection) {
+  use_tls();
+  const TransportAddress media = TransportAddress::v4({192, 0, 2, 1}, 8443);
+  SeededRandom random(1);
+  turn::Server turn({media}, random);
+  start(&turn);
+  {
+    TurnClient client(port(), turn);
+    ASSERT_EQ(TurnClient::code(client.ask({.method = turn::allocate, .transport = 17})), 401);
+    ASSERT_EQ(TurnClient::code(client.ask({.method = turn::allocate, .transport = 17})), 200);
+    ASSERT_EQ(TurnClient::code(client.ask({.method = turn::channel_bind, .channel = 0x4000, .peers = {media}})), 200);
+    std::uint8_t buffer[stun::max_written_size];
+    stun::BindingRequest check;
+    check.username = "serv:peer";
+    Bytes both = turn::test::channel_data(0x4000, *stun::write_binding_request(check, as_bytes("password"), buffer));
+    const Bytes end = client.written({.method = turn::refresh, .lifetime_seconds = 0});
+    both.insert(both.end(), end.begin(), end.end());
+    EXPECT_EQ(TurnClient::code(client.put(both)), 200);
+    EXPECT_TRUE(eventually([this] { return statistics().connections == 0; })) << "the client keeps its end open";
+  }
+  stop();
+  EXPECT_EQ(turn.allocations(), 0U);
   server_.reset();
 }
 

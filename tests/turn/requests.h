@@ -57,7 +57,7 @@ inline Bytes write(const Request& request) {
     out.resize(writer.size());
     return out;
   }
-  const auto sealed = stun::seal(writer, request.key, out);
+  const auto sealed = stun::seal(writer, request.key.empty() ? std::nullopt : std::optional<ByteView>(request.key), out);
   SATSUMA_CHECK(sealed.has_value());
   out.resize(sealed->size());
   return out;

@@ -612,7 +612,7 @@ TEST(TurnMessage, RefusesAttributesOfTheWrongSize) {
   SpanWriter writer(out);
   stun::write_header(writer, stun::MessageClass::request, allocate, {});
   stun::write_attribute(writer, dont_fragment, Bytes{1});
-  EXPECT_FALSE(parse(*stun::seal(writer, {}, out)));
+  EXPECT_FALSE(parse(*stun::seal(writer, std::nullopt, out)));
 }
 
 TEST(TurnMessage, RefusesTextsThatAreTooLong) {
