@@ -43,6 +43,7 @@ Result<std::unique_ptr<MediaLoop>> MediaLoop::start(std::vector<UdpSocket> socke
   if (!loop->prepare()) return media_loop_failed;
   loop->thread_ = std::thread([self = loop.get()] { self->run(); });
   pthread_setname_np(loop->thread_.native_handle(), "media");
+  if (pthread_getcpuclockid(loop->thread_.native_handle(), &loop->clock_) != 0) return media_loop_failed;
   return loop;
 }
 
@@ -138,10 +139,8 @@ MediaLoop::Counters MediaLoop::counters() const {
 }
 
 Duration MediaLoop::processor_time() const {
-  clockid_t clock{};
   timespec used{};
-  // The handle is good until the thread is joined; its clock is not needed any more when it has ended.
-  if (stopping_ || pthread_getcpuclockid(const_cast<std::thread&>(thread_).native_handle(), &clock) != 0 || clock_gettime(clock, &used) != 0) return {};
+  if (clock_gettime(clock_, &used) != 0) return {}; // the thread has ended
   return std::chrono::duration_cast<Duration>(std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec));
 }
 

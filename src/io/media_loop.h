@@ -1,5 +1,7 @@
 #pragma once
 
+#include <time.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -133,6 +135,7 @@ class MediaLoop {
   std::atomic<std::uint64_t> datagrams_in_ = 0, datagrams_out_ = 0, datagrams_dropped_ = 0, send_calls_ = 0, receive_failures_ = 0, shard_messages_dropped_ = 0;
   std::atomic<std::uint64_t> streams_open_ = 0, streams_accepted_ = 0, streams_refused_ = 0, streams_strange_ = 0, streams_silent_ = 0, streams_slow_ = 0;
   std::thread thread_;
+  clockid_t clock_{}; ///< of the thread's processor time
 };
 
 } // namespace satsuma::io

@@ -28,14 +28,13 @@ void ShardBell::answer() {
   rung_.exchange(false, std::memory_order_acq_rel);
 }
 
-ShardLink::ShardLink() : cells_(std::make_unique_for_overwrite<Cell[]>(capacity)) {}
-
 bool ShardLink::put(const sfu::ShardMessage& message) {
   const std::size_t at = sent_.load(std::memory_order_relaxed);
   if (at - taken_seen_ == capacity) {
     taken_seen_ = taken_.load(std::memory_order_acquire);
     if (at - taken_seen_ == capacity) return false;
   }
+  if (!cells_) cells_ = std::make_unique_for_overwrite<Cell[]>(capacity);
   Cell& cell = cells_[at & (capacity - 1)];
   cell.message = message;
   if (auto* const packet = std::get_if<sfu::RelayedPacket>(&cell.message)) {

@@ -36,12 +36,10 @@ class ShardBell {
 /// full; what must arrive waits with the sender, and everything behind it.
 class ShardLink {
  public:
-  /// Some 80 ms of 25 cameras; the memory (1.9 MB) is touched when it is used. A power of two.
+  /// Some 80 ms of 25 cameras; the memory (1.9 MB) is there from the first message on. A power of two.
   static constexpr std::size_t capacity = 1024;
   /// Each is about one source of one person.
   static constexpr std::size_t max_waiting = 16 * 1024;
-
-  ShardLink();
 
   // ---- the sender's
   /// Copies the message and its payload. False: it is lost.
@@ -62,7 +60,7 @@ class ShardLink {
   };
   bool put(const sfu::ShardMessage& message);
 
-  std::unique_ptr<Cell[]> cells_;
+  std::unique_ptr<Cell[]> cells_; ///< made by the sender, before sent_ says that there is something
   std::deque<sfu::ShardMessage> waiting_;
   alignas(64) std::atomic<std::size_t> sent_ = 0;  ///< written by the sender
   std::size_t taken_seen_ = 0;                     ///< what the sender knows of taken_

@@ -205,8 +205,9 @@ void MediaGraph::update_wanted(TimePoint now, ParticipantIndex index, Publicatio
     if (slot.target() && slot.target()->encoding < count) used[slot.target()->encoding] = true;
     if (const auto current = slot.current(); current && current->encoding < count) used[current->encoding] = true;
   }
-  for (std::size_t shard = 0; p.interested >> shard != 0; ++shard)
+  for_each_shard(p.interested, [&](std::size_t shard) {
     for (std::size_t e = 0; e < count; ++e) used[e] = used[e] || (p.interest[shard] >> e & 1) != 0;
+  });
   bool changed = false;
   for (std::size_t e = 0; e < count; ++e) {
     if (used[e]) {

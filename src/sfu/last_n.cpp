@@ -23,8 +23,7 @@ void MediaGraph::handle_level(TimePoint now, ParticipantIndex index, Publisher& 
   publisher.loudest = std::min(publisher.loudest, level);
   if (now < publisher.next_level) return;
   publisher.next_level = now + RelayedLevel::interval;
-  for (std::size_t shard = 0; shard < max_shards; ++shard)
-    if (p.told >> shard & 1) shard_messages_.push_back({shard, RelayedLevel{p.id, publisher.loudest}});
+  for_each_shard(p.told, [&](std::size_t shard) { shard_messages_.push_back({shard, RelayedLevel{p.id, publisher.loudest}}); });
   publisher.loudest = 127;
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/time.h"
 #include "sfu/encoding.h"
+#include "sfu/shard_set.h"
 #include "signaling/sdp.h"
 
 namespace satsuma::sfu {
@@ -54,8 +55,8 @@ class Publication {
   /// Rises with each publication of a shard: what another shard says is about this one, or about one before it.
   std::uint64_t version = 0;
   /// Of a publication that arrives here: the shards that have subscribers, and which encodings these can use.
-  std::uint64_t interested = 0;
-  std::array<std::uint8_t, 64> interest{};
+  ShardSet interested = 0;
+  std::array<std::uint8_t, max_shards> interest{};
   /// Of one that arrives elsewhere: what its home was told of that last.
   std::optional<std::uint8_t> told_interest;
 

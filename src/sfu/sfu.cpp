@@ -507,6 +507,9 @@ void Sfu::Shard::handle_from_shard(TimePoint now, std::size_t part, const ShardM
 }
 
 void Sfu::Shard::handle_path_closed(TimePoint now, const NetworkPath& path) {
+  for (Peer& peer : peers_) {
+    if (peer.offer) std::erase_if(peer.offer->early_checks, [&path](const auto& early) { return early.first == path; });
+  }
   const auto found = by_path_.find(path);
   if (found == by_path_.end()) return;
   const ConnectionKey key = found->second;

@@ -9,6 +9,7 @@
 
 #include "base/ids.h"
 #include "sfu/encoding.h"
+#include "sfu/shard_set.h"
 #include "signaling/sdp.h"
 #include "signaling/source.h"
 
@@ -23,10 +24,6 @@
 /// Messages from one shard to another arrive in order. Publications and Interest must arrive, since they are said only when they change; of the others
 /// each may be lost, like a packet. `version` names the publication: what was said about the one before it is void.
 namespace satsuma::sfu {
-
-/// A room's shards are a set of bits.
-using ShardSet = std::uint64_t;
-inline constexpr std::size_t max_shards = 64;
 
 /// All that a participant publishes. Nothing: it is gone, or this shard is not to know it any more.
 struct Publications {

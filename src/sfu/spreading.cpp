@@ -7,18 +7,6 @@
 
 namespace satsuma::sfu {
 
-namespace {
-
-constexpr ShardSet bit(std::size_t shard) { return ShardSet{1} << shard; }
-
-template <class F>
-void for_each_shard(ShardSet shards, F&& f) {
-  for (std::size_t shard = 0; shards != 0; ++shard, shards >>= 1)
-    if ((shards & 1) != 0) f(shard);
-}
-
-} // namespace
-
 // ---- at home
 
 void MediaGraph::set_room_shards(std::string_view room, ShardSet shards) {
@@ -45,15 +33,15 @@ void MediaGraph::announce(ParticipantIndex index, ShardSet shards) {
   for (const auto& publication : p.publisher->publications)
     if (publication) message.items.push_back({publication->version, publication->media()});
   for_each_shard(shards, [&](std::size_t shard) {
-    if (message.items.empty() && (p.told & bit(shard)) == 0) return;
-    p.told |= bit(shard);
+    if (message.items.empty() && (p.told & shard_bit(shard)) == 0) return;
+    p.told |= shard_bit(shard);
     shard_messages_.push_back({shard, message});
   });
 }
 
 void MediaGraph::withdraw(ParticipantIndex index, std::size_t shard) {
   Participant& p = *participants_[index];
-  p.told &= ~bit(shard);
+  p.told &= ~shard_bit(shard);
   shard_messages_.push_back({shard, Publications{p.room, p.id, {}, {}}});
   if (!p.publisher) return;
   for (auto& publication : p.publisher->publications)
@@ -67,9 +55,9 @@ void MediaGraph::withdraw(ParticipantIndex index) {
 void MediaGraph::set_interest(Publication& p, std::size_t shard, std::uint8_t encodings) {
   p.interest[shard] = encodings;
   if (encodings != 0)
-    p.interested |= bit(shard);
+    p.interested |= shard_bit(shard);
   else
-    p.interested &= ~bit(shard);
+    p.interested &= ~shard_bit(shard);
   if (!p.watched()) p.stop_waiting();
 }
 
@@ -110,7 +98,7 @@ void MediaGraph::relay_clock(const PublicationReference& from, const Publication
 
 Publication* MediaGraph::own_publication(const IncarnationId& id, Source source, std::uint64_t version, std::size_t shard) {
   const auto index = find(id);
-  if (!index || (participants_[*index]->told & bit(shard)) == 0) return nullptr;
+  if (!index || (participants_[*index]->told & shard_bit(shard)) == 0) return nullptr;
   Publication* const p = publication({*index, source});
   return p && p->version == version ? p : nullptr;
 }
@@ -122,7 +110,7 @@ void MediaGraph::handle(TimePoint now, std::size_t shard, const Interest& m) {
   set_interest(*p, shard, m.encodings);
   const ParticipantIndex index = *find(m.id);
   if (first)
-    for (const Encoding& encoding : p->encodings()) relay_clock({index, m.source}, *p, encoding, bit(shard));
+    for (const Encoding& encoding : p->encodings()) relay_clock({index, m.source}, *p, encoding, shard_bit(shard));
   update_wanted(now, index, *p);
 }
 
@@ -137,7 +125,7 @@ void MediaGraph::handle(TimePoint, std::size_t shard, const MissingPackets& m) {
   if (encoding.generation() != m.generation) return;
   // What is not here either is being asked for of the publisher, and passed on when it comes.
   for (std::size_t i = 0; i < m.count; ++i)
-    if (const auto held = encoding.find(encoding.extend(m.sequences[i]))) relay({*find(m.id), m.source}, *p, *held, bit(shard));
+    if (const auto held = encoding.find(encoding.extend(m.sequences[i]))) relay({*find(m.id), m.source}, *p, *held, shard_bit(shard));
 }
 
 // ---- in the others
@@ -182,6 +170,7 @@ void MediaGraph::handle(TimePoint now, std::size_t shard, const Publications& m)
     for (Encoding& encoding : present->encodings()) encoding.set_relayed();
   }
   p.active = m.active;
+  if (!p.active.contains(Source::microphone)) rooms_.at(p.room).speakers.remove(index);
   assign_slots(now, p.room);
   for (auto& publication : p.publisher->publications)
     if (publication) tell_interest(index, *publication);

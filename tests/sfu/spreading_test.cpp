@@ -524,7 +524,35 @@ TEST_F(TwoShards, WhoSpeaksIsKnownInBoth) {
     }
     EXPECT_EQ(seen(), (std::vector{id_of(speaker.n)}));
   }
+  set_active(a, {Source::camera}); // its microphone is off, so it is no speaker any more
+  for (int i = 0; i < 20; ++i) tick();
+  EXPECT_EQ(seen(), (std::vector{id_of(c.n)}));
   graphs[1]->handle_from_shard(now, 0, RelayedLevel{id_of(77), 0});
+}
+
+TEST_F(TwoShards, TheLastOfManyShardsCountsAsTheOthersDo) {
+  const Person a = join(1, 0, true);
+  set_active(a, {Source::camera});
+  MediaGraph& home = of(a);
+  home.set_room_shards("room", shard_bit(max_shards - 1));
+  std::uint64_t version = 0;
+  for (const OutgoingShardMessage& m : home.shard_messages()) {
+    EXPECT_EQ(m.shard, max_shards - 1);
+    if (const auto* told = std::get_if<Publications>(&m.message))
+      for (const Publications::Item& item : told->items)
+        if (item.media.source == Source::camera) version = item.version;
+  }
+  ASSERT_NE(version, 0U);
+  home.clear_shard_messages();
+  home.handle_from_shard(now, max_shards - 1, Interest{id_of(1), Source::camera, 7, version});
+  for (int i = 0; i < 500; ++i) home.handle_timeout(now += 20ms);
+  Sender picture{0, "f"}; // the largest, which the last shard alone can use
+  picture.ssrc = 1012;
+  home.handle_rtp(now, a.index, picture.frame(true));
+  std::size_t carried = 0;
+  for (const OutgoingShardMessage& m : home.shard_messages()) carried += std::holds_alternative<RelayedPacket>(m.message) && m.shard == max_shards - 1;
+  EXPECT_EQ(carried, 1U);
+  home.clear_shard_messages();
 }
 
 TEST_F(TwoShards, AnotherShardsMessagesOfWhatIsNotKnownChangeNothing) {
