@@ -236,6 +236,11 @@ class Join final : public NativeClient::Listener {
         people += (people.empty() ? "" : ", ") + (entry.profile.name.empty() ? "(no name)" : printable(entry.profile.name)) + (entry.leaf == epoch->self ? " (you)" : "");
       }
       others_.clear();
+      for (std::size_t i = 0; i < heard_.size(); ++i) {
+        if (std::ranges::find(epoch->roster, heard_[i], &call::RosterEntry::who) != epoch->roster.end()) continue;
+        speakers_.remove(static_cast<std::uint32_t>(i));
+        heard_[i] = {};
+      }
       for (const call::RosterEntry& entry : epoch->roster)
         if (entry.leaf != epoch->self) others_.push_back(entry.who);
       safety_number_ = epoch->safety_number.digits;
@@ -297,6 +302,7 @@ class Join final : public NativeClient::Listener {
       if (loudness) in.loudness = std::max(in.loudness, *loudness);
       if (loudness && listens) {
         auto place = std::find(heard_.begin(), heard_.end(), frame.who);
+        if (place == heard_.end()) place = std::find(heard_.begin(), heard_.end(), IncarnationId{}); // somebody's who has left
         if (place == heard_.end() && heard_.size() < rtp::ActiveSpeakers::max_voices) place = heard_.insert(heard_.end(), frame.who);
         if (place != heard_.end()) speakers_.handle_level(now, static_cast<std::uint32_t>(place - heard_.begin()), level_of(*loudness));
       }

@@ -60,6 +60,7 @@ NativeClient::~NativeClient() {
   if (timer_) loop_.cancel(*timer_);
   if (connect_timer_) loop_.cancel(*connect_timer_);
   if (restart_timer_) loop_.cancel(*restart_timer_);
+  if (burial_timer_) loop_.cancel(*burial_timer_);
   disconnect();
   for (auto& socket : sockets_)
     if (socket) loop_.forget(socket->descriptor());
@@ -172,10 +173,24 @@ void NativeClient::take(TimePoint now, Leg leg, const TransportAddress& remote, 
   }
 }
 
+void NativeClient::bury(std::unique_ptr<MediaStream> stream) {
+  if (!stream) return;
+  dead_streams_.push_back(std::move(stream));
+  if (!burial_timer_) burial_timer_ = loop_.at(io::monotonic_now(), [this](TimePoint) {
+    burial_timer_.reset();
+    dead_streams_.clear();
+  });
+}
+
 void NativeClient::send_over_tcp(TimePoint now, Leg leg, const NetworkPath& path, ByteView datagram) {
   const auto known = streams_.find(path);
-  if (known == streams_.end() && streams_.size() >= max_known_streams)
-    std::erase_if(streams_, [](const auto& entry) { return !entry.second.stream || entry.second.stream->closed(); });
+  if (known == streams_.end() && streams_.size() >= max_known_streams) {
+    for (auto it = streams_.begin(); it != streams_.end();) {
+      const bool open = it->second.stream && !it->second.stream->closed();
+      if (!open) bury(std::move(it->second.stream));
+      it = open ? std::next(it) : streams_.erase(it);
+    }
+  }
   if (known == streams_.end() && streams_.size() >= max_known_streams) return;
   Stream& stream = streams_[path];
   if (stream.asked == TimePoint{}) stream.asked = now;
@@ -183,6 +198,7 @@ void NativeClient::send_over_tcp(TimePoint now, Leg leg, const NetworkPath& path
   if (!stream.stream || stream.stream->closed()) {
     if (stream.connected_at && now - *stream.connected_at < stream_retry) return;
     stream.connected_at = now;
+    bury(std::move(stream.stream));
     stream.stream = MediaStream::connect(
         loop_, path.remote,
         [this, leg, remote = path.remote](MutableByteView bytes) {
@@ -290,6 +306,8 @@ void NativeClient::end(TimePoint now, const std::string& why) {
   connect_timer_.reset();
   if (restart_timer_) loop_.cancel(*restart_timer_);
   restart_timer_.reset();
+  for (auto& [path, stream] : streams_) bury(std::move(stream.stream));
+  streams_.clear();
   disconnect();
   for (auto& socket : sockets_)
     if (socket) loop_.forget(socket->descriptor());

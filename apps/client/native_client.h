@@ -67,6 +67,7 @@ class NativeClient {
   void send_over_tcp(TimePoint now, participant::Leg leg, const NetworkPath& path, ByteView datagram);
   void pump(TimePoint now);
   void flush(participant::Leg leg);
+  void bury(std::unique_ptr<MediaStream> stream);
   void end(TimePoint now, const std::string& why);
 
   EventLoop& loop_;
@@ -85,8 +86,9 @@ class NativeClient {
     std::optional<TimePoint> connected_at; ///< when it was last tried
   };
   std::map<NetworkPath, Stream> streams_; ///< by ICE's paths over TCP: at most ice::max_pairs for each leg, and those of servers that it knew before
+  std::vector<std::unique_ptr<MediaStream>> dead_streams_; ///< until the loop's next turn: the caller may stand in one of their functions
   bool prefers_udp_ = true;
-  std::optional<EventLoop::TimerId> timer_, connect_timer_, restart_timer_;
+  std::optional<EventLoop::TimerId> timer_, connect_timer_, restart_timer_, burial_timer_;
   std::vector<io::Datagram> batch_;
   Duration retry_ = std::chrono::milliseconds(500);
   bool was_open_ = false;
