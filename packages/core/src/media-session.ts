@@ -64,6 +64,9 @@ export class MediaSession {
   #turn: TurnCredentials | null = null;
   /** Nothing else has connected. It stays so while this page is open, for the network is most likely the same. */
   #needsTurn = false;
+  #hasConnected = false;
+  /** Attempts in a row that came to nothing. */
+  #missed = 0;
   readonly #stopped = new Set<Source>();
 
   constructor(port: MediaSessionPort) {
@@ -243,6 +246,7 @@ export class MediaSession {
     clearTimeout(this.#publishTimer);
     switch (state) {
       case "connected":
+        return this.#connected();
       case "closed":
         return;
       case "new":
@@ -266,7 +270,7 @@ export class MediaSession {
 
   /** It came to nothing: once more, inside TLS if need be. */
   #publishOtherwise(): void {
-    this.#needsTurn ||= this.#turn !== null;
+    this.#missAttempt();
     this.#publishAnew();
   }
 
@@ -349,6 +353,7 @@ export class MediaSession {
     clearTimeout(this.#subscribeTimer);
     switch (state) {
       case "connected":
+        return this.#connected();
       case "closed":
         return;
       case "new":
@@ -372,7 +377,7 @@ export class MediaSession {
 
   /** It came to nothing: once more, inside TLS if need be. */
   #subscribeOtherwise(): void {
-    this.#needsTurn ||= this.#turn !== null;
+    this.#missAttempt();
     this.#subscribeAnew();
   }
 
@@ -393,12 +398,23 @@ export class MediaSession {
 
   // ----
 
+  /** Who was connected otherwise before most likely can be again, once the server or the network is back; but the network may be another one now. */
+  #missAttempt(): void {
+    this.#missed += 1;
+    this.#needsTurn ||= this.#turn !== null && (!this.#hasConnected || this.#missed > 2);
+  }
+
+  #connected(): void {
+    this.#hasConnected = true;
+    this.#missed = 0;
+  }
+
   get #turnIfNeeded(): TurnCredentials | null {
     return this.#needsTurn ? this.#turn : null;
   }
 
   get #patienceMs(): number {
-    return this.#turn === null || this.#needsTurn ? connectPatienceMs : directPatienceMs;
+    return this.#turn === null || this.#needsTurn || this.#hasConnected ? connectPatienceMs : directPatienceMs;
   }
 
   #handleError(id: number | null, message: string): void {

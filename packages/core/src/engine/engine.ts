@@ -222,6 +222,7 @@ export class Engine {
     this.#failed = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#heldTimer);
+    clearTimeout(this.#announceTimer);
     this.#running?.socket.stop();
     this.#post({ type: "failed", reason: error instanceof Error ? error.message : String(error) });
   }
@@ -331,7 +332,7 @@ export class Engine {
   /** Each announcement costs every member a signature check: among many, what newcomers are told is spread, and said once for those who came meanwhile. */
   #announceSoon(members: number): void {
     if (members <= 16) return this.#announce();
-    this.#announceTimer ??= setTimeout(() => this.#announce(), Math.random() * 25 * members);
+    this.#announceTimer ??= setTimeout(() => this.#guard(() => this.#announce()), Math.random() * 25 * members);
   }
 
   #announce(): void {
