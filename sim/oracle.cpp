@@ -78,6 +78,12 @@ bool Oracle::is_admissible(const IncarnationId& who) const {
 
 void Oracle::on_event(const Person& person, const call::SessionOutput& event) {
   if (const auto* epoch = std::get_if<call::EpochEvent>(&event)) return enter(person, *epoch);
+  if (const auto* devices = std::get_if<call::DevicesEvent>(&event)) {
+    for (const call::RosterEntry& member : devices->checked) {
+      if (member.profile.proof == call::DeviceProof::pending) return world_.fail("Devices: " + person.name + " says of " + tag(member.who) + " that it is checked, and it is not");
+      if (!see_device(person.name, member)) return;
+    }
+  }
   if (const auto* rejoining = std::get_if<call::RejoiningEvent>(&event)) {
     ++rejoins_;
     held_.erase(person.number);
@@ -118,6 +124,20 @@ void Oracle::on_received(const Person& person, ByteView frame) {
   if (rejected != nullptr && rejected->era == attempt->second.era && rejected->epoch == attempt->second.epoch) attempt->second.frame.clear();
 }
 
+// False: it failed.
+bool Oracle::see_device(const std::string& where, const call::RosterEntry& member) {
+  const call::Profile& profile = member.profile;
+  if (profile.proof == call::DeviceProof::refuted) {
+    world_.fail("Agreement: " + where + " takes the device of " + tag(member.who) + " for another's");
+    return false;
+  }
+  if (profile.proof == call::DeviceProof::proven && devices_.try_emplace(member.who, profile.device_key).first->second != profile.device_key) {
+    world_.fail("Agreement: " + where + " knows another device of " + tag(member.who) + " than others do");
+    return false;
+  }
+  return true;
+}
+
 void Oracle::enter(const Person& person, const call::EpochEvent& event) {
   const IncarnationId who = person.session->incarnation();
   const EpochName name{person.life, event.era, event.epoch};
@@ -125,11 +145,7 @@ void Oracle::enter(const Person& person, const call::EpochEvent& event) {
   // How far each has come with the devices is its own affair; what it found is not.
   std::vector<call::RosterEntry> roster = event.roster;
   for (call::RosterEntry& member : roster) {
-    const call::Profile& profile = member.profile;
-    if (profile.proof == call::DeviceProof::refuted) return world_.fail("Agreement: " + where + " takes the device of " + tag(member.who) + " for another's");
-    if (profile.proof == call::DeviceProof::proven && devices_.try_emplace(member.who, profile.device_key).first->second != profile.device_key) {
-      return world_.fail("Agreement: " + where + " knows another device of " + tag(member.who) + " than others do");
-    }
+    if (!see_device(where, member)) return;
     member.profile.device_key = {};
     member.profile.proof = call::DeviceProof::pending;
   }

@@ -60,6 +60,7 @@ class Oracle final : public Observer {
   };
 
   void enter(const Person& person, const call::EpochEvent& event);
+  bool see_device(const std::string& where, const call::RosterEntry& member);
   bool is_admissible(const IncarnationId& who) const;
 
   World& world_;

@@ -2,13 +2,11 @@
 
 #include <algorithm>
 
+#include "signaling/header_extensions.h"
+
 namespace satsuma::signaling {
 
 namespace {
-
-constexpr std::string_view mid_uri = "urn:ietf:params:rtp-hdrext:sdes:mid";
-constexpr std::string_view audio_level_uri = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
-constexpr std::string_view transport_cc_uri = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
 const SdpCodec* find_codec(const SdpMedia& media, std::string_view name) {
   const auto found = std::find_if(media.codecs.begin(), media.codecs.end(), [name](const SdpCodec& c) { return c.name == name; });

@@ -3,17 +3,13 @@
 #include <algorithm>
 #include <charconv>
 
+#include "signaling/header_extensions.h"
+
 namespace satsuma::signaling {
 
 namespace {
 
-constexpr std::string_view mid_uri = "urn:ietf:params:rtp-hdrext:sdes:mid";
-constexpr std::string_view rid_uri = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
-constexpr std::string_view repaired_rid_uri = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
-constexpr std::string_view dependency_descriptor_uri = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
 constexpr std::string_view mixed_extensions_line = "a=extmap-allow-mixed\r\n";
-constexpr std::string_view audio_level_uri = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"; // RFC 6464
-constexpr std::string_view transport_cc_uri = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
 /// RFC 8866 s.9: token.
 bool is_token(std::string_view text) {
