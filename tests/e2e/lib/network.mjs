@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 
 export const serverAddress = '10.90.0.1';
+export const serverAddress6 = 'fd90::1';
 
 const ip = (...args) => execFileSync('ip', args, { stdio: ['ignore', 'pipe', 'inherit'] }).toString();
 
@@ -14,6 +15,7 @@ export function bridge() {
   // With an address of its own: a bridge that takes over a port's would let that host's packets in without being plugged in.
   ip('link', 'add', 'br0', 'address', '02:00:00:00:00:01', 'type', 'bridge');
   ip('addr', 'add', `${serverAddress}/24`, 'dev', 'br0');
+  ip('addr', 'add', `${serverAddress6}/64`, 'dev', 'br0', 'nodad');
   ip('link', 'set', 'br0', 'up');
   bridged = true;
 }
@@ -22,31 +24,41 @@ export function bridge() {
 export function blockUdp() {
   bridge();
   // What is for this host itself is otherwise looked at first. Routing rules need no packet filter in the kernel.
-  ip('rule', 'add', 'pref', '100', 'lookup', 'local');
-  ip('rule', 'del', 'pref', '0');
-  ip('rule', 'add', 'pref', '50', 'iif', 'br0', 'ipproto', 'udp', 'blackhole');
+  for (const family of ['-4', '-6']) {
+    ip(family, 'rule', 'add', 'pref', '100', 'lookup', 'local');
+    ip(family, 'rule', 'del', 'pref', '0');
+    ip(family, 'rule', 'add', 'pref', '50', 'iif', 'br0', 'ipproto', 'udp', 'blackhole');
+  }
 }
 
 export function allowUdp() {
-  ip('rule', 'del', 'pref', '50');
+  for (const family of ['-4', '-6']) ip(family, 'rule', 'del', 'pref', '50');
 }
 
 export class Host {
-  constructor() {
+  /** With addresses of these families. */
+  constructor({ families = [4] } = {}) {
     bridge();
     count += 1;
     this.name = `host${count}`;
     this.port = `veth${count}`; // the bridge's end of its cable
     this.address = `10.90.0.${10 + (count % 240)}`;
+    this.address6 = `fd90::${(10 + count).toString(16)}`;
     ip('netns', 'add', this.name);
     ip('link', 'add', this.port, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', this.name);
     ip('link', 'set', this.port, 'master', 'br0', 'up');
-    ip('-n', this.name, 'addr', 'add', `${this.address}/24`, 'dev', 'eth0');
     // No link-local IPv6 address: it would come a second later, and browsers take that for a change of network.
     ip('-n', this.name, 'link', 'set', 'eth0', 'addrgenmode', 'none', 'up');
     ip('-n', this.name, 'link', 'set', 'lo', 'up');
     // Browsers ask the routing table which address is theirs. Nobody forwards what they would send there.
-    ip('-n', this.name, 'route', 'add', 'default', 'via', serverAddress);
+    if (families.includes(4)) {
+      ip('-n', this.name, 'addr', 'add', `${this.address}/24`, 'dev', 'eth0');
+      ip('-n', this.name, 'route', 'add', 'default', 'via', serverAddress);
+    }
+    if (families.includes(6)) {
+      ip('-n', this.name, 'addr', 'add', `${this.address6}/64`, 'dev', 'eth0', 'nodad');
+      ip('-n', this.name, '-6', 'route', 'add', 'default', 'via', serverAddress6);
+    }
   }
 
   /** The command that runs `command` on this host. */

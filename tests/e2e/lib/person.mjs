@@ -34,8 +34,8 @@ export class Person {
   constructor(name, kind, hooks = {}) {
     this.name = name;
     this.kind = kind;
-    this.hooks = { width: 320, height: 180, frameRate: 15, attachLateMs: 0, failOpen: false, ...hooks };
-    this.host = new Host();
+    this.hooks = { width: 320, height: 180, frameRate: 15, attachLateMs: 0, failOpen: false, family: 4, ...hooks };
+    this.host = new Host({ families: [this.hooks.family] });
     this.gone = false;
   }
 

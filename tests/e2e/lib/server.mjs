@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { randomBytes } from 'node:crypto';
-import { bridge, serverAddress } from './network.mjs';
+import { bridge, serverAddress, serverAddress6 } from './network.mjs';
 import { eventually } from './person.mjs';
 
 const root = path.resolve(import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname), '../../..');
@@ -12,13 +12,15 @@ export const binary = process.env.SATSUMA_SERVER ?? path.join(root, 'build/hooks
 export const page = process.env.SATSUMA_WEB ?? path.join(root, 'packages/web/dist');
 
 export class Server {
-  constructor(folder, { web = page, port = 8443, environment = {}, options = [] } = {}) {
+  constructor(folder, { web = page, port = 8443, environment = {}, options = [], everyAddress = false } = {}) {
     this.folder = folder;
     this.web = web;
     this.port = port;
     this.environment = environment;
+    this.everyAddress = everyAddress;
     this.options = options;
     this.origin = `https://${serverAddress}:${port}`;
+    this.origin6 = `https://[${serverAddress6}]:${port}`;
     this.logFile = path.join(folder, 'server.log');
     this.traceFile = path.join(folder, 'rooms.trace');
     fs.mkdirSync(folder, { recursive: true });
@@ -27,7 +29,8 @@ export class Server {
   async start() {
     bridge();
     const log = fs.openSync(this.logFile, 'a');
-    const args = ['--listen', `${serverAddress}:${this.port}`, '--web', this.web, '--data', path.join(this.folder, 'data'), ...this.options];
+    const listen = this.everyAddress ? '[::]' : serverAddress;
+    const args = ['--listen', `${listen}:${this.port}`, '--web', this.web, '--data', path.join(this.folder, 'data'), ...this.options];
     this.process = spawn(binary, args, { stdio: ['ignore', log, log], env: { ...process.env, SATSUMA_ROOM_TRACE: this.traceFile, ...this.environment } });
     fs.closeSync(log);
     this.exited = new Promise((resolve) => this.process.once('exit', (code, signal) => resolve({ code, signal })));
@@ -65,6 +68,7 @@ export class Server {
   /** A fresh room and its secret. */
   link(room = `room-${randomBytes(4).toString('hex')}`) {
     const secret = randomBytes(16).toString('base64url');
-    return { room, secret, url: `${this.origin}/r/${room}#${secret}`, withoutSecret: `${this.origin}/r/${room}` };
+    const path = `/r/${room}#${secret}`;
+    return { room, secret, url: `${this.origin}${path}`, url6: `${this.origin6}${path}`, withoutSecret: `${this.origin}/r/${room}` };
   }
 }

@@ -11,21 +11,21 @@ const files = ['hosts', 'resolv.conf'];
 
 export class TlsGateway {
   constructor(port = 8443) {
-    this.host = new Host();
+    this.host = new Host({ families: [4, 6] });
     this.port = port;
     /** Firefox asks no TURN server inside TLS that has an address for a name. */
     this.name = 'meet.test';
     this.origin = `https://${this.name}:${port}`;
-    /** For the server: it has no other address. */
-    this.arguments = ['--public-address', this.host.address, '--tls-name', this.name];
+    /** For the server: it has no other addresses. */
+    this.arguments = ['--public-address', this.host.address, '--public-address', this.host.address6, '--tls-name', this.name];
   }
 
   async start() {
     // Seen in our mount namespace alone. Whoever asks beyond the file is refused at once, instead of waiting for a name server that is not there.
-    fs.writeFileSync('/run/hosts', `127.0.0.1 localhost\n${this.host.address} ${this.name}\n`);
+    fs.writeFileSync('/run/hosts', `127.0.0.1 localhost\n${this.host.address} ${this.name}\n${this.host.address6} ${this.name}\n`);
     fs.writeFileSync('/run/resolv.conf', 'nameserver 127.0.0.1\n');
     for (const file of files) execFileSync('mount', ['--bind', `/run/${file}`, `/etc/${file}`], { stdio: 'inherit' });
-    const [command, args] = this.host.command(process.execPath, program, this.host.address, serverAddress, String(this.port));
+    const [command, args] = this.host.command(process.execPath, program, '::', serverAddress, String(this.port));
     this.process = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     await new Promise((resolve) => this.process.once('message', resolve));
   }

@@ -14,15 +14,15 @@ export async function commonSafetyNumber(people, before = []) {
   }, 20_000);
 }
 
-async function meeting(world, kinds) {
-  const server = await world.server();
+async function meeting(world, kinds, families = kinds.map(() => 4)) {
+  const server = await world.server({ everyAddress: families.includes(6) });
   const link = server.link();
   const names = ['Ada', 'Bo', 'Cy', 'Di', 'Ed', 'Fay'];
   const present = [];
   const numbers = [];
   for (const [index, kind] of kinds.entries()) {
-    const person = await world.person(names[index], kind);
-    await person.enter(link.url);
+    const person = await world.person(names[index], kind, { family: families[index] });
+    await person.enter(families[index] === 6 ? link.url6 : link.url);
     present.push(person);
     numbers.push(await commonSafetyNumber(present, numbers));
   }
@@ -30,15 +30,15 @@ async function meeting(world, kinds) {
   return { server, link, present, numbers };
 }
 
-scenario('two people in Chromium see and hear each other', async (world) => {
-  const { present: [ada, bo], numbers } = await meeting(world, ['chrome', 'chrome']);
+scenario('two people in Chromium see and hear each other, one of them over IPv6 alone', async (world) => {
+  const { present: [ada, bo], numbers } = await meeting(world, ['chrome', 'chrome'], [4, 6]);
   await bo.leave();
   await commonSafetyNumber([ada], numbers);
   await eventually('nobody else is in the picture', async () => (await ada.movingPictures()) === 0);
 });
 
-scenario('two people in Firefox see and hear each other', async (world) => {
-  await meeting(world, ['firefox', 'firefox']);
+scenario('two people in Firefox see and hear each other, one of them over IPv6 alone', async (world) => {
+  await meeting(world, ['firefox', 'firefox'], [4, 6]);
 });
 
 scenario('three people in Chromium and Firefox see and hear each other, and each coming and going changes the safety number', async (world) => {

@@ -157,20 +157,20 @@ const routes = (person) => person.evaluate(async () => {
     const pair = report.get(transport?.selectedCandidatePairId) ?? entries.find((entry) => entry.type === 'candidate-pair' && entry.nominated && (entry.selected ?? true));
     const remote = report.get(pair?.remoteCandidateId);
     const local = report.get(pair?.localCandidateId);
-    found.push({ protocol: remote?.protocol, port: remote?.port, local: local?.candidateType, inside: local?.relayProtocol });
+    found.push({ protocol: remote?.protocol, address: remote?.address, port: remote?.port, local: local?.candidateType, inside: local?.relayProtocol });
   }
   return found;
 });
 
-scenario('where UDP is blocked, people are connected over TCP within five seconds, and see and hear each other', async (world) => {
+scenario('where UDP is blocked, people are connected over TCP, by IPv4 and by IPv6, within five seconds, and see and hear each other', async (world) => {
   blockUdp();
   try {
-    const server = await world.server();
+    const server = await world.server({ everyAddress: true });
     const link = server.link();
     const small = { width: 160, height: 90, frameRate: 10 };
-    const people = [await world.person('Ada', 'chrome', small), await world.person('Bo', 'firefox', small), await world.person('Cy', 'chrome', small)];
+    const people = [await world.person('Ada', 'chrome', { ...small, family: 6 }), await world.person('Bo', 'firefox', { ...small, family: 6 }), await world.person('Cy', 'chrome', small)];
     for (const person of people) {
-      await person.open(`${server.origin}/r/${link.room}#${link.secret}`);
+      await person.open(person === people.at(-1) ? link.url : link.url6);
       await person.call('fill', 'Your name', person.name, 30_000);
       const before = Date.now();
       await person.click('Join');
@@ -180,18 +180,22 @@ scenario('where UDP is blocked, people are connected over TCP within five second
       assert.ok(took < 5000, `${took} ms`);
     }
     for (const person of people) await person.seesAndHears(2);
-    for (const person of people) assert.deepEqual((await routes(person)).map(({ protocol }) => protocol), ['tcp', 'tcp'], person.name);
+    for (const person of people) {
+      const found = await routes(person);
+      assert.deepEqual(found.map(({ protocol }) => protocol), ['tcp', 'tcp'], person.name);
+      assert.ok(found.every(({ address }) => address.includes(':') === (person.hooks.family === 6)), `${person.name}: ${JSON.stringify(found)}`);
+    }
   } finally {
     allowUdp();
   }
 });
 
-scenario('where nothing but TLS passes, people are connected inside it within five seconds, and see and hear each other', async (world) => {
+scenario('where nothing but TLS passes, people are connected inside it, by IPv4 and by IPv6, within five seconds, and see and hear each other', async (world) => {
   const gateway = await world.tlsGateway();
   const server = await world.server({ options: [...gateway.arguments, '--metrics-for-everyone'] });
   const link = server.link();
   const small = { width: 160, height: 90, frameRate: 10, trustedKey: await TlsGateway.keyOf() };
-  const people = [await world.person('Ada', 'chrome', small), await world.person('Bo', 'firefox', small)];
+  const people = [await world.person('Ada', 'chrome', { ...small, family: 6 }), await world.person('Bo', 'firefox', small)];
   for (const person of people) {
     await person.open(`${gateway.origin}/r/${link.room}#${link.secret}`);
     await person.call('fill', 'Your name', person.name, 30_000);
