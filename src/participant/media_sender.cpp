@@ -8,6 +8,11 @@ namespace {
 
 constexpr Duration report_interval = std::chrono::seconds(1);
 constexpr std::size_t history_packets = 512;
+/// Of sound, a power of two: who asks later than this has no use for it any more.
+constexpr std::size_t kept_sound = 16;
+constexpr Duration max_sound_age = std::chrono::milliseconds(300);
+/// Whoever asks again sooner than a round trip takes has not seen the first repetition yet.
+constexpr Duration least_repeat_interval = std::chrono::milliseconds(20);
 constexpr std::size_t max_outputs = 64;
 constexpr std::string_view cname = "satsuma";
 
@@ -64,6 +69,14 @@ void MediaSender::send_packet(Stream& stream, const rtp::Header& header, ByteVie
   std::copy(payload.begin(), payload.end(), body.begin() + static_cast<std::ptrdiff_t>(prefix.size()));
   const auto sealed = transport_.protect_rtp(space.first(header_size), body, space);
   if (!sealed) return queue_.abandon();
+  if (!stream.description.video) {
+    if (stream.sound.empty()) stream.sound.resize(kept_sound);
+    SentSound& kept = stream.sound[header.sequence & (kept_sound - 1)];
+    kept.datagram.assign(sealed->begin(), sealed->end());
+    kept.sequence = header.sequence;
+    kept.at = *stream.last_sent;
+    kept.repeated_at = {};
+  }
   queue_.commit(*transport_.path(), sealed->size());
   ++counters_.packets;
   counters_.bytes += body.size();
@@ -111,8 +124,19 @@ Result<void> MediaSender::send_frame(TimePoint now, std::size_t index, ByteView 
   return {};
 }
 
-void MediaSender::resend(Stream& stream, std::uint16_t sequence) {
+void MediaSender::resend_sound(TimePoint now, Stream& stream, std::uint16_t sequence) {
+  if (stream.sound.empty() || !transport_.connected() || !transport_.path()) return;
+  SentSound& kept = stream.sound[sequence & (kept_sound - 1)];
+  if (kept.datagram.empty() || kept.sequence != sequence || now - kept.at > max_sound_age) return;
+  if (now - kept.repeated_at < std::max(least_repeat_interval, round_trip_.value_or(Duration{}))) return;
+  kept.repeated_at = now;
+  ++counters_.retransmissions;
+  queue_.push(*transport_.path(), kept.datagram);
+}
+
+void MediaSender::resend(TimePoint now, Stream& stream, std::uint16_t sequence) {
   ++counters_.nacks_received;
+  if (!stream.description.video) return resend_sound(now, stream, sequence);
   if (!stream.history || !stream.description.rtx_payload_type) return;
   const auto held = stream.history->find(stream.unwrapper.peek(sequence));
   if (!held) return;
@@ -179,7 +203,7 @@ void MediaSender::handle_rtcp(TimePoint now, ByteView compound) {
       Stream* const stream = find(feedback->media);
       rtp::NackedSequences sequences(feedback->control);
       while (const auto sequence = sequences.next())
-        if (stream) resend(*stream, *sequence);
+        if (stream) resend(now, *stream, *sequence);
     } else if (packet.is_transport_feedback(rtp::format_transport_wide)) {
       if (statuses_.empty()) statuses_.resize(rtp::max_feedback_statuses);
       const auto parsed = rtp::parse_transport_feedback(feedback->control, statuses_);

@@ -91,8 +91,16 @@ class MediaSender {
   double reported_loss() const { return reported_loss_; }
 
  private:
+  /// A packet of sound as it left. What is sent again is these bytes: another header under the same number would be another packet under the same nonce.
+  struct SentSound {
+    Bytes datagram; ///< empty: none
+    std::uint16_t sequence = 0;
+    TimePoint at{};
+    TimePoint repeated_at{};
+  };
   struct Stream {
     OutgoingStream description;
+    std::vector<SentSound> sound; ///< the latest, by their numbers; of audio
     std::uint16_t sequence = 0;
     std::uint16_t rtx_sequence = 0;
     std::uint16_t picture_id = 0;
@@ -106,7 +114,8 @@ class MediaSender {
 
   void send_packet(Stream& stream, const rtp::Header& header, ByteView prefix, ByteView payload, std::optional<std::uint8_t> level = std::nullopt);
   void handle_rtcp(TimePoint now, ByteView compound);
-  void resend(Stream& stream, std::uint16_t sequence);
+  void resend(TimePoint now, Stream& stream, std::uint16_t sequence);
+  void resend_sound(TimePoint now, Stream& stream, std::uint16_t sequence);
   void send_reports(TimePoint now);
   void pump(TimePoint now);
   Stream* find(std::uint32_t ssrc);

@@ -15,6 +15,12 @@ constexpr Duration urgent_key_frame_interval = std::chrono::milliseconds(100);
 constexpr Duration silent_after = std::chrono::seconds(2);
 constexpr Duration silent_key_frame_interval = std::chrono::seconds(2);
 
+/// Sound is asked for as long as it can still be played: so many packets behind the latest, 160 ms where each has 20, and twice.
+constexpr rtp::ExtendedSequence max_sound_age = 8;
+constexpr std::size_t sound_nack_list = 32;
+constexpr Duration sound_repeat_after = std::chrono::milliseconds(60);
+constexpr unsigned max_sound_requests = 2;
+
 /// What a stream of this rank usually has, until it was measured.
 constexpr std::array<std::int64_t, max_encodings> usual_bitrates{150'000, 500'000, 1'200'000};
 
@@ -63,8 +69,8 @@ Encoding::Encoding(const signaling::PublishedMedia& media, Source source, std::u
       key_frame_interval_(limits.key_frame_interval),
       statistics_(clock_rate()),
       rtx_statistics_(90000),
-      nacks_(video_ ? (media.retransmissions() ? limits.nack_list : 0) : 0, std::chrono::milliseconds(80),
-             10),
+      nacks_(video_ ? rtp::NackGenerator(media.retransmissions() ? limits.nack_list : 0)
+                    : rtp::NackGenerator(media.resends_sound ? sound_nack_list : 0, sound_repeat_after, max_sound_requests)),
       history_capacity_(limits.video_history_packets) {
   if (!media.rids.empty()) return; // streams are told apart by the RID that they carry
   if (media.ssrc) set_stream(*media.ssrc);
@@ -146,6 +152,9 @@ bool Encoding::take(TimePoint now, const MediaPacket& media, bool wanted) {
   }
   if (!video_) {
     rates_[0][0].count(now, media.payload.size());
+    if (relayed_) return true; // what is missing here its home asks for, and what the way between lost nobody keeps
+    static_cast<void>(nacks_.on_packet(media.sequence));
+    nacks_.forget_before(media.sequence - max_sound_age);
     return true;
   }
   if (nacks_.on_packet(media.sequence) == rtp::NackGenerator::Outcome::given_up) request_key_frame(false);

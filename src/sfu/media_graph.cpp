@@ -829,25 +829,34 @@ void MediaGraph::handle_timeout(TimePoint now) {
   handle_pacing(now);
 }
 
+void MediaGraph::ask_for_missing(TimePoint now, ParticipantIndex index, Publication& p) {
+  for (Encoding& encoding : p.encodings()) {
+    std::array<std::uint16_t, 256> missing;
+    const std::size_t count = encoding.poll_nacks(now, missing);
+    if (count == 0) continue;
+    counters_.nacks_sent += count;
+    emit_rtcp(index, Leg::publish, [&](SpanWriter& out) {
+      rtp::write_nack(participants_[index]->publisher->ssrc, *encoding.ssrc(), std::span<const std::uint16_t>(missing).first(count), out, 256);
+    });
+  }
+}
+
 void MediaGraph::tick_publisher(TimePoint now, ParticipantIndex index) {
   Publisher& publisher = *participants_[index]->publisher;
   const bool mirror = participants_[index]->home.has_value();
   for (std::size_t i = 0; i < signaling::source_count; ++i) {
     Publication* const p = publisher.publications[i].get();
-    if (!p || !p->video()) continue;
+    if (!p) continue;
+    if (!p->video()) {
+      if (!mirror && p->watched()) ask_for_missing(now, index, *p);
+      continue;
+    }
     update_wanted(now, index, *p);
     if (!p->watched()) continue;
-    if (mirror) ask_home_for_missing(now, index, *p);
-    for (Encoding& encoding : p->encodings()) {
-      if (mirror) break;
-      std::array<std::uint16_t, 256> missing;
-      if (const std::size_t count = encoding.poll_nacks(now, missing); count > 0) {
-        counters_.nacks_sent += count;
-        emit_rtcp(index, Leg::publish, [&](SpanWriter& out) {
-          rtp::write_nack(publisher.ssrc, *encoding.ssrc(), std::span<const std::uint16_t>(missing).first(count), out, 256);
-        });
-      }
-    }
+    if (mirror)
+      ask_home_for_missing(now, index, *p);
+    else
+      ask_for_missing(now, index, *p);
     // As long as somebody waits for a picture.
     for (const SlotReference& to : p->subscribers) {
       Subscriber& subscriber = *participants_[to.participant]->subscriber;

@@ -296,6 +296,8 @@ class MediaGraph {
   /// Of what the slot waits for, or else of what flows; later if the subscriber has no keys for it.
   void want_key_frame_for(TimePoint now, ParticipantIndex subscriber, Slot& slot, bool urgent);
   void send_key_frame_requests(TimePoint now, const PublicationReference& from);
+  /// Of the publisher, what it sent and did not arrive.
+  void ask_for_missing(TimePoint now, ParticipantIndex index, Publication& p);
   void tick_publisher(TimePoint now, ParticipantIndex index);
   void tick_subscriber(TimePoint now, ParticipantIndex index);
   /// Sends what `write` puts into the writer as one RTCP packet.

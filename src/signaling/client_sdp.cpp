@@ -76,9 +76,10 @@ void write_candidates(Writer& out, const ClientDescription& local) {
   if (!local.candidates.empty()) out << "a=end-of-candidates\r\n";
 }
 
-void write_codec(Writer& out, MediaKind kind, std::uint64_t payload_type, std::optional<std::uint8_t> rtx) {
+void write_codec(Writer& out, MediaKind kind, std::uint64_t payload_type, std::optional<std::uint8_t> rtx, bool resends_sound) {
   if (kind == MediaKind::audio) {
     out << "a=rtpmap:" << payload_type << " opus/48000/2\r\n";
+    if (resends_sound) out << "a=rtcp-fb:" << payload_type << " nack\r\n";
   } else {
     out << "a=rtpmap:" << payload_type << " VP8/90000\r\n";
     for (std::string_view feedback : {"ccm fir", "nack", "nack pli"}) out << "a=rtcp-fb:" << payload_type << " " << feedback << "\r\n";
@@ -102,7 +103,7 @@ std::string write_publish_offer(std::span<const OfferedStream> streams, const Cl
     out << "\r\nc=IN IP4 0.0.0.0\r\na=mid:" << stream.mid << "\r\na=sendonly\r\na=rtcp-mux\r\na=rtcp-rsize\r\na=extmap:" << std::uint64_t{client_mid_extension} << " "
         << mid_uri << "\r\na=extmap:" << std::uint64_t{client_transport_cc_extension} << " " << transport_cc_uri << "\r\na=msid:- " << stream.mid << "\r\n";
     if (audio && stream.audio_level) out << "a=extmap:" << std::uint64_t{client_audio_level_extension} << " " << audio_level_uri << "\r\n";
-    write_codec(out, stream.kind, payload_type, audio ? std::nullopt : std::optional(client_rtx_payload_type));
+    write_codec(out, stream.kind, payload_type, audio ? std::nullopt : std::optional(client_rtx_payload_type), true);
     if (!audio) out << "a=ssrc-group:FID " << std::uint64_t{stream.ssrc} << " " << std::uint64_t{stream.rtx_ssrc} << "\r\n";
     out << "a=ssrc:" << std::uint64_t{stream.ssrc} << " cname:satsuma\r\n";
     if (!audio) out << "a=ssrc:" << std::uint64_t{stream.rtx_ssrc} << " cname:satsuma\r\n";
@@ -186,7 +187,7 @@ std::string write_subscribe_answer(const SubscribeOffer& offer, const ClientDesc
     out << "\r\nc=IN IP4 0.0.0.0\r\na=mid:" << slot.mid << "\r\na=recvonly\r\na=rtcp-mux\r\na=rtcp-rsize\r\n";
     if (offer.mid_extension) out << "a=extmap:" << std::uint64_t{*offer.mid_extension} << " " << mid_uri << "\r\n";
     if (offer.transport_cc_extension) out << "a=extmap:" << std::uint64_t{*offer.transport_cc_extension} << " " << transport_cc_uri << "\r\n";
-    write_codec(out, slot.kind, *slot.payload_type, slot.rtx_payload_type);
+    write_codec(out, slot.kind, *slot.payload_type, slot.rtx_payload_type, false);
     if (&slot == offer.slots.data()) write_candidates(out, local);
   }
   return out.take();

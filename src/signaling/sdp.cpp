@@ -576,6 +576,8 @@ Result<PublishOffer> interpret_publish_offer(const SessionDescription& descripti
     published.codecs = published_codecs(media);
     if (published.codecs.empty()) continue;
     published.source = source;
+    published.resends_sound =
+        media.kind == MediaKind::audio && std::any_of(media.codecs.begin(), media.codecs.end(), [&](const SdpCodec& c) { return c.nack && codec_of(media, c) == Codec::opus; });
     published.mid_extension = find_extension(media, mid_uri);
     published.transport_cc_extension = find_extension(media, transport_cc_uri);
     published.dependency_descriptor_extension = find_extension(media, dependency_descriptor_uri);
@@ -633,6 +635,7 @@ std::string write_publish_answer(const PublishOffer& offer, const LocalDescripti
       out << "a=extmap:" << std::uint64_t{*media.dependency_descriptor_extension} << " " << dependency_descriptor_uri << "\r\n";
     if (media.audio_level_extension) out << "a=extmap:" << std::uint64_t{*media.audio_level_extension} << " " << audio_level_uri << "\r\n";
     write_codecs(out, media.codecs);
+    if (media.resends_sound) out << "a=rtcp-fb:* nack\r\n";
     if (!media.rids.empty()) {
       out << "a=extmap:" << std::uint64_t{*media.rid_extension} << " " << rid_uri << "\r\n";
       if (media.repaired_rid_extension) out << "a=extmap:" << std::uint64_t{*media.repaired_rid_extension} << " " << repaired_rid_uri << "\r\n";

@@ -150,6 +150,8 @@ struct PublishedMedia {
   std::optional<std::uint8_t> repaired_rid_extension;
   std::optional<std::uint8_t> dependency_descriptor_extension;
   std::optional<std::uint8_t> audio_level_extension; ///< of the microphone, when its user lets the server know who speaks
+  /// Of sound: what is lost may be asked for (RFC 4585 s.4.2), and comes again as the packet that it was.
+  bool resends_sound = false;
 
   /// The one that is sent with this payload type, as itself or as a retransmission.
   const PublishedCodec* find(std::uint8_t payload_type) const;

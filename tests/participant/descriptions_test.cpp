@@ -16,6 +16,7 @@ TEST(ClientDescriptions, TheServerUnderstandsOurOfferAndWeItsAnswer) {
   ASSERT_TRUE(offer);
   ASSERT_EQ(offer->media.size(), 2U);
   EXPECT_EQ(offer->media[0].source, Source::microphone);
+  EXPECT_TRUE(offer->media[0].resends_sound);
   EXPECT_EQ(offer->media[1].ssrc, 2222U);
   EXPECT_EQ(offer->media[1].rtx_ssrc, 3333U);
   EXPECT_TRUE(offer->media[1].codecs[0].transport_cc);

@@ -47,6 +47,27 @@ TEST(Participant, FivePercentLossCostsNoVideoFrame) {
   EXPECT_GT(ada.participant->sender()->counters().feedback_received, 100U);
 }
 
+TEST(Participant, OfSoundAFifthOfWhichIsLostOnItsWayUpTwoFramesInAHundredAreMissing) {
+  for (const char* loss : {"10%", "20%"}) {
+    World w(20);
+    auto& ada = w.add("Ada", {Source::microphone}, std::string("delay=25ms jitter=5ms up.loss=") + loss);
+    auto& bob = w.add("Bob", {Source::microphone}, "delay=25ms");
+    ASSERT_TRUE(w.until([&] { return w.all_receive_all(); }));
+    w.run(2s);
+    const auto before = bob.received.at({"Ada", Source::microphone}).frames;
+    w.run(60s);
+    const auto& sound = bob.received.at({"Ada", Source::microphone});
+    const double share = 1 - static_cast<double>(sound.frames - before) / 3000;
+    std::printf("%s of the packets lost on their way up: %.2f %% of the frames missing, %llu sent again, the latest %lld ms after it was made\n", loss, 100 * share,
+                static_cast<unsigned long long>(ada.participant->sender()->counters().retransmissions), static_cast<long long>(sound.longest_delay.count() / 1000));
+    EXPECT_LE(share, 0.02);
+    // Later nobody plays it: two requests, 60 ms apart, of what was noticed with the next packet.
+    EXPECT_LE(sound.longest_delay, Duration(300ms));
+    EXPECT_EQ(bob.participant->frames().undecryptable, 0U);
+    EXPECT_EQ(w.forwarding().counters().dropped_invalid, 0U) << "nothing came twice";
+  }
+}
+
 TEST(Participant, BurstsReorderingAndDuplicatesAreMended) {
   World w(3);
   w.add("Ada", both, "delay=15ms loss=2% burst=4 reorder=3% duplicate=3%");

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "../base/seeded_random.h"
@@ -69,6 +70,9 @@ class World {
     std::map<std::pair<std::string, Source>, Received> received; ///< by the sender's name
     std::vector<call::EpochEvent> epochs;
     int refused = 0;
+    /// What left under each number of each stream, under the keys of this sender: never two packets under one.
+    std::unordered_map<std::uint64_t, std::size_t> sent;
+    const MediaSender* sent_by = nullptr;
   };
 
   explicit World(std::uint64_t seed = 1)
@@ -397,10 +401,22 @@ class World {
       if (SendQueue* const queue = p.participant->queue(static_cast<Leg>(leg))) {
         for (const OutgoingDatagram& datagram : queue->datagrams()) {
           EXPECT_LE(datagram.bytes.size(), 1200U);
+          if (leg == 0) check_number(p, datagram.bytes);
           p.up[leg]->handle_datagram(now_, datagram.bytes);
         }
         queue->clear();
       }
+  }
+
+  // RFC 3711 s.9.1: one index, one packet.
+  static void check_number(Person& p, ByteView datagram) {
+    if (datagram.size() < 12 || datagram[0] >> 6 != 2 || (datagram[1] >= 192 && datagram[1] < 224)) return; // no RTP (RFC 5761 s.4)
+    if (p.sent_by != p.participant->sender()) p.sent.clear();
+    p.sent_by = p.participant->sender();
+    std::uint64_t number = 0;
+    for (const std::size_t at : {8, 9, 10, 11, 2, 3}) number = number << 8 | datagram[at];
+    const std::size_t hash = std::hash<std::string_view>{}(as_text(datagram));
+    EXPECT_EQ(p.sent.try_emplace(number, hash).first->second, hash) << p.name << " sent two packets under one number";
   }
 
   void take(Person& p, const Frame& frame) {

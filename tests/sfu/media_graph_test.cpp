@@ -483,6 +483,84 @@ TEST_F(MediaGraphTest, ALostPacketIsAskedForAndItsRetransmissionIsForwardedInIts
   EXPECT_TRUE(nacks(a).empty());
 }
 
+class ResentSound : public MediaGraphTest {
+ protected:
+  ParticipantIndex speaker(std::uint8_t n) {
+    const ParticipantIndex index = join(n);
+    signaling::PublishOffer offer = publish_offer(n * 1000U);
+    offer.media[0].resends_sound = true;
+    graph.set_publisher(now, index, offer);
+    graph.set_active(now, index, {Source::microphone});
+    return index;
+  }
+};
+
+TEST_F(ResentSound, IsAskedForTwiceAtMostAndForwardedInItsPlace) {
+  const auto a = speaker(1), b = join(2);
+  Sender microphone{1000};
+  const auto first = send(a, microphone.audio());
+  ASSERT_EQ(first.size(), 1U);
+  const std::uint16_t missing = microphone.sequence;
+  const Bytes lost = microphone.audio(9);
+  send(a, microphone.audio());
+  tick();
+  EXPECT_EQ(nacks(a), std::vector<std::uint16_t>{missing});
+  tick();
+  EXPECT_TRUE(nacks(a).empty());
+  std::size_t more = 0;
+  for (int i = 0; i < 5; ++i) {
+    send(a, microphone.audio());
+    tick();
+    more += nacks(a).size();
+  }
+  EXPECT_EQ(more, 1U);
+  const auto late = send(a, lost);
+  ASSERT_EQ(late.size(), 1U);
+  EXPECT_EQ(late[0].participant, b);
+  EXPECT_EQ(late[0].packet.sequence, static_cast<std::uint16_t>(first[0].packet.sequence + 1));
+  EXPECT_EQ(late[0].packet.timestamp, first[0].packet.timestamp + 960);
+  EXPECT_EQ(late[0].packet.payload[0], 9);
+}
+
+TEST_F(ResentSound, OfALongHoleOnlyTheLastEightPacketsAreAskedForAndNothingOfAnOutage) {
+  const auto a = speaker(1);
+  join(2);
+  Sender microphone{1000};
+  send(a, microphone.audio());
+  for (int i = 0; i < 20; ++i) microphone.audio();
+  const std::uint16_t next = microphone.sequence;
+  send(a, microphone.audio());
+  tick();
+  std::vector<std::uint16_t> expected;
+  for (int i = 8; i > 0; --i) expected.push_back(static_cast<std::uint16_t>(next - i));
+  EXPECT_EQ(nacks(a), expected);
+  for (int i = 0; i < 100; ++i) microphone.audio();
+  send(a, microphone.audio());
+  tick(100ms);
+  EXPECT_TRUE(nacks(a).empty());
+}
+
+TEST_F(ResentSound, IsNotAskedForOfWhoDidNotOfferItNorWhileNobodyListens) {
+  const auto a = join(1);
+  graph.set_active(now, a, {Source::microphone});
+  const auto b = join(2);
+  Sender microphone{1000};
+  send(a, microphone.audio());
+  microphone.audio();
+  send(a, microphone.audio());
+  tick();
+  EXPECT_TRUE(nacks(a).empty());
+  const auto c = speaker(3);
+  Sender other{3000};
+  send(c, other.audio());
+  other.audio();
+  send(c, other.audio());
+  graph.remove_participant(now, a);
+  graph.remove_participant(now, b);
+  tick();
+  EXPECT_TRUE(nacks(c).empty());
+}
+
 TEST_F(MediaGraphTest, AKeyFrameWhoseFirstPacketCameLateIsCompletedFromWhatIsHeld) {
   const auto a = join(1);
   join(2);

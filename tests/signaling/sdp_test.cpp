@@ -145,6 +145,23 @@ TEST(Sdp, TheAnswerTakesEachCodecOfOursWithItsRetransmissionsAndNothingElse) {
   EXPECT_EQ(answer.find("abs-send-time"), std::string::npos);
 }
 
+TEST(Sdp, SoundIsAskedForAgainOfWhoOffersItForOpusAndOfNobodyElse) {
+  const std::string opus = "a=sendonly\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n";
+  for (const auto& [lines, resends] : std::vector<std::pair<std::string, bool>>{
+           {opus + "a=rtcp-fb:111 nack\r\n", true}, {opus, false}, {opus + "a=rtcp-fb:111 nack pli\r\n", false}, {opus + "a=rtcp-fb:9 nack\r\n", false}}) {
+    const auto offer = interpret(minimal(lines));
+    ASSERT_TRUE(offer);
+    EXPECT_EQ(offer->media[0].resends_sound, resends) << lines;
+    const Local local;
+    const auto answer = parse_sdp(write_publish_answer(*offer, local.description));
+    EXPECT_EQ(answer->media[0].codecs[0].nack, resends) << lines;
+  }
+  for (const char* name : {"chromium-156-publish-offer.sdp", "firefox-153-publish-offer.sdp"}) {
+    const auto offer = interpret(sample(name));
+    for (const PublishedMedia& media : offer->media) EXPECT_FALSE(media.resends_sound) << name;
+  }
+}
+
 TEST(Sdp, LinesWithoutACommonCodecAndThoseTooManyAreRefusedAndNamed) {
   std::string text = sample("chromium-156-publish-offer.sdp");
   for (const char* name : {" VP8/90000", " VP9/90000", " AV1/90000", " H264/90000"})
