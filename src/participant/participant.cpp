@@ -9,7 +9,7 @@ namespace satsuma::participant {
 
 namespace {
 
-constexpr std::size_t kept_rosters = 8; ///< more epochs than EpochKeys keeps
+constexpr std::size_t kept_rosters = 1 + call::EpochKeys::max_previous_epochs; ///< whatever can be decrypted has a sender
 
 call::StreamContext context_of(Source source) { return static_cast<call::StreamContext>(source); }
 
@@ -83,11 +83,15 @@ void Participant::handle_session(TimePoint now, call::SessionOutput output) {
     start_subscribe(now);
   } else if (const auto* epoch = std::get_if<call::EpochEvent>(&output)) {
     auto& roster = rosters_[{epoch->era, epoch->epoch}];
-    for (const call::RosterEntry& entry : epoch->roster) roster.emplace(entry.leaf, entry.who);
+    for (const call::RosterEntry& entry : epoch->roster) {
+      if (entry.leaf > call::max_leaf_in_key_id) continue; // no frame can name it
+      if (entry.leaf >= roster.size()) roster.resize(entry.leaf + 1);
+      roster[entry.leaf] = entry.who;
+    }
     while (rosters_.size() > kept_rosters) rosters_.erase(rosters_.begin());
     const bool first = !entered_;
     entered_ = true;
-    if (first) entered_at_ = now;
+    if (first) first_epoch_ = epoch->epoch;
     retry_held_ = true;
     const bool joined = !epoch->joined.empty();
     outputs_.push_back(SessionEvent{std::move(output)});
@@ -453,6 +457,17 @@ Result<void> Participant::send_frame(TimePoint now, Source source, ByteView fram
   return sent;
 }
 
+// Senders stay in their old epoch for a moment, so that a newcomer is sent what was never meant for it.
+bool Participant::from_before_entry(sframe::ShellKind shell, ByteView payload) const {
+  const auto opened = sframe::open_shell(shell, payload);
+  const auto header = opened ? sframe::parse_frame_header(*opened) : Error(sframe::sframe_malformed);
+  const auto key = header ? call::KeyId::from(header->key_id) : std::nullopt;
+  if (!key || rosters_.empty()) return false;
+  const std::uint64_t present = rosters_.rbegin()->first.second;
+  const auto behind = static_cast<std::uint8_t>(present - key->epoch_mod_256);
+  return behind <= present && present - behind < first_epoch_;
+}
+
 Participant::Fate Participant::try_frame(TimePoint now, std::size_t stream, std::uint32_t timestamp, bool after_gap, ByteView payload, Frame& out) {
   const bool video = receiver_->stream(stream).video;
   if (plaintext_.size() < payload.size()) plaintext_.resize(payload.size());
@@ -465,22 +480,21 @@ Participant::Fate Participant::try_frame(TimePoint now, std::size_t stream, std:
       return Fate::done;
     }
     // Senders stay in their old epoch for a moment, so that a newcomer is sent what was never meant for it.
-    const bool before_entry = (error == Error(call::frame_key_expired) || error == Error(call::frame_bad_sender)) && entered_at_ && now - *entered_at_ < std::chrono::seconds(2);
-    ++(before_entry ? frames_.before_entry : frames_.undecryptable);
+    ++(error == Error(call::frame_key_expired) && from_before_entry(video ? sframe::ShellKind::video : sframe::ShellKind::none, payload) ? frames_.before_entry : frames_.undecryptable);
     drop(stream);
     return Fate::done;
   }
   const auto roster = rosters_.find({opened->epoch.era, opened->epoch.epoch});
-  const auto who = roster == rosters_.end() ? decltype(roster->second.find(0)){} : roster->second.find(opened->leaf);
+  const IncarnationId who = roster == rosters_.end() || opened->leaf >= roster->second.size() ? IncarnationId{} : roster->second[opened->leaf];
   const auto source = static_cast<Source>(opened->context);
-  if (roster == rosters_.end() || who == roster->second.end() || signaling::is_audio(source) == video) {
+  if (who == IncarnationId{} || signaling::is_audio(source) == video) {
     ++frames_.refused;
     drop(stream);
     return Fate::done;
   }
   ++frames_.decrypted;
   HeldStream& state = held_[stream];
-  out.who = who->second;
+  out.who = who;
   out.leaf = opened->leaf;
   out.source = source;
   out.timestamp = timestamp;
@@ -525,7 +539,7 @@ std::optional<Frame> Participant::next_frame(TimePoint now) {
         const Fate fate = stream < receiver_->stream_count() ? try_frame(now, stream, first.timestamp, first.after_gap, first.payload, out) : Fate::done;
         if (fate == Fate::no_key_yet) {
           if (now - first.since < max_held_time) break;
-          ++(entered_at_ && now - *entered_at_ < std::chrono::seconds(2) ? frames_.before_entry : frames_.undecryptable);
+          ++(entered_ ? frames_.undecryptable : frames_.before_entry);
           drop(stream);
         }
         held.bytes -= first.payload.size();

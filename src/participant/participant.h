@@ -8,7 +8,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <variant>
 #include <vector>
 
@@ -178,6 +177,7 @@ class Participant {
   void media_down(TimePoint now, Leg leg, bool final);
 
   std::optional<Frame> next_frame(TimePoint now);
+  bool from_before_entry(sframe::ShellKind shell, ByteView payload) const;
   Fate try_frame(TimePoint now, std::size_t stream, std::uint32_t timestamp, bool after_gap, ByteView payload, Frame& out);
   void hold(TimePoint now, std::size_t stream, const MediaReceiver::Frame& frame);
   void drop(std::size_t stream);
@@ -191,7 +191,7 @@ class Participant {
   bool ready_ = false;   ///< the server knows us: media control is possible
   bool entered_ = false; ///< in the group
   bool leaving_ = false;
-  std::optional<TimePoint> entered_at_;
+  std::uint64_t first_epoch_ = 0; ///< since it entered last
   std::optional<IncarnationId> incarnation_;
   std::uint32_t request_ = 0;
 
@@ -214,7 +214,7 @@ class Participant {
   std::optional<signaling::View> view_;
 
   /// Who had which leaf in the latest epochs: leaves are used again.
-  std::map<std::pair<std::uint64_t, std::uint64_t>, std::unordered_map<std::uint32_t, IncarnationId>> rosters_;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<IncarnationId>> rosters_; ///< by leaf
   std::map<std::size_t, HeldStream> held_;
   bool retry_held_ = false;
   Bytes protected_, plaintext_;

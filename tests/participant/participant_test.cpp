@@ -112,6 +112,41 @@ TEST(Participant, TwentyInOneRoomAllReceiveAll) {
   for (const auto& p : w.people()) EXPECT_EQ(p->participant->frames().undecryptable, 0U) << p->name;
 }
 
+TEST(Participant, FramesThatComeADozenEpochsLateAreReadAndHaveASender) {
+  World w(14);
+  w.add("Ada", both);
+  auto& bob = w.add("Bob", both);
+  ASSERT_TRUE(w.until([&] { return w.all_receive_all(); }));
+  const std::uint64_t epoch = bob.epochs.back().epoch;
+  w.set_network(bob, "delay=5s");
+  for (int i = 0; i < 14; ++i) {
+    w.add("P" + std::to_string(i), {});
+    w.run(400ms);
+  }
+  EXPECT_GE(bob.epochs.back().epoch, epoch + 12);
+  w.run(5s);
+  EXPECT_GE((bob.received.at({"Ada", Source::camera}).longest_delay), Duration(5s));
+  EXPECT_EQ(bob.participant->frames().refused, 0U);
+  EXPECT_EQ(bob.participant->frames().undecryptable, 0U);
+}
+
+TEST(Participant, WhatANewcomerCannotReadWasFromBeforeItsEntryHoweverLateItComes) {
+  World w(15);
+  auto& ada = w.add("Ada", both);
+  w.add("Bob", {});
+  ASSERT_TRUE(w.until([&] { return w.all_receive_all(); }));
+  ada.hears_server = false; // so Ada goes on in the epoch before Cy's first, and Bob lets Cy in
+  auto& cy = w.add("Cy", {});
+  ASSERT_TRUE(w.until([&] { return !cy.epochs.empty(); }));
+  w.run(5s);
+  EXPECT_GT(cy.participant->frames().before_entry, 100U);
+  EXPECT_EQ(cy.participant->frames().decrypted, 0U);
+  ada.hears_server = true;
+  w.run(1s);
+  EXPECT_GT(cy.participant->frames().decrypted, 10U);
+  EXPECT_EQ(cy.participant->frames().undecryptable, 0U);
+}
+
 TEST(Participant, AfterAnOutageMediaComesBackByItself) {
   World w(6);
   w.add("Ada", both);
