@@ -49,6 +49,8 @@ struct LoadOptions {
   bool audio = true, video = true;
   unsigned decrypt_every = 1;    ///< every so many-th participant decrypts what it gets; the others count packets
   double churn = 0;              ///< participants that leave and are replaced, a second
+  unsigned threads = 1;
+  unsigned server_pid = 0;       ///< a process on this machine whose memory and processor time to watch
   double ready_timeout = 60;
   unsigned others = 0;           ///< in each room, of another generator; all are in when everybody sees these too
   unsigned other_publishers = 0; ///< of them, with the same sources as ours

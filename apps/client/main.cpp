@@ -67,7 +67,9 @@ int run(int argc, char** argv) {
   load_command->add_flag("--no-audio", no_audio, "publishers send no sound");
   load_command->add_flag("--no-video", no_video, "publishers send no video");
   load_command->add_option("--decrypt-every", load_options.decrypt_every, "only each n-th participant decrypts frames, the others count packets: when the generator is the bottleneck")->check(CLI::Range(1, 100000))->capture_default_str();
-  load_command->add_option("--churn", load_options.churn, "participants that leave and are replaced, a second")->check(CLI::Range(0.0, 100.0));
+  load_command->add_option("--churn", load_options.churn, "participants that leave and are replaced, a second; nobody leaves in the last ten seconds")->check(CLI::Range(0.0, 100.0));
+  load_command->add_option("--threads", load_options.threads, "so many share the participants")->check(CLI::Range(1, 64))->capture_default_str();
+  load_command->add_option("--server-pid", load_options.server_pid, "the server's process on this machine: its memory, when all are in, each minute and at the end, and its processor time are told too");
   load_command->add_option("--others", load_options.others, "participants of another generator in the same room, whom to wait for too")->check(CLI::Range(0, 4000));
   load_command->add_option("--other-publishers", load_options.other_publishers, "of them, those who send")->check(CLI::Range(0, 4000));
   load_command->add_option("--ready-timeout", load_options.ready_timeout, "seconds until all must be in, beside the time to join")->check(CLI::Range(1.0, 3600.0))->capture_default_str();

@@ -20,14 +20,31 @@ class Percentiles {
     }
     if (value > highest_) highest_ = value;
   }
+  /// Those of another place, too.
+  void add(const Percentiles& other) {
+    if (count_ + other.count_ <= max_values) {
+      values_.insert(values_.end(), other.values_.begin(), other.values_.end());
+    } else {
+      // Both are even samples, and so are parts of them: each gives as much as it stands for.
+      const auto share = [&](const Percentiles& of) {
+        return std::min(of.values_.size(), static_cast<std::size_t>(static_cast<double>(max_values) * static_cast<double>(of.count_) / static_cast<double>(count_ + other.count_)));
+      };
+      const std::size_t theirs = share(other);
+      values_.resize(share(*this));
+      values_.insert(values_.end(), other.values_.begin(), other.values_.begin() + static_cast<std::ptrdiff_t>(theirs));
+    }
+    count_ += other.count_;
+    highest_ = std::max(highest_, other.highest_);
+  }
   std::uint64_t count() const { return count_; }
   double highest() const { return highest_; }
   /// 0 when there are none.
-  double at(double fraction) {
+  double at(double fraction) const {
     if (values_.empty()) return 0;
     const auto place = static_cast<std::ptrdiff_t>(fraction * static_cast<double>(values_.size() - 1) + 0.5);
-    std::nth_element(values_.begin(), values_.begin() + place, values_.end());
-    return values_[static_cast<std::size_t>(place)];
+    std::vector<double> values = values_;
+    std::nth_element(values.begin(), values.begin() + place, values.end());
+    return values[static_cast<std::size_t>(place)];
   }
   void clear() { *this = {}; }
 

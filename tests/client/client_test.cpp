@@ -177,15 +177,23 @@ TEST_F(NativeClientTest, ThroughALossyRelayNothingIsUndecryptable) {
   EXPECT_GT(result["frames_decrypted"], 200);
 }
 
-TEST_F(NativeClientTest, TwelveInTwoRoomsAllDecryptAllWhileOthersComeAndGo) {
-  auto load = start({"load", link_, "--participants", "6", "--rooms", "2", "--publishers", "2", "--seconds", "5", "--churn", "1", "--json"});
+TEST_F(NativeClientTest, TwelveInTwoRoomsAndTwoThreadsAllDecryptAllWhileOthersComeAndGo) {
+  auto load = start({"load", link_, "--participants", "6", "--rooms", "2", "--publishers", "2", "--seconds", "5", "--churn", "2", "--threads", "2", "--server-pid", std::to_string(server_->pid()), "--json"});
   EXPECT_EQ(load->wait(60s), 0) << load->out() << load->error();
   const json result = json::parse(load->out());
+  EXPECT_EQ(result["threads"], 2);
   EXPECT_GE(result["in"], 10) << "one may be on its way out and another on its way in, in each room";
+  EXPECT_GE(result["receive_all_at_end"], 8) << result;
   EXPECT_EQ(result["undecryptable"], 0);
   EXPECT_EQ(result["refused"], 0);
-  EXPECT_GE(result["churned"], 3);
+  EXPECT_GE(result["churned"], 4);
+  EXPECT_GE(result["newcomer_join_ms"]["count"], 2);
   EXPECT_GT(result["frames_decrypted"], 500);
+  // When all were in, and at the end.
+  ASSERT_EQ(result["memory"].size(), 2U);
+  EXPECT_GT(result["memory"][0]["server_kb"], 1000);
+  EXPECT_GT(result["memory"][1]["generator_kb"], 1000);
+  EXPECT_GT(result["server_cpu_seconds"], 0.0);
 }
 
 // What of it reaches the server the kernel decides; the call is what counts.
@@ -242,6 +250,8 @@ TEST_F(NativeClientTest, MistakesGetASentence) {
   EXPECT_NE(problem({"relay", "--listen", "nowhere", "--to", "127.0.0.1:1"}).find("ADDRESS:PORT"), std::string::npos);
   EXPECT_NE(problem({"relay", "--listen", "127.0.0.1:0", "--to", "127.0.0.1:1", "lose=5%"}).find("lose=5%"), std::string::npos);
   EXPECT_NE(problem({"load", link_, "--participants", "2", "--publishers", "3"}).find("more publishers"), std::string::npos);
+  EXPECT_NE(problem({"load", link_, "--participants", "2", "--threads", "3"}).find("more threads"), std::string::npos);
+  EXPECT_NE(problem({"load", link_, "--server-pid", "4294967295"}).find("--server-pid"), std::string::npos);
 }
 
 } // namespace

@@ -41,6 +41,7 @@ class Process {
 
   std::string out() const { return read(out_); }
   std::string error() const { return read(error_); }
+  int pid() const { return pid_; }
   void signal(int number) { ::kill(pid_, number); }
 
   /// The exit status, 128 + signal, or -1 when it still runs after the time.
