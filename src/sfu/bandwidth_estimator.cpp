@@ -114,6 +114,7 @@ void BandwidthEstimator::on_feedback(TimePoint now, std::span<const rtp::PacketS
       continue;
     }
     round_trip_ = std::clamp(now - sent->at, Duration(std::chrono::milliseconds(1)), Duration(std::chrono::seconds(3)));
+    add_transit(now, Duration(status.arrival_us - micros(sent->at)));
     on_arrival(now, *sent, status.arrival_us);
   }
   if (!any) return;
@@ -124,7 +125,7 @@ void BandwidthEstimator::on_feedback(TimePoint now, std::span<const rtp::PacketS
   feedback_at_ = now;
   silence_counted_at_.reset();
   update_loss(now);
-  watch_round_trip(now);
+  watch_queue();
   update_rate(now);
   if (!probe_.done && probe_.packets >= min_probe_packets && probe_.bytes * 10 >= probe_.expected_bytes * 8) finish_probe(now);
 }
@@ -260,14 +261,22 @@ void BandwidthEstimator::detect(TimePoint now, double trend, double send_delta_m
 
 // ---- the estimate
 
-void BandwidthEstimator::watch_round_trip(TimePoint now) {
-  if (!least_round_trip_since_) least_round_trip_since_ = now;
-  if (now - *least_round_trip_since_ > std::chrono::seconds(15)) {
-    least_round_trip_before_ = least_round_trip_;
-    least_round_trip_ = round_trip_;
-    least_round_trip_since_ = now;
+void BandwidthEstimator::add_transit(TimePoint now, Duration transit) {
+  // No queue is that long: one of the clocks jumped.
+  const bool jumped = least_transit_since_ && std::chrono::abs(transit - least_transit_) > std::chrono::seconds(10);
+  if (!least_transit_since_ || jumped) {
+    least_transit_ = least_transit_before_ = transit;
+    least_transit_since_ = now;
+  } else if (now - *least_transit_since_ > std::chrono::seconds(15)) { // clocks drift
+    least_transit_before_ = least_transit_;
+    least_transit_ = transit;
+    least_transit_since_ = now;
   }
-  least_round_trip_ = std::min(least_round_trip_, round_trip_);
+  least_transit_ = std::min(least_transit_, transit);
+  queue_ = transit - std::min(least_transit_, least_transit_before_);
+}
+
+void BandwidthEstimator::watch_queue() {
   // A gradient takes many packets to be seen, and when a path collapses few arrive: a queue of this length needs no gradient, and a shorter one
   // none when much less arrives than a moment ago.
   const bool collapsed = recently_acknowledged(5) * 10 < acknowledged_ * 7;

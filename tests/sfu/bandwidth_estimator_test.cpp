@@ -59,7 +59,7 @@ struct World {
       received += got->size() + below_rtp;
     }
     if (now >= next_feedback) {
-      next_feedback = now + 50ms;
+      next_feedback = now + feedback_interval;
       while (recorder.pending()) {
         Bytes message(1200);
         const auto written = recorder.write(1, 2, message);
@@ -96,6 +96,7 @@ struct World {
   double credit = 0, probe_credit = 0;
   std::optional<BandwidthEstimator::Probe> probe;
   TimePoint next_feedback{};
+  Duration feedback_interval = 50ms;
   std::vector<rtp::PacketStatus> storage{rtp::max_feedback_statuses};
   std::uint64_t received = 0;
 };
@@ -123,6 +124,23 @@ TEST(BandwidthEstimatorTest, DoesNotProbeForWhatNobodyWants) {
   World world("delay=20ms rate=10M", 1);
   world.run(5s, 400'000);
   EXPECT_LE(world.estimator.bitrate(), 1'000'000);
+}
+
+TEST(BandwidthEstimatorTest, AReceiverThatTakesLongToTellWhatArrivedIsNoFullPath) {
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    World world("delay=20ms rate=10M", seed);
+    world.run(5s, 3'000'000);
+    const std::int64_t before = world.estimator.bitrate();
+    EXPECT_GE(before, 2'500'000) << seed;
+    // Its processor is busy, or the way back is full; what arrives arrives as before.
+    world.feedback_interval = 200ms;
+    world.up = Link(*Schedule::parse("delay=300ms", Direction::up), seed, world.now);
+    for (int i = 0; i < 100; ++i) {
+      world.run(50ms, 3'000'000);
+      EXPECT_GE(world.estimator.bitrate(), before * 9 / 10) << seed;
+      EXPECT_LT(world.estimator.queue(), 20ms) << seed;
+    }
+  }
 }
 
 TEST(BandwidthEstimatorTest, FillsABottleneckWithoutLossAndStaysBelowIt) {
