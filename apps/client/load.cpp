@@ -32,7 +32,7 @@ constexpr std::size_t audio_frame_bytes = 80; // 32 kbit/s
 constexpr std::uint64_t canned_mark = 0x5a7501a0ca22ed00; // what a frame of ours begins with
 constexpr double settling_seconds = 10;        // before the end nobody leaves any more
 constexpr double key_frame_factor = 6;         // how much larger than the mean a key frame is
-constexpr std::size_t frame_overhead = 20;                  // SFrame and shell
+constexpr std::size_t frame_overhead = 32;                  // SFrame and shell, at most
 constexpr std::size_t packet_overhead = 4 + 12 + 4 + 8 + 16; // the VP8 descriptor, RTP with its extensions, SRTP
 
 double cpu_seconds() {

@@ -21,7 +21,7 @@ struct Shape {
 /// Publishes to and subscribes from a Janus VideoRoom by its HTTP interface on 127.0.0.1:port, from sockets of the address.
 int janus(const Shape& shape, unsigned port, const std::string& address);
 
-/// The limit without any logic: AES-128-GCM under a context for each subscriber and UDP_SEGMENT, of the same shape.
+/// The limit without any logic: AES-128-GCM under a context for each subscriber and UDP_SEGMENT, of the same shape, to sockets that another process reads.
 int raw(const Shape& shape);
 
 } // namespace satsuma::bench

@@ -219,7 +219,7 @@ class Room {
         const auto received = r.socket.receive();
         if (!received || received->empty()) break;
         for (const auto& datagram : *received) {
-          r.media->handle_packet(at, {datagram.remote, 0}, datagram.bytes);
+          r.media->handle_packet(at, {datagram.remote, 0}, datagram.bytes, datagram.arrived);
           take(r, at);
         }
         if (received->size() < io::receive_batch_size) break;

@@ -15,7 +15,7 @@ const usage = `usage: scripts/bench sfu [--seconds N] [--case NAME] [--peers our
 
 Cases: 1to100, 1to100-audio, 25x25, 25x25-audio. For each: microseconds of the server's processor time for a forwarded
 packet at the same offered load, what of it was lost, and the latency added; the raw limit is AES-128-GCM and
-UDP_SEGMENT in one thread, of the same shape, with no logic.
+UDP_SEGMENT in one thread, the same packets to as many who read them, with no logic.
   --seconds N  of measuring for each (default 5)
   --ramp       besides, double the load of 1to100 until something is lost
   --idle N     besides, the memory of N participants who send nothing (default 0)
@@ -190,7 +190,7 @@ async function measure(peer, shape, seconds) {
 }
 
 async function raw(shape) {
-  const child = start(bench, ["raw", "--participants", shape.participants, "--publishers", shape.publishers, "--seconds", 2, "--packet-bytes", shape.bytes, "--packets-per-frame", shape.perFrame,
+  const child = start(bench, ["raw", "--participants", shape.participants, "--publishers", shape.publishers, "--seconds", 2, "--packet-bytes", shape.bytes, "--packets-per-second", shape.rate, "--packets-per-frame", shape.perFrame,
     ...(shape.audio ? ["--audio"] : [])].map(String));
   await child.ended;
   return JSON.parse(child.output).us_per_packet;
