@@ -153,7 +153,7 @@ void NativeClient::on_datagrams(Leg leg) {
     const auto received = socket.receive();
     if (!received || received->empty()) break;
     for (const io::UdpSocket::Received& datagram : *received) {
-      take(now, leg, datagram.remote, datagram.bytes, false);
+      take(now, leg, datagram.remote, datagram.bytes, false, datagram.arrived);
       if (ended_) return;
     }
     if (received->size() < io::receive_batch_size) break;
@@ -161,8 +161,8 @@ void NativeClient::on_datagrams(Leg leg) {
   pump(now);
 }
 
-void NativeClient::take(TimePoint now, Leg leg, const TransportAddress& remote, MutableByteView datagram, bool over_tcp) {
-  participant_->handle_packet(now, leg, remote, datagram, over_tcp);
+void NativeClient::take(TimePoint now, Leg leg, const TransportAddress& remote, MutableByteView datagram, bool over_tcp, TimePoint arrived) {
+  participant_->handle_packet(now, leg, remote, datagram, over_tcp, arrived);
   // Frames are taken one by one: the next packet may end another.
   while (auto output = participant_->poll_output(now)) {
     if (const auto* frame = std::get_if<participant::Frame>(&*output)) listener_.on_frame(*this, now, *frame);
@@ -204,7 +204,7 @@ void NativeClient::send_over_tcp(TimePoint now, Leg leg, const NetworkPath& path
         [this, leg, remote = path.remote](MutableByteView bytes) {
           if (ended_) return;
           const TimePoint at = io::monotonic_now();
-          take(at, leg, remote, bytes, true);
+          take(at, leg, remote, bytes, true, at);
           pump(at);
         },
         [this, leg, path] {

@@ -63,7 +63,7 @@ class NativeClient {
   void disconnect();
   void on_websocket();
   void on_datagrams(participant::Leg leg);
-  void take(TimePoint now, participant::Leg leg, const TransportAddress& remote, MutableByteView datagram, bool over_tcp);
+  void take(TimePoint now, participant::Leg leg, const TransportAddress& remote, MutableByteView datagram, bool over_tcp, TimePoint arrived);
   void send_over_tcp(TimePoint now, participant::Leg leg, const NetworkPath& path, ByteView datagram);
   void pump(TimePoint now);
   void flush(participant::Leg leg);

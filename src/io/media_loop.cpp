@@ -20,6 +20,8 @@ namespace {
 
 // Batches taken from one socket before the others, the timer and commands have their turn.
 constexpr std::size_t max_batches_per_turn = 8;
+/// What waits to be sent is said to have left when it was decided, so it is not to wait for long; runs for UDP_SEGMENT want some.
+constexpr std::size_t max_pending = 512;
 
 constexpr std::uint64_t wake_tag = ~std::uint64_t{0};
 constexpr std::uint64_t timer_tag = wake_tag - 1;
@@ -269,10 +271,13 @@ void MediaLoop::receive(std::size_t socket) {
       return;
     }
     if (received->empty()) return;
-    const TimePoint now = monotonic_now();
+    TimePoint now = monotonic_now();
     datagrams_in_.fetch_add(received->size(), std::memory_order_relaxed);
     for (const UdpSocket::Received& datagram : *received) {
-      sfu_.handle_packet(now, {datagram.remote, static_cast<std::uint32_t>(socket)}, datagram.bytes);
+      sfu_.handle_packet(now, {datagram.remote, static_cast<std::uint32_t>(socket)}, datagram.bytes, datagram.arrived);
+      if (sfu_.pending_count() < max_pending) continue;
+      flush();
+      now = monotonic_now();
     }
     flush();
     if (received->size() < receive_batch_size) return;

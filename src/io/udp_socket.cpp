@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,10 +12,14 @@
 #include <cstring>
 #include <utility>
 
+#include "io/clock.h"
 #include "io/socket_address.h"
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
 #endif
 
 namespace satsuma::io {
@@ -22,6 +27,36 @@ namespace satsuma::io {
 namespace {
 
 constexpr std::size_t max_run_bytes = 60'000; // of a UDP_SEGMENT message, below what IP can say
+constexpr std::size_t max_message_bytes = 65'536; // of datagrams that the kernel put together
+/// A timestamp older than this is not one of these clocks.
+constexpr Duration max_wait = std::chrono::seconds(2);
+
+struct Ancillary {
+  std::size_t segment = 0;  ///< of a run; 0: a single datagram
+  std::int64_t arrived = 0; ///< nanoseconds of the wall clock; 0: not told
+};
+
+Ancillary read_ancillary(msghdr& header) {
+  Ancillary out;
+  for (cmsghdr* control = CMSG_FIRSTHDR(&header); control != nullptr; control = CMSG_NXTHDR(&header, control)) {
+    if (control->cmsg_level == SOL_UDP && control->cmsg_type == UDP_GRO) {
+      int size = 0;
+      std::memcpy(&size, CMSG_DATA(control), sizeof size);
+      out.segment = static_cast<std::size_t>(std::max(size, 0));
+    } else if (control->cmsg_level == SOL_SOCKET && control->cmsg_type == SO_TIMESTAMPNS) {
+      timespec at{};
+      std::memcpy(&at, CMSG_DATA(control), sizeof at);
+      out.arrived = std::int64_t{at.tv_sec} * 1'000'000'000 + at.tv_nsec;
+    }
+  }
+  return out;
+}
+
+std::int64_t wall_nanoseconds() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
 
 } // namespace
 
@@ -30,8 +65,12 @@ struct UdpSocket::Buffers {
   std::array<mmsghdr, receive_batch_size> in{};
   std::array<iovec, receive_batch_size> in_parts{};
   std::array<SocketAddress, receive_batch_size> in_addresses{};
-  std::array<std::array<std::uint8_t, max_datagram_size>, receive_batch_size> in_bytes;
-  std::array<Received, receive_batch_size> received{};
+  struct InControl {
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(timespec)) + CMSG_SPACE(sizeof(int))> bytes{};
+  };
+  std::array<InControl, receive_batch_size> in_controls{};
+  std::unique_ptr<std::uint8_t[]> in_bytes = std::make_unique_for_overwrite<std::uint8_t[]>(receive_batch_size * max_message_bytes);
+  std::vector<Received> received;
 
   struct Control {
     alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(std::uint16_t))> bytes{};
@@ -57,6 +96,9 @@ Result<UdpSocket> UdpSocket::open(const TransportAddress& local, const Options& 
   // A smaller buffer than wished for is no failure.
   (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
   (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+  const int on = 1; // nor is it one that an older kernel has neither of these
+  (void)setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);
+  (void)setsockopt(fd, SOL_UDP, UDP_GRO, &on, sizeof on);
   SocketAddress address;
   socklen_t address_size = to_socket_address(local, socket.is_v6_, address);
   if (bind(fd, &address.base, address_size) != 0) return udp_bind_failed;
@@ -72,11 +114,13 @@ Result<UdpSocket> UdpSocket::open(const TransportAddress& local, const Options& 
   socket.buffers_ = std::make_shared<Buffers>();
   Buffers& b = *socket.buffers_;
   for (std::size_t i = 0; i < receive_batch_size; ++i) {
-    b.in_parts[i] = {b.in_bytes[i].data(), b.in_bytes[i].size()};
+    b.in_parts[i] = {b.in_bytes.get() + i * max_message_bytes, max_message_bytes};
     b.in[i].msg_hdr.msg_iov = &b.in_parts[i];
     b.in[i].msg_hdr.msg_iovlen = 1;
     b.in[i].msg_hdr.msg_name = &b.in_addresses[i];
+    b.in[i].msg_hdr.msg_control = b.in_controls[i].bytes.data();
   }
+  b.received.reserve(receive_batch_size * max_segments);
   return socket;
 }
 
@@ -102,7 +146,10 @@ UdpSocket::~UdpSocket() {
 
 Result<std::span<const UdpSocket::Received>> UdpSocket::receive() {
   Buffers& b = *buffers_;
-  for (mmsghdr& message : b.in) message.msg_hdr.msg_namelen = sizeof(SocketAddress);
+  for (std::size_t i = 0; i < receive_batch_size; ++i) {
+    b.in[i].msg_hdr.msg_namelen = sizeof(SocketAddress);
+    b.in[i].msg_hdr.msg_controllen = b.in_controls[i].bytes.size();
+  }
   const int count = recvmmsg(descriptor_, b.in.data(), receive_batch_size, MSG_DONTWAIT, nullptr);
   if (count < 0) {
     // ECONNREFUSED and its like tell of an earlier send's fate, and there is nothing to do about it.
@@ -111,12 +158,24 @@ Result<std::span<const UdpSocket::Received>> UdpSocket::receive() {
     if (!harmless) return udp_receive_failed;
     return std::span<const Received>();
   }
-  std::size_t kept = 0;
+  const TimePoint now = monotonic_now();
+  const std::int64_t wall = wall_nanoseconds();
+  b.received.clear();
   for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
     if ((b.in[i].msg_hdr.msg_flags & MSG_TRUNC) != 0) continue;
-    b.received[kept++] = {from_socket_address(b.in_addresses[i]), MutableByteView(b.in_bytes[i]).first(b.in[i].msg_len)};
+    const Ancillary ancillary = read_ancillary(b.in[i].msg_hdr);
+    const Duration waited((wall - ancillary.arrived) / 1000);
+    const TimePoint arrived = ancillary.arrived != 0 && waited > Duration{} && waited < max_wait ? now - waited : now;
+    const TransportAddress remote = from_socket_address(b.in_addresses[i]);
+    MutableByteView rest(b.in_bytes.get() + i * max_message_bytes, b.in[i].msg_len);
+    const std::size_t segment = ancillary.segment == 0 ? rest.size() : ancillary.segment;
+    do {
+      const std::size_t size = std::min(segment, rest.size());
+      if (size <= max_datagram_size) b.received.push_back({remote, rest.first(size), arrived});
+      rest = rest.subspan(size);
+    } while (!rest.empty());
   }
-  return std::span<const Received>(b.received).first(kept);
+  return std::span<const Received>(b.received);
 }
 
 UdpSocket::Sent UdpSocket::send(std::span<const Datagram> datagrams) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/time.h"
 #include "base/transport_address.h"
 
 namespace satsuma::io {
@@ -15,7 +16,7 @@ inline constexpr ErrorCode udp_open_failed{"udp_open_failed", ErrorKind::environ
 inline constexpr ErrorCode udp_bind_failed{"udp_bind_failed", ErrorKind::environment};
 inline constexpr ErrorCode udp_receive_failed{"udp_receive_failed", ErrorKind::environment};
 
-/// Datagrams of one recvmmsg.
+/// Messages of one recvmmsg: datagrams, or runs of them that the kernel put together.
 inline constexpr std::size_t receive_batch_size = 64;
 /// Longer datagrams are dropped: media fits a path's MTU.
 inline constexpr std::size_t max_datagram_size = 2048;
@@ -37,12 +38,15 @@ class UdpSocket {
     std::size_t buffer_bytes = 4U << 20;
     /// UDP_SEGMENT. Where the kernel or the interface refuses, it is given up at the first refusal.
     bool segmentation = true;
-    /// Sockets of one thread may share what they receive into (a quarter of a megabyte): then spans are valid until the next receive() of any of them.
+    /// Sockets of one thread may share what they receive into (four megabytes, of which what is used takes memory): then spans are valid until the next
+    /// receive() of any of them.
     const UdpSocket* buffers_of = nullptr;
   };
   struct Received {
     TransportAddress remote;
     MutableByteView bytes; ///< valid until the next receive()
+    /// When the kernel had it, by the clock of monotonic_now(): how long this process took to look at it says nothing about the path.
+    TimePoint arrived;
   };
   struct Sent {
     std::size_t datagrams = 0;
@@ -62,7 +66,8 @@ class UdpSocket {
   int descriptor() const { return descriptor_; }
   bool segmentation() const { return segmentation_; }
 
-  /// Up to receive_batch_size datagrams; empty when none waits.
+  /// The datagrams of up to receive_batch_size messages; empty when none waits. What one sender sent in a row may come as one message (UDP_GRO), and is
+  /// taken apart here.
   Result<std::span<const Received>> receive();
   /// Neighbours with the same destination and size (the last may be shorter) go as one message. Nothing waits: what the kernel does not take is dropped,
   /// since media that comes late is of no use.

@@ -46,14 +46,14 @@ void MediaReceiver::set_streams(std::vector<IncomingStream> streams, const Exten
   std::erase_if(ready_, [this](std::size_t index) { return index >= streams_.size(); });
 }
 
-void MediaReceiver::handle_packet(TimePoint now, const NetworkPath& path, MutableByteView datagram) {
+void MediaReceiver::handle_packet(TimePoint now, const NetworkPath& path, MutableByteView datagram, std::optional<TimePoint> arrived) {
   now_ = now;
   audio_.reset();
   const auto received = transport_.handle_packet(now, path, datagram);
   if (!received) {
     ++counters_.invalid;
   } else if (received->kind == Transport::Received::rtp) {
-    handle_rtp(now, received->packet);
+    handle_rtp(now, received->packet, arrived.value_or(now));
     return; // the transport has nothing to say to media
   } else if (received->kind == Transport::Received::rtcp) {
     handle_rtcp(now, received->packet);
@@ -62,7 +62,7 @@ void MediaReceiver::handle_packet(TimePoint now, const NetworkPath& path, Mutabl
   pump(now);
 }
 
-void MediaReceiver::handle_rtp(TimePoint now, ByteView datagram) {
+void MediaReceiver::handle_rtp(TimePoint now, ByteView datagram, TimePoint arrived) {
   const auto packet = rtp::parse_packet(datagram);
   if (!packet) {
     ++counters_.invalid;
@@ -72,7 +72,7 @@ void MediaReceiver::handle_rtp(TimePoint now, ByteView datagram) {
   counters_.bytes += packet->payload.size();
   if (extensions_.transport_cc)
     if (const auto value = packet->extension(*extensions_.transport_cc); value && value->size() == 2)
-      feedback_->on_packet(now, static_cast<std::uint16_t>((*value)[0] << 8 | (*value)[1]));
+      feedback_->on_packet(arrived, static_cast<std::uint16_t>((*value)[0] << 8 | (*value)[1]));
   const auto place = by_ssrc_.find(packet->ssrc);
   if (place == by_ssrc_.end()) {
     ++counters_.unknown_streams;

@@ -72,7 +72,8 @@ class MediaReceiver {
   Transport& transport() { return transport_; }
   const Transport& transport() const { return transport_; }
 
-  void handle_packet(TimePoint now, const NetworkPath& path, MutableByteView datagram);
+  /// `arrived`: when the host had it, if that is known better than `now`; the sender is told of it.
+  void handle_packet(TimePoint now, const NetworkPath& path, MutableByteView datagram, std::optional<TimePoint> arrived = std::nullopt);
   void handle_timeout(TimePoint now);
   std::optional<Output> poll_output();
   std::optional<TimePoint> next_deadline() const;
@@ -104,7 +105,7 @@ class MediaReceiver {
     bool retransmission = false;
   };
 
-  void handle_rtp(TimePoint now, ByteView datagram);
+  void handle_rtp(TimePoint now, ByteView datagram, TimePoint arrived);
   void handle_rtcp(TimePoint now, ByteView compound);
   void take_video(TimePoint now, std::size_t index, rtp::ExtendedSequence sequence, std::uint32_t timestamp, bool marker, ByteView payload);
   std::optional<Frame> assemble(std::size_t index);

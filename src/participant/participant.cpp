@@ -340,13 +340,14 @@ void Participant::set_view(signaling::View view) {
 
 // ---- datagrams and time
 
-void Participant::handle_packet(TimePoint now, Leg leg, const TransportAddress& remote, MutableByteView datagram, bool over_tcp) {
+void Participant::handle_packet(TimePoint now, Leg leg, const TransportAddress& remote, MutableByteView datagram, bool over_tcp,
+                                std::optional<TimePoint> arrived) {
   const NetworkPath path{remote, (over_tcp ? NetworkPath::first_stream : 0) + static_cast<std::uint32_t>(leg)};
   if (leg == Leg::publish && sender_) {
     sender_->handle_packet(now, path, datagram);
     pump_sender(now);
   } else if (leg == Leg::subscribe && receiver_) {
-    receiver_->handle_packet(now, path, datagram);
+    receiver_->handle_packet(now, path, datagram, arrived);
   }
 }
 

@@ -116,7 +116,9 @@ class Participant {
   void handle_binary(TimePoint now, ByteView frame);
   void handle_text(TimePoint now, std::string_view text);
 
-  void handle_packet(TimePoint now, Leg leg, const TransportAddress& remote, MutableByteView datagram, bool over_tcp = false);
+  /// `arrived`: when the host had it, if that is known better than `now`.
+  void handle_packet(TimePoint now, Leg leg, const TransportAddress& remote, MutableByteView datagram, bool over_tcp = false,
+                     std::optional<TimePoint> arrived = std::nullopt);
   void handle_timeout(TimePoint now);
   std::optional<TimePoint> next_deadline() const;
   std::optional<Output> poll_output(TimePoint now);

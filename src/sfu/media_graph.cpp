@@ -469,7 +469,7 @@ MediaGraph::Stream* MediaGraph::stream_of(Publisher& publisher, const rtp::Packe
   return &publisher.streams.emplace_back(packet.ssrc, found->source(), encoding, retransmission);
 }
 
-void MediaGraph::handle_rtp(TimePoint now, ParticipantIndex index, ByteView datagram) {
+void MediaGraph::handle_rtp(TimePoint now, ParticipantIndex index, ByteView datagram, TimePoint arrived) {
   ++counters_.packets_in;
   Participant& p = *participants_[index];
   const auto packet = rtp::parse_packet(datagram);
@@ -481,7 +481,7 @@ void MediaGraph::handle_rtp(TimePoint now, ParticipantIndex index, ByteView data
   if (publisher.transport_cc_extension)
     if (const auto value = packet->extension(*publisher.transport_cc_extension); value && value->size() == 2) {
       if (!publisher.feedback) publisher.feedback = std::make_unique<rtp::TransportFeedbackRecorder>(); // 32 KB, for those who send
-      publisher.feedback->on_packet(now, static_cast<std::uint16_t>((*value)[0] << 8 | (*value)[1]));
+      publisher.feedback->on_packet(arrived, static_cast<std::uint16_t>((*value)[0] << 8 | (*value)[1]));
     }
 
   const Stream* const stream = stream_of(publisher, *packet);

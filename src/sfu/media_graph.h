@@ -109,7 +109,8 @@ class MediaGraph {
   bool request_key_frame(TimePoint now, ParticipantIndex index, std::string_view mid);
 
   /// Decrypted packets of the participant's connections.
-  void handle_rtp(TimePoint now, ParticipantIndex index, ByteView packet);
+  void handle_rtp(TimePoint now, ParticipantIndex index, ByteView packet) { handle_rtp(now, index, packet, now); }
+  void handle_rtp(TimePoint now, ParticipantIndex index, ByteView packet, TimePoint arrived);
   void handle_rtcp(TimePoint now, ParticipantIndex index, Leg leg, ByteView compound);
   /// Every tick_interval while anybody is connected.
   void handle_timeout(TimePoint now);

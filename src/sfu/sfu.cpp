@@ -63,13 +63,14 @@ class Sfu::Shard {
   Result<void> handle_key_frame_request(TimePoint now, const IncarnationId& id, std::string_view mid);
   Result<void> handle_view(TimePoint now, const IncarnationId& id, std::span<const TileView> tiles, std::optional<SpeakersView> speakers);
   Result<SubscriberReport> report(TimePoint now, const IncarnationId& id) const;
-  void handle_packet(TimePoint now, const NetworkPath& path, MutableByteView packet);
+  void handle_packet(TimePoint now, const NetworkPath& path, MutableByteView packet, std::optional<TimePoint> arrived = std::nullopt);
   bool knows_path(const NetworkPath& path) const { return by_path_.contains(path); }
   void handle_path_closed(TimePoint now, const NetworkPath& path);
   void handle_timeout(TimePoint now);
   std::optional<TimePoint> next_deadline() const;
   std::optional<Output> poll_output();
   std::span<const OutgoingDatagram> pending_datagrams();
+  std::size_t pending_count() const { return queued_.size(); }
   void clear_datagrams();
   void set_room_shards(std::string_view room, ShardSet shards) { graph_.set_room_shards(room, shards & ~(ShardSet{1} << config_.part)); }
   void handle_from_shard(TimePoint now, std::size_t part, const ShardMessage& message);
@@ -423,7 +424,7 @@ Result<SubscriberReport> Sfu::Shard::report(TimePoint now, const IncarnationId& 
 
 // ---- packets
 
-void Sfu::Shard::handle_packet(TimePoint now, const NetworkPath& path, MutableByteView datagram) {
+void Sfu::Shard::handle_packet(TimePoint now, const NetworkPath& path, MutableByteView datagram, std::optional<TimePoint> arrived) {
   std::optional<ConnectionKey> key;
   const bool stun = classify(datagram) == PacketKind::stun;
   if (stun) {
@@ -456,7 +457,7 @@ void Sfu::Shard::handle_packet(TimePoint now, const NetworkPath& path, MutableBy
     case Transport::Received::nothing: break;
     case Transport::Received::rtp:
       if (tap) tap->on_packet(received->packet);
-      if (key->leg == Leg::publish) graph_.handle_rtp(now, key->participant, received->packet);
+      if (key->leg == Leg::publish) graph_.handle_rtp(now, key->participant, received->packet, arrived.value_or(now));
       break;
     case Transport::Received::rtcp: graph_.handle_rtcp(now, key->participant, key->leg, received->packet); break;
   }
@@ -717,7 +718,9 @@ Result<void> Sfu::handle_view(TimePoint now, const IncarnationId& id, std::span<
   return shard_->handle_view(now, id, tiles, speakers);
 }
 Result<SubscriberReport> Sfu::report(TimePoint now, const IncarnationId& id) const { return shard_->report(now, id); }
-void Sfu::handle_packet(TimePoint now, const NetworkPath& path, MutableByteView packet) { shard_->handle_packet(now, path, packet); }
+void Sfu::handle_packet(TimePoint now, const NetworkPath& path, MutableByteView packet, std::optional<TimePoint> arrived) {
+  shard_->handle_packet(now, path, packet, arrived);
+}
 bool Sfu::knows_path(const NetworkPath& path) const { return shard_->knows_path(path); }
 void Sfu::handle_path_closed(TimePoint now, const NetworkPath& path) { shard_->handle_path_closed(now, path); }
 void Sfu::handle_timeout(TimePoint now) { shard_->handle_timeout(now); }
@@ -727,6 +730,7 @@ void Sfu::handle_from_shard(TimePoint now, std::size_t part, const ShardMessage&
 std::span<const OutgoingShardMessage> Sfu::pending_for_shards() const { return shard_->graph().shard_messages(); }
 std::optional<Output> Sfu::poll_output() { return shard_->poll_output(); }
 std::span<const OutgoingDatagram> Sfu::pending_datagrams() { return shard_->pending_datagrams(); }
+std::size_t Sfu::pending_count() const { return shard_->pending_count(); }
 void Sfu::clear_datagrams() { shard_->clear_datagrams(); }
 const Counters& Sfu::counters() const { return shard_->graph().counters(); }
 std::size_t Sfu::participant_count() const { return shard_->graph().participant_count(); }

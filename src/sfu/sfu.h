@@ -176,8 +176,9 @@ class Sfu {
   /// `key_frame`: passed on to the publisher behind the slot, throttled. A slot without a publication is no error.
   Result<void> handle_key_frame_request(TimePoint now, const IncarnationId& id, std::string_view mid);
 
-  /// A datagram that arrived; `packet` is decrypted in place. Bad ones are counted, never an error.
-  void handle_packet(TimePoint now, const NetworkPath& path, MutableByteView packet);
+  /// A datagram; `packet` is decrypted in place. Bad ones are counted, never an error. `arrived`: when the host had it, if that is known better than
+  /// `now`: it is what publishers are told, to whom our own delays would look like a full path.
+  void handle_packet(TimePoint now, const NetworkPath& path, MutableByteView packet, std::optional<TimePoint> arrived = std::nullopt);
   /// Whether a check that came this way has authenticated, and its connection is still there.
   bool knows_path(const NetworkPath& path) const;
   /// The TCP connection that was this path ended.
@@ -198,6 +199,7 @@ class Sfu {
   /// What is to be sent now, datagrams to one destination side by side (for UDP_SEGMENT), in their order. Valid until the
   /// next call of anything else.
   std::span<const OutgoingDatagram> pending_datagrams();
+  std::size_t pending_count() const;
   void clear_datagrams();
 
   const Counters& counters() const;

@@ -3,6 +3,10 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 
+#include <thread>
+
+#include "io/clock.h"
+
 namespace satsuma::io {
 namespace {
 
@@ -84,6 +88,26 @@ TEST(UdpSocket, SendsARunWithOneCall) {
   const UdpSocket::Sent sent = sender.send(datagrams);
   EXPECT_EQ(sent.calls, sender.segmentation() ? 1u : 2u);
   EXPECT_EQ(receive(receiver, 64).size(), 64u);
+}
+
+TEST(UdpSocket, TellsWhenADatagramArrivedAndNotWhenItWasLookedAt) {
+  UdpSocket sender = open(loopback_v4()), receiver = open(loopback_v4());
+  const Bytes bytes = numbered(100, 1);
+  const Duration slack = std::chrono::milliseconds(1); // two clocks are compared
+  // The kernel begins to note times a moment after the first socket has asked for it.
+  bool told = false;
+  for (int i = 0; i < 50 && !told; ++i) {
+    const TimePoint before = monotonic_now();
+    sender.send(std::vector<Datagram>(3, Datagram{receiver.local(), bytes}));
+    const TimePoint after = monotonic_now();
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    const auto received = receiver.receive();
+    ASSERT_TRUE(received);
+    ASSERT_EQ(received->size(), 3u);
+    told = std::all_of(received->begin(), received->end(),
+                       [&](const auto& datagram) { return datagram.arrived >= before - slack && datagram.arrived <= after + slack; });
+  }
+  EXPECT_TRUE(told);
 }
 
 TEST(UdpSocket, GivesSegmentationUpWhereItIsRefused) {
