@@ -29,9 +29,26 @@ class Digest {
       case HashAlgorithm::sha512: SHA512_Init(&state_.sha512); break;
     }
   }
-  Digest(const Digest&) = default;
-  Digest& operator=(const Digest&) = default;
-  ~Digest() { wipe({reinterpret_cast<std::uint8_t*>(&state_), sizeof state_}); }
+  Digest(const Digest& other) { *this = other; }
+  /// Copies, as the destructor wipes, what this hash has of the union: of a short message the rest of it would be a good part of the time.
+  Digest& operator=(const Digest& other) {
+    algorithm_ = other.algorithm_;
+    switch (algorithm_) {
+      case HashAlgorithm::sha1: state_.sha1 = other.state_.sha1; break;
+      case HashAlgorithm::sha256: state_.sha256 = other.state_.sha256; break;
+      case HashAlgorithm::sha384:
+      case HashAlgorithm::sha512: state_.sha512 = other.state_.sha512; break;
+    }
+    return *this;
+  }
+  ~Digest() {
+    switch (algorithm_) {
+      case HashAlgorithm::sha1: wipe_state(state_.sha1); break;
+      case HashAlgorithm::sha256: wipe_state(state_.sha256); break;
+      case HashAlgorithm::sha384:
+      case HashAlgorithm::sha512: wipe_state(state_.sha512); break;
+    }
+  }
 
   void update(ByteView bytes) {
     if (bytes.empty()) return;
@@ -53,6 +70,11 @@ class Digest {
   }
 
  private:
+  template <class State>
+  static void wipe_state(State& state) {
+    wipe({reinterpret_cast<std::uint8_t*>(&state), sizeof state});
+  }
+
   HashAlgorithm algorithm_;
   union {
     SHA_CTX sha1;
@@ -116,29 +138,29 @@ HmacKey::State& HmacKey::state() { return *std::launder(reinterpret_cast<State*>
 
 void HmacKey::tag_into(std::initializer_list<ByteView> parts, MutableByteView out) {
   SATSUMA_CHECK(out.size() == size_);
-  Digest inner = state().inner;
-  for (ByteView part : parts) inner.update(part);
-  std::array<std::uint8_t, max_hash_size> digest;
-  inner.finish(digest.data());
-  Digest outer = state().outer;
-  outer.update(ByteView(digest).first(size_));
-  outer.finish(out.data());
-  wipe(digest);
+  Digest digest = state().inner;
+  for (ByteView part : parts) digest.update(part);
+  digest.finish(out.data());
+  digest = state().outer;
+  digest.update(out);
+  digest.finish(out.data());
 }
 
 void HmacKey::expand_into(ByteView info, MutableByteView out) {
   SATSUMA_CHECK(out.size() <= 255 * size_);
-  std::array<std::uint8_t, max_hash_size> previous;
-  std::size_t previous_size = 0;
   std::uint8_t counter = 1;
-  for (std::size_t done = 0; done < out.size(); ++counter) {
-    tag_into({ByteView(previous).first(previous_size), info, ByteView(&counter, 1)}, MutableByteView(previous).first(size_));
-    previous_size = size_;
-    const std::size_t take = std::min(size_, out.size() - done);
-    std::memcpy(out.data() + done, previous.data(), take);
-    done += take;
+  ByteView previous;
+  for (; out.size() >= size_; ++counter) {
+    const MutableByteView block = out.first(size_);
+    tag_into({previous, info, ByteView(&counter, 1)}, block);
+    previous = block;
+    out = out.subspan(size_);
   }
-  wipe(previous);
+  if (out.empty()) return;
+  SecretArray<max_hash_size> last;
+  const MutableByteView block = last.mutable_view().first(size_);
+  tag_into({previous, info, ByteView(&counter, 1)}, block);
+  std::memcpy(out.data(), block.data(), out.size());
 }
 
 void hmac_into(HashAlgorithm algorithm, ByteView key, std::initializer_list<ByteView> parts, MutableByteView out) {

@@ -9,7 +9,6 @@ namespace satsuma::sframe {
 namespace {
 
 constexpr std::uint32_t arity = 1u << FrameKeyTree::arity_bits;
-constexpr std::size_t max_secret_size = 96; // AES-256 and HMAC-SHA-512
 constexpr std::string_view label = "satsuma frame 1";
 // What a stream without losses needs, so that it never grows.
 constexpr std::size_t usual_nodes = FrameKeyTree::levels * (arity - 1) + arity;
@@ -25,6 +24,13 @@ void derive_child(crypto::HmacKey& parent, std::uint32_t level, std::uint32_t st
 }
 
 } // namespace
+
+void FrameKey::clear() {
+  for (; levels_ > 0; --levels_) {
+    wipe(secrets_[levels_ - 1]);
+    parents_[levels_ - 1].reset();
+  }
+}
 
 FrameKeyTree::Slots::Slots(Slots&& other) noexcept
     : stride_(other.stride_), capacity_(std::exchange(other.capacity_, 0)), bytes_(std::move(other.bytes_)) {}
@@ -70,41 +76,47 @@ FrameKeyTree::FrameKeyTree(CipherSuite suite, ByteView root)
 
 std::size_t FrameKeyTree::find(std::uint64_t counter) const {
   const auto found = std::ranges::lower_bound(places_, counter, std::ranges::greater{}, &Place::start);
-  return found != places_.end() && counter < found->end() ? static_cast<std::size_t>(found - places_.begin()) : places_.size();
+  return found != places_.end() && found->covers(counter) ? static_cast<std::size_t>(found - places_.begin()) : places_.size();
 }
 
-bool FrameKeyTree::derive(std::uint64_t counter, MutableByteView key) const {
-  SATSUMA_CHECK(key.size() == key_size_);
+bool FrameKeyTree::derive(std::uint64_t counter, FrameKey& key) const {
+  key.clear();
   const std::size_t node = find(counter);
   if (node == places_.size()) return false;
+  key.counter_ = counter;
+  key.size_ = key_size_;
   std::uint32_t level = places_[node].level;
+  ByteView secret = secrets_.at(node).first(secret_size(level));
   if (level == 0) {
-    std::memcpy(key.data(), secrets_.at(node).data(), key_size_);
+    std::memcpy(key.secrets_[0].data(), secret.data(), secret.size());
+    key.levels_ = 1;
     return true;
   }
-  SecretArray<max_secret_size> secret;
-  std::memcpy(secret.mutable_view().data(), secrets_.at(node).data(), hash_size_);
+  key.levels_ = level;
   while (level-- > 0) {
-    crypto::HmacKey parent(hash_, secret.view().first(hash_size_));
     const auto start = static_cast<std::uint32_t>(counter >> (arity_bits * level) << (arity_bits * level));
-    derive_child(parent, level, start, level == 0 ? key : secret.mutable_view().first(hash_size_));
+    const MutableByteView child = MutableByteView(key.secrets_[level]).first(secret_size(level));
+    derive_child(key.parents_[level].emplace(hash_, secret), level, start, child);
+    secret = child;
   }
   return true;
 }
 
-void FrameKeyTree::destroy(std::uint64_t counter, std::uint64_t floor) {
+void FrameKeyTree::destroy(FrameKey& key, std::uint64_t floor) {
+  SATSUMA_CHECK(key.levels_ > 0);
+  floor -= floor % arity;
   while (!places_.empty() && places_.back().start < floor) {
     if (places_.back().end() <= floor) erase(places_.size() - 1);
-    else split(places_.size() - 1, floor);
+    else split(places_.size() - 1, floor, key);
   }
-  std::size_t node = find(counter);
+  std::size_t node = find(key.counter_);
   if (node == places_.size()) return;
-  for (; places_[node].level > 0; node = find(counter)) split(node, floor);
+  for (; places_[node].level > 0; node = find(key.counter_)) split(node, floor, key);
   erase(node);
 }
 
 // Puts the children in the place of the node, those of them that `floor` leaves something of.
-void FrameKeyTree::split(std::size_t node, std::uint64_t floor) {
+void FrameKeyTree::split(std::size_t node, std::uint64_t floor, FrameKey& key) {
   const Place place = places_[node];
   const std::uint32_t level = place.level - 1;
   const std::uint32_t width = 1u << (arity_bits * level);
@@ -112,18 +124,22 @@ void FrameKeyTree::split(std::size_t node, std::uint64_t floor) {
   SATSUMA_CHECK(place.level > 0 && first < arity);
   const std::uint32_t count = arity - first;
 
-  crypto::HmacKey parent(hash_, secrets_.at(node).first(hash_size_));
+  const bool on_the_way = place.covers(key.counter_);
+  SATSUMA_CHECK(!on_the_way || key.parents_[level]);
+  std::optional<crypto::HmacKey> other;
+  crypto::HmacKey& parent = on_the_way ? *key.parents_[level] : other.emplace(hash_, secrets_.at(node).first(hash_size_));
   const std::size_t nodes = places_.size();
   SATSUMA_CHECK(nodes + count - 1 <= max_nodes);
   secrets_.reserve(nodes, nodes + count - 1);
   secrets_.move(node + 1, node + count, nodes - node - 1);
   places_.insert(places_.begin() + static_cast<std::ptrdiff_t>(node), count - 1, {});
   for (std::uint32_t i = 0; i < count; ++i) {
-    const std::uint32_t start = place.start + (arity - 1 - i) * width;
-    places_[node + i] = {start, level};
-    const MutableByteView secret = secrets_.at(node + i);
-    derive_child(parent, level, start, secret.first(secret_size(level)));
-    wipe(secret.subspan(secret_size(level))); // what lay there before may have been longer
+    const Place child{place.start + (arity - 1 - i) * width, level};
+    places_[node + i] = child;
+    const MutableByteView secret = secrets_.at(node + i).first(secret_size(level));
+    if (child.covers(key.counter_)) std::memcpy(secret.data(), key.secrets_[level].data(), secret.size());
+    else derive_child(parent, level, child.start, secret);
+    wipe(secrets_.at(node + i).subspan(secret.size())); // what lay there before may have been longer
   }
 }
 

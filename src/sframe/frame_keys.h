@@ -1,13 +1,17 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "sframe/cipher_suite.h"
 
 namespace satsuma::sframe {
+
+class FrameKey;
 
 /// The keys of one stream's frames, one for each counter, each destroyed after its use.
 ///
@@ -15,6 +19,9 @@ namespace satsuma::sframe {
 /// node and eight levels: node → child is HKDF-Expand, and a node is erased once its children are there. What is held is a set of
 /// subtrees that covers just the counters that may still come, so a key that is gone cannot be derived from what is left, and
 /// a counter far ahead costs a walk down the tree and not a step for each that was skipped. Sequential frames cost 8/7 derivations each.
+///
+/// `derive` changes nothing, since the frame may be forged. `destroy` goes the same way down once the frame authenticated, and finds what was derived for it
+/// in the FrameKey.
 ///
 /// Move-only, wiped, and without an allocation for each frame: memory grows with the number of frames that were skipped and
 /// may still come, up to max_nodes.
@@ -34,10 +41,11 @@ class FrameKeyTree {
   FrameKeyTree(FrameKeyTree&&) noexcept = default;
   FrameKeyTree& operator=(FrameKeyTree&&) noexcept = default;
 
-  /// Writes the key of `counter`, AEAD.Nk bytes, and changes nothing. False when it was destroyed or there is none.
-  [[nodiscard]] bool derive(std::uint64_t counter, MutableByteView key) const;
-  /// Destroys the key of `counter` and those of all counters below `floor`.
-  void destroy(std::uint64_t counter, std::uint64_t floor);
+  /// The key of `counter`, into `key`; changes nothing else. False when it was destroyed or there is none.
+  [[nodiscard]] bool derive(std::uint64_t counter, FrameKey& key) const;
+  /// Destroys that key in the tree, and those of all counters below `floor`; of these, seven at most stay until their eight are done with, since to
+  /// split a node for a part of its keys costs as much as all of them. The FrameKey, of this tree, remains what it is.
+  void destroy(FrameKey& key, std::uint64_t floor);
 
   std::size_t node_count() const { return places_.size(); }
 
@@ -46,6 +54,7 @@ class FrameKeyTree {
     std::uint32_t start = 0; ///< the lowest counter under it
     std::uint32_t level = 0; ///< 0: the key itself
     std::uint64_t end() const { return start + (std::uint64_t{1} << (arity_bits * level)); }
+    bool covers(std::uint64_t counter) const { return start <= counter && counter < end(); }
   };
   /// Fixed-size secrets in one block that is wiped when it goes.
   class Slots {
@@ -67,7 +76,7 @@ class FrameKeyTree {
   std::size_t secret_size(std::uint32_t level) const { return level == 0 ? key_size_ : hash_size_; }
   /// The node that `counter` is under, or node_count().
   std::size_t find(std::uint64_t counter) const;
-  void split(std::size_t node, std::uint64_t floor);
+  void split(std::size_t node, std::uint64_t floor, FrameKey& key);
   void erase(std::size_t node);
 
   crypto::HashAlgorithm hash_;
@@ -75,6 +84,29 @@ class FrameKeyTree {
   std::size_t key_size_;
   std::vector<Place> places_; ///< highest first: in sequence the next one is at the end
   Slots secrets_;             ///< of the same index
+};
+
+/// A key, and the secrets between it and the one of the tree that it was derived from. On the stack, for the time of one frame; wiped.
+class FrameKey {
+ public:
+  FrameKey() = default;
+  FrameKey(const FrameKey&) = delete;
+  FrameKey& operator=(const FrameKey&) = delete;
+  ~FrameKey() { clear(); }
+
+  /// AEAD.Nk bytes, once FrameKeyTree::derive gave it one.
+  ByteView view() const { return ByteView(secrets_[0]).first(size_); }
+
+ private:
+  friend FrameKeyTree;
+  void clear();
+
+  std::uint64_t counter_ = 0;
+  std::size_t size_ = 0;
+  std::uint32_t levels_ = 0; ///< how many there are of these
+  /// By level, those on the way from the key up; what is not in use is not initialised.
+  std::array<std::array<std::uint8_t, max_key_size>, FrameKeyTree::levels> secrets_;
+  std::array<std::optional<crypto::HmacKey>, FrameKeyTree::levels> parents_; ///< of the secret of the same index
 };
 
 } // namespace satsuma::sframe

@@ -105,11 +105,10 @@ Result<MutableByteView> Sender::protect(ByteView metadata, ByteView plaintext, M
   if (!keys_) return sframe_no_key;
   if (counter_ >= FrameKeyTree::capacity) return sframe_counter_exhausted;
   if (!has_room(metadata, plaintext, out)) return sframe_too_large;
-  SecretArray<max_key_size> key;
-  const MutableByteView frame_key = key.mutable_view().first(parameters(suite_).key_size);
-  SATSUMA_CHECK(keys_->keys.derive(counter_, frame_key));
-  const MutableByteView frame = seal(cipher_, frame_key, keys_->salt, {key_id_, counter_}, metadata, plaintext, out);
-  keys_->keys.destroy(counter_, counter_ + 1);
+  FrameKey key;
+  SATSUMA_CHECK(keys_->keys.derive(counter_, key));
+  const MutableByteView frame = seal(cipher_, key.view(), keys_->salt, {key_id_, counter_}, metadata, plaintext, out);
+  keys_->keys.destroy(key, counter_ + 1);
   if (hash_frames_) last_hash_ = hash_of(frame);
   ++counter_;
   return frame;
@@ -133,14 +132,13 @@ Result<Unprotected> Receiver::unprotect(ByteView metadata, ByteView frame, Mutab
   Stream& stream = tried ? tried_->second : found->second;
   if (counter >= FrameKeyTree::capacity) return sframe_counter_too_large;
 
-  SecretArray<max_key_size> key;
-  const MutableByteView frame_key = key.mutable_view().first(parameters(suite_).key_size);
-  if (!stream.keys.keys.derive(counter, frame_key)) return sframe_replayed;
+  FrameKey key;
+  if (!stream.keys.keys.derive(counter, key)) return sframe_replayed;
   const FrameHash hash = hash_frames_ ? hash_of(frame) : FrameHash{}; // before: it may be overwritten
-  SATSUMA_TRY(const MutableByteView plaintext, open(cipher_, frame_key, stream.keys.salt, header, metadata, frame, out));
+  SATSUMA_TRY(const MutableByteView plaintext, open(cipher_, key.view(), stream.keys.salt, header, metadata, frame, out));
 
   stream.next = std::max(stream.next, counter + 1);
-  stream.keys.keys.destroy(counter, stream.next - std::min(stream.next, replay_window));
+  stream.keys.keys.destroy(key, stream.next - std::min(stream.next, replay_window));
   if (tried) {
     streams_.emplace(key_id, std::move(stream));
     tried_.reset();

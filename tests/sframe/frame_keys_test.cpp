@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
+#include <new>
 #include <optional>
 #include <random>
 #include <set>
@@ -19,9 +22,16 @@ const Bytes base_key(32, 0x42);
 FrameKeyTree tree(CipherSuite suite) { return std::move(StreamKeys(suite, key_id, base_key).keys); }
 
 std::optional<Bytes> key_of(const FrameKeyTree& keys, CipherSuite suite, std::uint64_t counter) {
-  Bytes key(parameters(suite).key_size);
+  FrameKey key;
   if (!keys.derive(counter, key)) return std::nullopt;
-  return key;
+  EXPECT_EQ(key.view().size(), parameters(suite).key_size);
+  return to_bytes(key.view());
+}
+// Which must be there.
+void destroy(FrameKeyTree& keys, std::uint64_t counter, std::uint64_t floor) {
+  FrameKey key;
+  ASSERT_TRUE(keys.derive(counter, key));
+  keys.destroy(key, floor);
 }
 
 class FrameKeys : public testing::TestWithParam<CipherSuite> {};
@@ -60,7 +70,8 @@ TEST_P(FrameKeys, AreEachThereUntilDestroyedAndNeverAgain) {
     if (!key) continue;
     next = std::max(next, counter + 1);
     floor = next - std::min(next, FrameKeyTree::max_window);
-    keys.destroy(counter, floor);
+    destroy(keys, counter, floor);
+    floor -= floor % 8; // the last keys of eight go together
     gone.insert(counter);
     gone.erase(gone.begin(), gone.lower_bound(floor));
     ASSERT_LE(keys.node_count(), FrameKeyTree::max_nodes);
@@ -70,13 +81,43 @@ TEST_P(FrameKeys, AreEachThereUntilDestroyedAndNeverAgain) {
   }
 }
 
+TEST_P(FrameKeys, MayBeDerivedBeforeOthersAreDestroyedAndDestroyedAfterThem) {
+  FrameKeyTree keys = tree(GetParam());
+  FrameKey early;
+  ASSERT_TRUE(keys.derive(70'000, early));
+  for (const std::uint64_t counter : {3u, 69'999u, 70'001u}) destroy(keys, counter, 0);
+  keys.destroy(early, 0);
+  EXPECT_EQ(key_of(keys, GetParam(), 70'000), std::nullopt);
+  for (const std::uint64_t counter : {0u, 4u, 69'998u, 70'002u, 70'007u, 70'008u, 80'000u, 5'000'000u}) {
+    EXPECT_EQ(key_of(keys, GetParam(), counter), reference::frame_key(GetParam(), key_id, base_key, counter)) << counter;
+  }
+}
+
+TEST_P(FrameKeys, LeaveNothingOfTheWayToThemWhereTheyWere) {
+  FrameKeyTree keys = tree(GetParam());
+  destroy(keys, 0, 0);
+  alignas(FrameKey) std::array<std::uint8_t, sizeof(FrameKey)> memory{};
+  const auto found = [&] {
+    std::size_t count = 0;
+    const auto secrets = reference::way_to_key(GetParam(), key_id, base_key, 3'000'000);
+    for (const Bytes& secret : secrets) count += std::search(memory.begin(), memory.end(), secret.begin(), secret.end()) != memory.end();
+    return count;
+  };
+  FrameKey* key = new (memory.data()) FrameKey;
+  ASSERT_TRUE(keys.derive(3'000'000, *key));
+  EXPECT_EQ(found(), 7u) << "the look sees what is there";
+  keys.destroy(*key, 0);
+  key->~FrameKey();
+  EXPECT_EQ(found(), 0u);
+}
+
 TEST(FrameKeyTree, HoldsNoMoreThanItsBoundWhateverIsLost) {
   constexpr CipherSuite suite = CipherSuite::aes_128_gcm_sha256_128;
   std::size_t most = 0;
   for (const std::uint64_t stride : {1u, 2u, 7u, 8u, 9u, 63u, 64u, 65u, 1023u, 1024u, 1025u}) {
     FrameKeyTree keys = tree(suite);
     for (std::uint64_t counter = 0; counter < 6000; counter += stride) {
-      keys.destroy(counter, counter + 1 - std::min(counter + 1, FrameKeyTree::max_window));
+      destroy(keys, counter, counter + 1 - std::min(counter + 1, FrameKeyTree::max_window));
       most = std::max(most, keys.node_count());
     }
   }
@@ -89,7 +130,7 @@ TEST(FrameKeyTree, EndsWithItsLastCounter) {
   FrameKeyTree keys = tree(suite);
   for (std::uint64_t counter = FrameKeyTree::capacity - 3; counter < FrameKeyTree::capacity; ++counter) {
     EXPECT_TRUE(key_of(keys, suite, counter));
-    keys.destroy(counter, counter + 1);
+    destroy(keys, counter, counter + 1);
   }
   EXPECT_EQ(keys.node_count(), 0u);
 }

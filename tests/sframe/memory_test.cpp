@@ -65,6 +65,30 @@ TEST_P(Memory, OfAReceiverAfterAFrameDecryptsNoFrameUpToItButTheWindowsHoles) {
   delete receiver;
 }
 
+TEST_P(Memory, OfAReceiverThatForgedFramesLedAstrayDecryptsNoFrameThatPassed) {
+  const Bytes key = base_key(), plaintext(50, 0xaa);
+  const auto frame = [&](std::uint64_t counter) { return reference::protect(GetParam(), key_id, key, counter, {}, plaintext); };
+  const std::vector<Bytes> genuine = {frame(9), frame(10), frame(11), frame(1000), frame(70'000)};
+  std::vector<Bytes> forged = {frame(10), frame(12), frame(1000), frame(70'000), frame(70'001), frame(9'000'000)};
+  for (Bytes& bytes : forged) bytes.back() ^= 1;
+  Bytes out(200);
+  { FrameCipher warm(GetParam()); }
+  Receiver* receiver;
+  {
+    const Recording recording;
+    receiver = new Receiver(GetParam());
+    receiver->try_key(key_id, key);
+    for (const Bytes& good : genuine) {
+      ASSERT_TRUE(receiver->unprotect({}, good, out).has_value());
+      for (const Bytes& bad : forged) ASSERT_FALSE(receiver->unprotect({}, bad, out).has_value());
+    }
+  }
+  const Thief thief(GetParam());
+  for (const std::uint64_t used : {8, 9, 10, 11, 12, 999, 1000, 60'000, 68'900, 70'000}) EXPECT_FALSE(thief.can_decrypt(used)) << used;
+  for (const std::uint64_t may_come : {69'000, 69'999, 70'001, 9'000'000}) EXPECT_TRUE(thief.can_decrypt(may_come)) << may_come;
+  delete receiver;
+}
+
 TEST_P(Memory, OfASenderAfterAFrameDecryptsNothingThatItSent) {
   const Bytes key = base_key(), plaintext(50, 0xaa);
   Bytes out(200);
