@@ -270,7 +270,7 @@ void Connection::handle_datagram(TimePoint now, ByteView datagram) {
 void Connection::forget() {
   ERR_clear_error();
   const std::size_t before = io_->outgoing.size();
-  if (SSL_alloc_buffers(ssl_.get()) == 1) SSL_shutdown(ssl_.get());
+  SSL_shutdown(ssl_.get());
   ERR_clear_error();
   if (io_->outgoing.size() > before) {
     goodbye_ = std::move(io_->outgoing.back());
@@ -308,7 +308,7 @@ void Connection::advance(TimePoint now) {
     state_ = State::established;
     if (role_ == Role::client) io_->flight.clear();
     retransmit_at_.reset();
-    gives_up_ = now + forget_after;
+    if (role_ == Role::server) return forget();
   }
   // Nothing is carried inside DTLS; what comes is dropped. Reading lets OpenSSL see close_notify and repeated flights.
   std::array<std::uint8_t, 2048> dropped;
@@ -365,7 +365,6 @@ Result<SrtpKeys> Connection::export_keys() const {
 }
 
 void Connection::handle_timeout(TimePoint now) {
-  if (state_ == State::established && role_ == Role::server && ssl_ && now >= gives_up_) forget();
   if (state_ != State::handshaking) return;
   if (now >= gives_up_) {
     finish(dtls_timed_out);
@@ -385,7 +384,6 @@ void Connection::repeat_flight() {
 }
 
 std::optional<TimePoint> Connection::next_deadline() const {
-  if (state_ == State::established && role_ == Role::server && ssl_) return gives_up_;
   if (state_ != State::handshaking) return std::nullopt;
   return retransmit_at_ ? std::min(*retransmit_at_, gives_up_) : gives_up_;
 }

@@ -39,9 +39,6 @@ inline constexpr Duration max_retransmission = std::chrono::seconds(4);
 inline constexpr Duration handshake_timeout = std::chrono::seconds(30);
 /// How often a server sends its last flight again for a client that seems not to have it.
 inline constexpr std::size_t max_last_flight_repeats = 16;
-/// A server keeps OpenSSL's part of an association for so long after the handshake: its peer may lack the last flight. Then the part goes, 30 KB, for all that
-/// is still wanted is the keys, which are SRTP's by then, and a close_notify, which is made beforehand. A close_notify of the peer is not read any more.
-inline constexpr Duration forget_after = std::chrono::seconds(10);
 /// Datagrams of one flight, and those waiting for poll_output().
 inline constexpr std::size_t max_pending_datagrams = 32;
 
@@ -92,8 +89,11 @@ class Context {
 
 /// One association. Datagrams come in whole and go out whole; what carries them is not known here.
 ///
-///   handshaking ── peer's certificate has the fingerprint, profile agreed ──▶ established ── close_notify, ours or (see forget_after) the peer's ──▶ closed
+///   handshaking ── peer's certificate has the fingerprint, profile agreed ──▶ established ── close_notify, ours or (a client's) the peer's ──▶ closed
 ///        └── wrong certificate, fatal alert, 30 s ──▶ closed
+///
+/// A server lets go of OpenSSL's part, 30 KB, once it is established: all that is still wanted is the keys, which SRTP has, its last flight as it was sent, and a
+/// close_notify, which is made beforehand. It does not read what the peer says from then on.
 class Connection {
  public:
   struct Send {
@@ -122,7 +122,7 @@ class Connection {
 
   bool established() const { return state_ == State::established; }
   bool closed() const { return state_ == State::closed; }
-  /// See forget_after: what the peer says is not read any more.
+  /// What the peer says is not read any more.
   bool forgotten() const { return established() && !ssl_; }
 
  private:
@@ -149,7 +149,7 @@ class Connection {
   std::unique_ptr<ssl_st, Free> ssl_;
   std::optional<SrtpKeys> announce_established_;
   std::optional<Error> announce_closed_;
-  TimePoint gives_up_; ///< on the handshake; of an established server: forgets
+  TimePoint gives_up_; ///< on the handshake
   Bytes goodbye_;      ///< a close_notify, when ssl_ is gone
   std::optional<TimePoint> retransmit_at_;
   Duration retransmit_after_ = first_retransmission;

@@ -119,7 +119,7 @@ TEST(DtlsConnection, AgreesOnKeysForGcmWhenBothHaveIt) {
   expect_same_keys(world, SrtpProfile::aead_aes_128_gcm);
   EXPECT_TRUE(world.server.established());
   EXPECT_FALSE(world.client.next_deadline());
-  EXPECT_EQ(world.server.next_deadline(), world.now + forget_after);
+  EXPECT_FALSE(world.server.next_deadline());
 }
 
 TEST(DtlsConnection, FallsBackToTheOtherProfile) {
@@ -302,9 +302,9 @@ TEST(DtlsConnection, TellsThePeerWhenItCloses) {
   const Context server = context(), client = context();
   World world(server, client);
   world.run(0s);
-  world.client.close();
+  world.server.close();
   world.run(0s);
-  EXPECT_TRUE(world.server.closed());
+  EXPECT_TRUE(world.client.closed());
   EXPECT_EQ(world.server_outcome.closed, Error(dtls_closed));
   EXPECT_EQ(world.client_outcome.closed, Error(dtls_closed));
 }
@@ -313,28 +313,24 @@ TEST(DtlsConnection, DoesNotCloseForAForgedAlert) {
   const Context server = context(), client = context();
   World world(server, client);
   world.run(0s);
-  world.server.handle_datagram(world.now, *from_hex("15fefd000100000000000500020100"));
-  world.server.handle_datagram(world.now, *from_hex("15fefd0001000000000006001a0102030405060708010203040506070801020304050607080102"));
-  EXPECT_TRUE(world.server.established());
+  for (Connection* const end : {&world.server, &world.client}) {
+    end->handle_datagram(world.now, *from_hex("15fefd000100000000000500020100"));
+    end->handle_datagram(world.now, *from_hex("15fefd0001000000000006001a0102030405060708010203040506070801020304050607080102"));
+    EXPECT_TRUE(end->established());
+  }
 }
 
-TEST(DtlsConnection, TenSecondsLaterAServerHasForgottenAllButItsGoodbye) {
+TEST(DtlsConnection, AnEstablishedServerHasForgottenAllButItsLastFlightAndItsGoodbye) {
   const Context server_context = context(), client_context = context();
   World world(server_context, client_context);
-  world.run(1s);
+  world.run(0s);
   ASSERT_TRUE(world.server_outcome.keys && world.client_outcome.keys);
-  ASSERT_TRUE(world.server.next_deadline());
-  world.run(forget_after + 1s);
+  EXPECT_TRUE(world.server.forgotten());
   EXPECT_FALSE(world.server.next_deadline());
-  EXPECT_TRUE(world.server.established());
   world.server.handle_datagram(world.now, Bytes(100, 23)); // nobody is there who could read it
-  EXPECT_TRUE(world.server.established());
-  world.server.close();
-  world.run(forget_after + 2s);
-  ASSERT_TRUE(world.client_outcome.closed);
-  EXPECT_EQ(*world.client_outcome.closed, Error(dtls_closed));
-  ASSERT_TRUE(world.server_outcome.closed);
-  EXPECT_EQ(*world.server_outcome.closed, Error(dtls_closed));
+  world.client.close();
+  world.run(1s);
+  EXPECT_TRUE(world.server.established()) << "nor a goodbye";
 }
 
 } // namespace

@@ -339,12 +339,15 @@ TEST_F(TransportTest, GivesUpWhenTheHandshakeIsNeverAnswered) {
   EXPECT_TRUE(transport.closed());
 }
 
-TEST_F(TransportTest, EndsWhenThePeerSaysGoodbye) {
+TEST_F(TransportTest, SendsNothingMoreToAPeerThatSaysGoodbyeAndDoesNotAnswer) {
+  transport.set_remote_password(peer.own().password, random);
   connect();
+  run_until(now + 1s);
   peer.close();
-  exchange();
-  EXPECT_EQ(disconnected, std::vector<Error>{dtls::dtls_closed});
-  EXPECT_TRUE(transport.closed());
+  peer.answers_checks = false;
+  run_until(now + 4s);
+  EXPECT_EQ(disconnected, std::vector<Error>{transport_consent_expired});
+  EXPECT_FALSE(transport.path());
 }
 
 TEST_F(TransportTest, SaysGoodbyeWhenItIsClosed) {
