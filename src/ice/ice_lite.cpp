@@ -165,10 +165,17 @@ void IceLite::confirm(TimePoint now) {
   send_check(now);
 }
 
-void IceLite::send_check(TimePoint now) {
+IceLite::Answer* IceLite::next_answer() {
   if (answers_begin_ == answers_end_) answers_begin_ = answers_end_ = 0;
-  if (answers_end_ == answers_.size()) return;
-  Answer& out = answers_[answers_end_];
+  if (answers_end_ == max_pending_answers) return nullptr;
+  if (answers_end_ == answers_.size()) answers_.emplace_back();
+  return &answers_[answers_end_];
+}
+
+void IceLite::send_check(TimePoint now) {
+  Answer* const place = next_answer();
+  if (place == nullptr) return;
+  Answer& out = *place;
   const std::string username = local_.remote_ufrag + ":" + local_.credentials.ufrag;
   stun::BindingRequest request;
   request.transaction = check_->transaction;
@@ -207,9 +214,9 @@ Result<void> IceLite::handle_stun(TimePoint now, const NetworkPath& path, ByteVi
   const ByteView key = as_bytes(generation->credentials.password);
   SATSUMA_TRY(const stun::AuthenticatedMessage check, stun::verify(message, key));
 
-  if (answers_begin_ == answers_end_) answers_begin_ = answers_end_ = 0;
-  if (answers_end_ == answers_.size()) return ice_output_full;
-  Answer& answer = answers_[answers_end_];
+  Answer* const place = next_answer();
+  if (place == nullptr) return ice_output_full;
+  Answer& answer = *place;
   Result<MutableByteView> written = bytes_no_space;
   bool accepted = false;
   if (check->unknown_count > 0) {

@@ -151,6 +151,8 @@ class IceLite {
   void select(const NetworkPath& path);
   void check(TimePoint now, const NetworkPath& path);
   void send_check(TimePoint now);
+  /// Where the next datagram is to be written; null when there are too many.
+  Answer* next_answer();
   Result<void> handle_answer(const NetworkPath& path, const stun::Message& message);
 
   Generation local_;
@@ -165,7 +167,7 @@ class IceLite {
   std::optional<TimePoint> confirmed_at_; ///< when confirm() last asked
   bool announce_selected_ = false;
   bool announce_expired_ = false;
-  std::array<Answer, max_pending_answers> answers_;
+  std::vector<Answer> answers_; ///< as many as ever waited at once, which is one where each is polled before the next check comes
   std::size_t answers_begin_ = 0;
   std::size_t answers_end_ = 0;
 };
