@@ -43,16 +43,9 @@ void internal::CipherContextFree::operator()(evp_cipher_ctx_st* context) const {
 
 std::size_t aead_key_size(AeadAlgorithm algorithm) { return algorithm == AeadAlgorithm::aes_128_gcm ? 16 : 32; }
 
-AeadKey::AeadKey(AeadAlgorithm algorithm, ByteView key) : key_size_(key.size()) {
+AeadKey::AeadKey(AeadAlgorithm algorithm, ByteView key) : algorithm_(algorithm) {
   SATSUMA_CHECK(key.size() == aead_key_size(algorithm));
-  if (portable && algorithm != AeadAlgorithm::chacha20_poly1305) {
-    std::memcpy(portable_key_.mutable_view().data(), key.data(), key.size());
-    return;
-  }
-  seal_ = new_context();
-  open_ = new_context();
-  SATSUMA_CHECK(EVP_EncryptInit_ex(seal_.get(), fetch(algorithm), nullptr, key.data(), nullptr) == 1);
-  SATSUMA_CHECK(EVP_DecryptInit_ex(open_.get(), fetch(algorithm), nullptr, key.data(), nullptr) == 1);
+  std::memcpy(key_.mutable_view().data(), key.data(), key.size());
 }
 
 namespace {
@@ -103,14 +96,22 @@ constexpr std::array<std::uint8_t, 32> no_key{};
 
 MutableByteView AeadKey::seal(ByteView nonce, ByteView associated_data, ByteView plaintext, MutableByteView out) {
   if constexpr (portable) {
-    if (!seal_) return portable_aes::seal_gcm(portable_key_.view().first(key_size_), nonce, associated_data, plaintext, out);
+    if (algorithm_ != AeadAlgorithm::chacha20_poly1305) return portable_aes::seal_gcm(key_.view().first(aead_key_size(algorithm_)), nonce, associated_data, plaintext, out);
+  }
+  if (!seal_) {
+    seal_ = new_context();
+    SATSUMA_CHECK(EVP_EncryptInit_ex(seal_.get(), fetch(algorithm_), nullptr, key_.view().data(), nullptr) == 1);
   }
   return seal_with(seal_.get(), nullptr, nonce, associated_data, plaintext, out);
 }
 
 Result<MutableByteView> AeadKey::open(ByteView nonce, ByteView associated_data, ByteView ciphertext, MutableByteView out) {
   if constexpr (portable) {
-    if (!open_) return portable_aes::open_gcm(portable_key_.view().first(key_size_), nonce, associated_data, ciphertext, out);
+    if (algorithm_ != AeadAlgorithm::chacha20_poly1305) return portable_aes::open_gcm(key_.view().first(aead_key_size(algorithm_)), nonce, associated_data, ciphertext, out);
+  }
+  if (!open_) {
+    open_ = new_context();
+    SATSUMA_CHECK(EVP_DecryptInit_ex(open_.get(), fetch(algorithm_), nullptr, key_.view().data(), nullptr) == 1);
   }
   return open_with(open_.get(), nullptr, nonce, associated_data, ciphertext, out);
 }

@@ -24,7 +24,8 @@ inline constexpr std::size_t aead_nonce_size = 12;
 inline constexpr std::size_t aead_tag_size = 16;
 std::size_t aead_key_size(AeadAlgorithm algorithm);
 
-/// An AEAD key with its schedule computed once (RFC 5116). Not for use by two threads at once.
+/// An AEAD key with its schedule computed once (RFC 5116), for each direction when it is first used that way: a kilobyte each, and most keys are used in one
+/// direction only. Not for use by two threads at once.
 class AeadKey {
  public:
   AeadKey(AeadAlgorithm algorithm, ByteView key);
@@ -38,8 +39,8 @@ class AeadKey {
  private:
   internal::CipherContext seal_;
   internal::CipherContext open_;
-  SecretArray<32> portable_key_; ///< in place of both where AES is BearSSL's (portable_aes.h), zeros otherwise
-  std::size_t key_size_;
+  AeadAlgorithm algorithm_;
+  SecretArray<32> key_;
 };
 
 /// An AEAD for keys that are used once. The cipher's memory is kept, so that nothing is allocated, and no key stays in it: each call ends
