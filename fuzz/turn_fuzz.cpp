@@ -1,11 +1,13 @@
 // Bytes as a stream of TURN, in pieces; and sequences of requests with good credentials and the input's values, so that what lies behind authentication is
-// reached. Whatever happens, nothing may come out for an address that is not ours, and bounds hold.
+// reached. Whatever happens, nothing may come out for an address that is not ours, and bounds hold. Then the client: the input as what a server says, and the
+// real server's answers with bytes changed by it.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
 #include "../tests/base/seeded_random.h"
 #include "../tests/turn/requests.h"
+#include "turn/client.h"
 #include "turn/server.h"
 
 using namespace satsuma;
@@ -32,10 +34,55 @@ void feed(turn::ServerConnection& connection, TimePoint now, Bytes bytes, std::s
   }
 }
 
+void drive_client(ByteView data) {
+  SeededRandom random(2);
+  TimePoint now{std::chrono::hours(1)};
+  turn::Server server(own, random);
+  {
+    turn::ClientConnection client(now, server.credentials(now, "ada"), own[0], random);
+    Bytes bytes = to_bytes(data);
+    MutableByteView rest = bytes;
+    while (true) {
+      const auto datagram = client.next(now, rest);
+      if (!datagram || !*datagram) break;
+    }
+    SATSUMA_CHECK(!client.ready()); // nobody can sign for the server
+  }
+  turn::ClientConnection client(now, server.credentials(now, "ada"), own[data[0] % own.size()], random);
+  turn::ServerConnection theirs(now, server, TransportAddress::v4({198, 51, 100, 7}, 40000));
+  ByteReader input(data);
+  for (int turns = 0; turns < 4 || !input.empty(); ++turns) {
+    while (const auto request = client.poll_output()) {
+      Bytes bytes = to_bytes(*request);
+      MutableByteView rest = bytes;
+      while (true) {
+        const auto event = theirs.next(now, rest);
+        if (!event) return;
+        if (!*event) break;
+        if (!(*event)->reply) continue;
+        Bytes answer = to_bytes((*event)->reply->bytes);
+        const auto where = input.u16();
+        const auto what = input.u8();
+        if (where && what) answer[*where % answer.size()] ^= *what;
+        MutableByteView back = answer;
+        while (true) {
+          const auto datagram = client.next(now, back);
+          if (!datagram) return;
+          if (!*datagram) break;
+        }
+      }
+    }
+    SATSUMA_CHECK(!client.ready() || theirs.allocated());
+    now = std::max(now, client.next_deadline());
+    if (!client.handle_timeout(now) || !theirs.handle_timeout(now)) return;
+  }
+}
+
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 2) return 0;
+  drive_client(ByteView(data, size));
   SeededRandom random(1);
   turn::Limits limits;
   limits.peers = 3;
@@ -51,7 +98,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   SATSUMA_CHECK(server.allocations() == 0);
 
   const turn::Credentials credentials = server.credentials(now, "ada");
-  const auto key = turn::long_term_key(credentials.username, turn::Server::realm, credentials.password);
+  const auto key = turn::long_term_key(credentials.username, turn::Server::realm, credentials.password.view());
   SATSUMA_CHECK(key.has_value());
   turn::ServerConnection connection(now, server, client);
   std::string nonce;
@@ -62,7 +109,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const std::uint8_t what = byte();
     const TransportAddress peer = (what & 0x80) != 0 ? TransportAddress::v4({203, 0, 113, byte()}, 53) : own[what % own.size()];
     turn::test::Request request;
-    request.key = to_bytes(*key);
+    request.key = to_bytes(key->view());
     request.username = credentials.username;
     request.realm = std::string(turn::Server::realm);
     request.nonce = nonce;

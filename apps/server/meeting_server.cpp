@@ -116,7 +116,7 @@ void MeetingServer::send_turn_credentials(io::ConnectionId id, Connection& conne
   const TimePoint now = io::monotonic_now();
   turn::Credentials credentials = turn_->credentials(now, connection.incarnation.hex());
   connection.renew_turn = now + turn_->limits().credentials / 2;
-  send_control(id, signaling::TurnServer{std::move(credentials.username), std::move(credentials.password)});
+  send_control(id, signaling::TurnServer{std::move(credentials.username), std::string(as_text(credentials.password.view()))});
 }
 
 bool MeetingServer::take_control_token(Connection& connection) {
@@ -540,6 +540,12 @@ std::string MeetingServer::metrics() {
     refused("credentials", t.unauthorized);
     refused("limit", t.refused_by_limit);
     refused("peer", t.forbidden_peers);
+    head("satsuma_turn_ended_total", "counter", "TURN connections that were ended here, by reason");
+    const auto turn_ended = [&](std::string_view reason, std::uint64_t value) {
+      text.append("satsuma_turn_ended_total{reason=\"").append(reason).append("\"} ").append(std::to_string(value)).append("\n");
+    };
+    turn_ended("strange", t.ended_strange);
+    turn_ended("idle", t.ended_idle);
     add("satsuma_turn_datagrams_in_total", "counter", "datagrams that came by TURN", t.datagrams_in);
     add("satsuma_turn_datagrams_out_total", "counter", "datagrams sent by TURN", t.datagrams_out);
     add("satsuma_turn_datagrams_dropped_total", "counter", "datagrams without a permission, or for a client that was too slow", t.dropped + of_http.turn_dropped_slow);

@@ -6,7 +6,7 @@
 
 namespace satsuma::crypto {
 
-bool md5_into(std::initializer_list<ByteView> parts, std::array<std::uint8_t, md5_size>& out) {
+bool md5_into(std::initializer_list<ByteView> parts, std::span<std::uint8_t, md5_size> out) {
   const std::unique_ptr<EVP_MD, decltype(&EVP_MD_free)> algorithm(EVP_MD_fetch(nullptr, "MD5", nullptr), EVP_MD_free);
   const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
   if (!algorithm || !context || EVP_DigestInit_ex2(context.get(), algorithm.get(), nullptr) != 1) return false;

@@ -36,15 +36,47 @@ enum Attribute : std::uint16_t {
 MessageClass class_of(std::uint16_t type);
 std::uint16_t method_of(std::uint16_t type);
 
+/// Takes a whole message apart, one attribute after the other.
+///
+///   SATSUMA_TRY(AttributeReader reader, AttributeReader::open(bytes, max_size));
+///   while (true) { SATSUMA_TRY(const auto attribute, reader.next()); if (!attribute) break; ... }
+class AttributeReader {
+ public:
+  /// stun_not_stun; stun_malformed when it is longer than `max_size`, or not as long as it says.
+  static Result<AttributeReader> open(ByteView bytes, std::size_t max_size);
+
+  struct Attribute {
+    std::uint16_t type = 0;
+    ByteView value;
+  };
+  /// Nothing at the end. FINGERPRINT, which need not be there, must be right and the last (RFC 8489 s.14.7): stun_fingerprint_mismatch. It and MESSAGE-INTEGRITY
+  /// show in the envelope alone; what stands behind the latter is not covered by it, so it is not returned, nor is MESSAGE-INTEGRITY-SHA256, which nobody here
+  /// offers (RFC 8445 s.7.1, RFC 8489 s.9.2.4).
+  Result<std::optional<Attribute>> next();
+
+  /// Complete when next() has returned nothing.
+  const Envelope& envelope() const { return envelope_; }
+
+ private:
+  explicit AttributeReader(ByteView bytes) : rest_(bytes) {}
+  ByteReader rest_;
+  Envelope envelope_;
+};
+
 /// What FINGERPRINT says about all that is before it (RFC 8489 s.14.7).
 std::uint32_t fingerprint_of(ByteView bytes);
 
 /// The value of XOR-MAPPED-ADDRESS and its like (RFC 8489 s.14.2).
 Result<TransportAddress> parse_xor_address(ByteView value, const TransactionId& transaction);
 
+/// The value of ERROR-CODE (RFC 8489 s.14.8), without its reason.
+Result<std::uint16_t> parse_error_code(ByteView value);
+
 /// The header with a length of zero; it is known when the message is complete.
 void write_header(SpanWriter& writer, MessageClass message_class, std::uint16_t method, const TransactionId& transaction);
 void write_attribute(SpanWriter& writer, std::uint16_t type, ByteView value);
+/// A value of 32 bits.
+void write_number(SpanWriter& writer, std::uint16_t type, std::uint32_t value);
 void write_xor_address(SpanWriter& writer, std::uint16_t type, const TransportAddress& address, const TransactionId& transaction);
 void write_error_code(SpanWriter& writer, std::uint16_t code, std::string_view reason);
 void write_unknown_attributes(SpanWriter& writer, std::span<const std::uint16_t> unknown);

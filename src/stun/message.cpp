@@ -65,11 +65,8 @@ Result<void> parse_attribute(std::uint16_t type, ByteView value, Message& messag
       return {};
     }
     case error_code: {
-      SATSUMA_TRY(const std::uint32_t v, reader.u32()); // 21 bits reserved, the hundreds, the rest; then the reason
-      const std::uint32_t hundreds = (v >> 8) & 7;
-      const std::uint32_t number = v & 0xff;
-      if (hundreds < 3 || hundreds > 6 || number > 99) return stun_malformed;
-      once(message.error_code, static_cast<std::uint16_t>(hundreds * 100 + number));
+      SATSUMA_TRY(const std::uint16_t v, parse_error_code(value));
+      once(message.error_code, v);
       return {};
     }
     case unknown_attributes:
@@ -116,6 +113,14 @@ Result<TransportAddress> parse_xor_address(ByteView value, const TransactionId& 
   return stun_malformed;
 }
 
+Result<std::uint16_t> parse_error_code(ByteView value) {
+  SATSUMA_TRY(const std::uint32_t v, ByteReader(value).u32()); // 21 bits reserved, the hundreds, the rest; then the reason
+  const std::uint32_t hundreds = (v >> 8) & 7;
+  const std::uint32_t number = v & 0xff;
+  if (hundreds < 3 || hundreds > 6 || number > 99) return stun_malformed;
+  return static_cast<std::uint16_t>(hundreds * 100 + number);
+}
+
 void write_header(SpanWriter& writer, MessageClass message_class, std::uint16_t method, const TransactionId& transaction) {
   const auto c = static_cast<unsigned>(message_class);
   const unsigned m = method;
@@ -130,6 +135,12 @@ void write_attribute(SpanWriter& writer, std::uint16_t type, ByteView value) {
   writer.u16(static_cast<std::uint16_t>(value.size()));
   writer.bytes(value);
   writer.zeros((4 - value.size() % 4) % 4);
+}
+
+void write_number(SpanWriter& writer, std::uint16_t type, std::uint32_t value) {
+  writer.u16(type);
+  writer.u16(4);
+  writer.u32(value);
 }
 
 void write_xor_address(SpanWriter& writer, std::uint16_t type, const TransportAddress& address, const TransactionId& transaction) {
@@ -179,9 +190,7 @@ Result<MutableByteView> seal(SpanWriter& writer, std::optional<ByteView> key, Mu
   }
   set_length(out, total - header_size);
   const std::uint32_t crc = fingerprint_of(out.first(size));
-  writer.u16(fingerprint);
-  writer.u16(4);
-  writer.u32(crc);
+  write_number(writer, fingerprint, crc);
   return writer.written();
 }
 
@@ -190,57 +199,74 @@ bool looks_like_stun(ByteView datagram) {
          datagram[7] == 0x42;
 }
 
-Result<Message> parse(ByteView datagram) {
-  if (!looks_like_stun(datagram)) return stun_not_stun;
-  if (datagram.size() > max_message_size) return stun_malformed;
-  ByteReader reader(datagram);
-  Message message;
-  message.datagram = datagram;
-  SATSUMA_TRY(const std::uint16_t type, reader.u16());
-  SATSUMA_TRY(const std::uint16_t length, reader.u16());
-  if (length % 4 != 0 || length + header_size != datagram.size()) return stun_malformed;
-  message.message_class = class_of(type);
-  message.method = method_of(type);
-  SATSUMA_TRY_VOID(reader.u32()); // the cookie
-  SATSUMA_TRY(const ByteView transaction, reader.bytes(message.transaction.size()));
-  std::copy(transaction.begin(), transaction.end(), message.transaction.begin());
+Result<AttributeReader> AttributeReader::open(ByteView bytes, std::size_t max_size) {
+  if (!looks_like_stun(bytes)) return stun_not_stun;
+  if (bytes.size() > max_size) return stun_malformed;
+  AttributeReader reader(bytes);
+  Envelope& envelope = reader.envelope_;
+  envelope.bytes = bytes;
+  SATSUMA_TRY(const std::uint16_t type, reader.rest_.u16());
+  SATSUMA_TRY(const std::uint16_t length, reader.rest_.u16());
+  if (length % 4 != 0 || length + header_size != bytes.size()) return stun_malformed;
+  envelope.message_class = class_of(type);
+  envelope.method = method_of(type);
+  SATSUMA_TRY_VOID(reader.rest_.u32()); // the cookie
+  SATSUMA_TRY(const ByteView transaction, reader.rest_.bytes(envelope.transaction.size()));
+  std::copy(transaction.begin(), transaction.end(), envelope.transaction.begin());
+  return reader;
+}
 
-  while (!reader.empty()) {
-    const std::size_t offset = datagram.size() - reader.remaining();
-    if (message.has_fingerprint) return stun_malformed; // RFC 8489 s.14.7: it is the last
-    SATSUMA_TRY(const std::uint16_t attribute, reader.u16());
-    SATSUMA_TRY(const std::uint16_t size, reader.u16());
-    SATSUMA_TRY(const ByteView value, reader.bytes(size));
-    SATSUMA_TRY_VOID(reader.bytes((4 - size % 4U) % 4U));
-    if (attribute == fingerprint) {
+Result<std::optional<AttributeReader::Attribute>> AttributeReader::next() {
+  while (!rest_.empty()) {
+    const std::size_t offset = envelope_.bytes.size() - rest_.remaining();
+    if (envelope_.has_fingerprint) return stun_malformed;
+    SATSUMA_TRY(const std::uint16_t type, rest_.u16());
+    SATSUMA_TRY(const std::uint16_t size, rest_.u16());
+    SATSUMA_TRY(const ByteView value, rest_.bytes(size));
+    SATSUMA_TRY_VOID(rest_.bytes((4 - size % 4U) % 4U));
+    if (type == fingerprint) {
       if (size != 4) return stun_malformed;
       SATSUMA_TRY(const std::uint32_t crc, ByteReader(value).u32());
-      if (crc != fingerprint_of(datagram.first(offset))) return stun_fingerprint_mismatch;
-      message.has_fingerprint = true;
-    } else if (message.integrity_offset) {
-      continue; // RFC 8489 s.14.5: not covered, so not looked at
-    } else if (attribute == message_integrity) {
+      if (crc != fingerprint_of(envelope_.bytes.first(offset))) return stun_fingerprint_mismatch;
+      envelope_.has_fingerprint = true;
+    } else if (envelope_.integrity_offset || type == message_integrity_sha256) {
+      continue;
+    } else if (type == message_integrity) {
       if (size != integrity_size) return stun_malformed;
-      message.integrity_offset = offset;
-    } else if (attribute == message_integrity_sha256) {
-      continue; // ICE uses the other (RFC 8445 s.7.1)
+      envelope_.integrity_offset = offset;
     } else {
-      SATSUMA_TRY_VOID(parse_attribute(attribute, value, message));
+      return std::optional(Attribute{type, value});
     }
   }
+  return std::optional<Attribute>();
+}
+
+Result<Message> parse(ByteView datagram) {
+  SATSUMA_TRY(AttributeReader reader, AttributeReader::open(datagram, max_message_size));
+  Message message;
+  message.transaction = reader.envelope().transaction; // addresses are read by it
+  while (true) {
+    SATSUMA_TRY(const auto attribute, reader.next());
+    if (!attribute) break;
+    SATSUMA_TRY_VOID(parse_attribute(attribute->type, attribute->value, message));
+  }
+  static_cast<Envelope&>(message) = reader.envelope();
   return message;
 }
 
-Result<AuthenticatedMessage> verify(const Message& message, ByteView key) {
-  if (!message.integrity_offset) return stun_unauthenticated;
+bool is_authentic(const Envelope& message, ByteView key) {
+  if (!message.integrity_offset) return false;
   const std::size_t offset = *message.integrity_offset;
   // The length as it was when the sender computed this, before FINGERPRINT.
   const std::size_t length = offset + integrity_attribute_size - header_size;
-  const std::array<std::uint8_t, 4> head = {message.datagram[0], message.datagram[1], static_cast<std::uint8_t>(length >> 8),
-                                            static_cast<std::uint8_t>(length)};
+  const std::array<std::uint8_t, 4> head = {message.bytes[0], message.bytes[1], static_cast<std::uint8_t>(length >> 8), static_cast<std::uint8_t>(length)};
   std::array<std::uint8_t, integrity_size> tag;
-  crypto::hmac_into(crypto::HashAlgorithm::sha1, key, {ByteView(head), message.datagram.subspan(4, offset - 4)}, tag);
-  if (!constant_time_equal(tag, message.datagram.subspan(offset + 4, integrity_size))) return stun_unauthenticated;
+  crypto::hmac_into(crypto::HashAlgorithm::sha1, key, {ByteView(head), message.bytes.subspan(4, offset - 4)}, tag);
+  return constant_time_equal(tag, message.bytes.subspan(offset + 4, integrity_size));
+}
+
+Result<AuthenticatedMessage> verify(const Message& message, ByteView key) {
+  if (!is_authentic(message, key)) return stun_unauthenticated;
   return AuthenticatedMessage(message);
 }
 
@@ -248,9 +274,7 @@ Result<MutableByteView> write_binding_request(const BindingRequest& request, Byt
   SpanWriter writer(out);
   write_header(writer, MessageClass::request, binding_method, request.transaction);
   write_attribute(writer, username, as_bytes(request.username));
-  writer.u16(priority);
-  writer.u16(4);
-  writer.u32(request.priority);
+  write_number(writer, priority, request.priority);
   writer.u16(request.controlling ? ice_controlling : ice_controlled);
   writer.u16(8);
   writer.u64(request.tie_breaker);

@@ -30,12 +30,19 @@ enum class MessageClass : std::uint8_t { request = 0, indication = 1, success = 
 
 using TransactionId = std::array<std::uint8_t, 12>;
 
-/// A parsed message. Nothing in it is authenticated: see verify().
-struct Message {
+/// What all STUN messages have, whatever the protocol that uses them.
+struct Envelope {
   MessageClass message_class = MessageClass::request;
   std::uint16_t method = 0;
   TransactionId transaction{};
+  bool has_fingerprint = false;
+  /// Where MESSAGE-INTEGRITY begins in `bytes`.
+  std::optional<std::size_t> integrity_offset;
+  ByteView bytes;
+};
 
+/// A parsed message of ICE. Nothing in it is authenticated: see verify().
+struct Message : Envelope {
   std::optional<std::string_view> username;
   std::optional<std::uint32_t> priority;
   bool use_candidate = false;
@@ -47,11 +54,6 @@ struct Message {
   /// the first few, the count says whether there is any.
   std::array<std::uint16_t, 4> unknown_attributes{};
   std::size_t unknown_count = 0;
-
-  bool has_fingerprint = false;
-  /// Where MESSAGE-INTEGRITY begins in `datagram`.
-  std::optional<std::size_t> integrity_offset;
-  ByteView datagram;
 
   bool is_binding() const { return method == 1; }
 };
@@ -76,8 +78,10 @@ bool looks_like_stun(ByteView datagram);
 /// counts (s.14).
 Result<Message> parse(ByteView datagram);
 
-/// Checks MESSAGE-INTEGRITY (HMAC-SHA-1, RFC 8489 s.14.5) in constant time; stun_unauthenticated when it is missing or wrong. For
-/// ICE's short-term credentials the key is the password itself.
+/// Whether MESSAGE-INTEGRITY (HMAC-SHA-1, RFC 8489 s.14.5) is there and right, in constant time.
+bool is_authentic(const Envelope& message, ByteView key);
+
+/// stun_unauthenticated when it is not. For ICE's short-term credentials the key is the password itself.
 Result<AuthenticatedMessage> verify(const Message& message, ByteView key);
 
 /// RFC 8445 s.7.1: a connectivity check.

@@ -31,6 +31,17 @@ Result<Extent> extent_of(ByteView head) {
 
 } // namespace
 
+std::optional<ByteView> write_channel_data(std::uint16_t channel, ByteView datagram, MutableByteView out) {
+  if (datagram.size() > max_frame_size - channel_data_header) return std::nullopt;
+  SpanWriter writer(out);
+  writer.u16(channel);
+  writer.u16(static_cast<std::uint16_t>(datagram.size()));
+  writer.bytes(datagram);
+  writer.zeros((4 - datagram.size() % 4) % 4);
+  const auto written = writer.written();
+  return written ? std::optional<ByteView>(*written) : std::nullopt;
+}
+
 Result<std::optional<MutableByteView>> FrameReader::next(MutableByteView& input) {
   if (deliver_kept_) {
     kept_.clear();

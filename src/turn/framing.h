@@ -22,6 +22,9 @@ constexpr bool may_begin_turn(std::uint8_t first) { return first == 0; }
 /// ChannelData begins with a channel's number.
 constexpr bool is_channel_data(std::uint8_t first) { return first >= 0x40 && first <= 0x4f; }
 
+/// ChannelData with its padding, written into `out`; nothing when there is no room, or when it would be longer than a frame may be.
+std::optional<ByteView> write_channel_data(std::uint16_t channel, ByteView datagram, MutableByteView out);
+
 /// Cuts a stream into frames. It keeps at most one that is not complete yet, and nothing between frames.
 class FrameReader {
  public:

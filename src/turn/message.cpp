@@ -1,7 +1,5 @@
 #include "turn/message.h"
 
-#include <algorithm>
-
 #include "crypto/md5.h"
 #include "stun/attributes.h"
 
@@ -77,8 +75,8 @@ Result<void> parse_attribute(std::uint16_t type, ByteView value, Message& messag
       message.reservation_token = true;
       return {};
     case stun::error_code: {
-      SATSUMA_TRY(const std::uint32_t v, reader.u32());
-      once(message.error_code, static_cast<std::uint16_t>((v >> 8 & 7) * 100 + (v & 0xff)));
+      SATSUMA_TRY(const std::uint16_t v, stun::parse_error_code(value));
+      once(message.error_code, v);
       return {};
     }
     case stun::unknown_attributes: return {};
@@ -94,54 +92,21 @@ Result<void> parse_attribute(std::uint16_t type, ByteView value, Message& messag
 } // namespace
 
 Result<Message> parse(ByteView bytes) {
-  if (!stun::looks_like_stun(bytes) || bytes.size() > max_message_size) return turn_malformed;
-  ByteReader reader(bytes);
+  SATSUMA_TRY(stun::AttributeReader reader, stun::AttributeReader::open(bytes, max_message_size));
   Message message;
-  message.bytes = bytes;
-  SATSUMA_TRY(const std::uint16_t type, reader.u16());
-  SATSUMA_TRY(const std::uint16_t length, reader.u16());
-  if (length % 4 != 0 || length + stun::header_size != bytes.size()) return turn_malformed;
-  message.message_class = stun::class_of(type);
-  message.method = stun::method_of(type);
-  SATSUMA_TRY_VOID(reader.u32()); // the cookie
-  SATSUMA_TRY(const ByteView transaction, reader.bytes(message.transaction.size()));
-  std::copy(transaction.begin(), transaction.end(), message.transaction.begin());
-
-  bool ended = false;
-  while (!reader.empty()) {
-    const std::size_t offset = bytes.size() - reader.remaining();
-    if (ended) return turn_malformed; // RFC 8489 s.14.7: FINGERPRINT is the last
-    SATSUMA_TRY(const std::uint16_t attribute, reader.u16());
-    SATSUMA_TRY(const std::uint16_t size, reader.u16());
-    SATSUMA_TRY(const ByteView value, reader.bytes(size));
-    SATSUMA_TRY_VOID(reader.bytes((4 - size % 4U) % 4U));
-    if (attribute == stun::fingerprint) {
-      if (size != 4) return turn_malformed;
-      SATSUMA_TRY(const std::uint32_t crc, ByteReader(value).u32());
-      if (crc != stun::fingerprint_of(bytes.first(offset))) return turn_malformed;
-      ended = true;
-    } else if (message.integrity_offset || attribute == stun::message_integrity_sha256) {
-      continue; // not covered, so not looked at; and we offer no other algorithm (RFC 8489 s.9.2.4)
-    } else if (attribute == stun::message_integrity) {
-      if (size != stun::integrity_size) return turn_malformed;
-      message.integrity_offset = offset;
-    } else {
-      SATSUMA_TRY_VOID(parse_attribute(attribute, value, message));
-    }
+  message.transaction = reader.envelope().transaction; // addresses are read by it
+  while (true) {
+    SATSUMA_TRY(const auto attribute, reader.next());
+    if (!attribute) break;
+    SATSUMA_TRY_VOID(parse_attribute(attribute->type, attribute->value, message));
   }
+  static_cast<stun::Envelope&>(message) = reader.envelope();
   return message;
 }
 
-bool is_authentic(const Message& message, ByteView key) {
-  stun::Message covered;
-  covered.datagram = message.bytes;
-  covered.integrity_offset = message.integrity_offset;
-  return stun::verify(covered, key).has_value();
-}
-
-Result<std::array<std::uint8_t, 16>> long_term_key(std::string_view username, std::string_view realm, std::string_view password) {
-  std::array<std::uint8_t, 16> key;
-  if (!crypto::md5_into({as_bytes(username), as_bytes(":"), as_bytes(realm), as_bytes(":"), as_bytes(password)}, key)) return turn_no_md5;
+Result<LongTermKey> long_term_key(std::string_view username, std::string_view realm, ByteView password) {
+  LongTermKey key;
+  if (!crypto::md5_into({as_bytes(username), as_bytes(":"), as_bytes(realm), as_bytes(":"), password}, key.mutable_view().first<crypto::md5_size>())) return turn_no_md5;
   return key;
 }
 

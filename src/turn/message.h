@@ -4,9 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "base/bytes.h"
+#include "base/secret.h"
 #include "base/transport_address.h"
 #include "stun/message.h"
 
@@ -46,13 +48,11 @@ enum Attribute : std::uint16_t {
   reservation_token = 0x0022,
 };
 
+inline constexpr std::uint8_t udp_protocol = 17; ///< REQUESTED-TRANSPORT's only value (RFC 8656 s.18.7)
+
 enum class AddressFamily : std::uint8_t { ipv4 = 1, ipv6 = 2 };
 
-struct Message {
-  stun::MessageClass message_class = stun::MessageClass::request;
-  std::uint16_t method = 0;
-  stun::TransactionId transaction{};
-
+struct Message : stun::Envelope {
   std::optional<std::string_view> username, realm, nonce;
   std::optional<std::uint16_t> channel;
   std::optional<std::uint32_t> lifetime_seconds;
@@ -69,19 +69,19 @@ struct Message {
   /// As in stun::Message.
   std::array<std::uint16_t, 4> unknown_attributes{};
   std::size_t unknown_count = 0;
-
-  std::optional<std::size_t> integrity_offset;
-  ByteView bytes;
 };
 
-/// A whole message. FINGERPRINT, which need not be there, must be right; as stun::parse() does, what follows MESSAGE-INTEGRITY is not looked at, and of an
-/// attribute that comes twice the first counts.
+/// A whole message; turn_malformed, and what stun::AttributeReader says. Of an attribute that comes twice the first counts.
 Result<Message> parse(ByteView bytes);
 
-/// Whether MESSAGE-INTEGRITY is there and right.
-bool is_authentic(const Message& message, ByteView key);
+/// What a client authenticates with (RFC 8489 s.9.2); a page gives it to its browser.
+struct Credentials {
+  std::string username; ///< at most max_text_size
+  SecretBytes password;
+};
 
 /// The key of long-term credentials (RFC 8489 s.9.2.2).
-Result<std::array<std::uint8_t, 16>> long_term_key(std::string_view username, std::string_view realm, std::string_view password);
+using LongTermKey = SecretArray<16>;
+Result<LongTermKey> long_term_key(std::string_view username, std::string_view realm, ByteView password);
 
 } // namespace satsuma::turn

@@ -13,7 +13,6 @@ namespace {
 constexpr std::size_t secret_size = 32;
 constexpr std::size_t nonce_bytes = 16;
 constexpr std::size_t password_bytes = 16;
-constexpr std::uint8_t udp = 17;
 constexpr std::uint16_t first_dynamic_port = 49152; // RFC 8656 s.7.2 asks for one of these
 constexpr std::uint16_t dynamic_ports = 16384;
 
@@ -52,12 +51,6 @@ std::string_view reason_of(std::uint16_t code) {
   }
 }
 
-void write_number(SpanWriter& writer, std::uint16_t type, std::uint32_t value) {
-  writer.u16(type);
-  writer.u16(4);
-  writer.u32(value);
-}
-
 std::uint32_t to_seconds(Duration duration) { return static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::seconds>(duration).count()); }
 
 template <class Key>
@@ -84,9 +77,16 @@ Credentials Server::credentials(TimePoint now, std::string_view session) const {
   return credentials;
 }
 
-std::string Server::password_of(std::string_view username) const {
-  const Bytes tag = crypto::hmac(crypto::HashAlgorithm::sha256, secret_.view(), {as_bytes(username)});
-  return to_hex(ByteView(tag).first(password_bytes));
+SecretBytes Server::password_of(std::string_view username) const {
+  SecretArray<32> tag;
+  crypto::hmac_into(crypto::HashAlgorithm::sha256, secret_.view(), {as_bytes(username)}, tag.mutable_view());
+  static constexpr std::string_view digits = "0123456789abcdef";
+  SecretBytes password(2 * password_bytes);
+  for (std::size_t i = 0; i < password_bytes; ++i) {
+    password.mutable_view()[2 * i] = static_cast<std::uint8_t>(digits[tag.view()[i] >> 4]);
+    password.mutable_view()[2 * i + 1] = static_cast<std::uint8_t>(digits[tag.view()[i] & 15]);
+  }
+  return password;
 }
 
 bool Server::is_own(const TransportAddress& address) const { return std::ranges::find(own_, address) != own_.end(); }
@@ -109,6 +109,12 @@ ServerConnection::ServerConnection(TimePoint now, Server& server, const Transpor
 ServerConnection::~ServerConnection() { end_allocation(); }
 
 Result<std::optional<ServerConnection::Event>> ServerConnection::next(TimePoint now, MutableByteView& input) {
+  auto event = next_event(now, input);
+  if (!event) ++server_.counters_.ended_strange;
+  return event;
+}
+
+Result<std::optional<ServerConnection::Event>> ServerConnection::next_event(TimePoint now, MutableByteView& input) {
   while (true) {
     SATSUMA_TRY(const std::optional<MutableByteView> frame, reader_.next(input));
     if (!frame) return std::optional<Event>();
@@ -150,14 +156,14 @@ std::optional<ServerConnection::Event> ServerConnection::handle_message(TimePoin
   if (!message.integrity_offset) return challenge(now, message, 401);
   if (!message.username || !message.realm || !message.nonce) return refuse(message, 400);
   if (nonce_.empty() || *message.nonce != nonce_ || nonce_until_ <= now) return challenge(now, message, 438);
-  const auto key = long_term_key(*message.username, Server::realm, server_.password_of(*message.username));
+  auto key = long_term_key(*message.username, Server::realm, server_.password_of(*message.username).view());
   if (!key) return refuse(message, 500);
   const auto username = parse_username(*message.username);
-  if (*message.realm != Server::realm || !username || !is_authentic(message, *key)) {
+  if (*message.realm != Server::realm || !username || !stun::is_authentic(message, key->view())) {
     ++server_.counters_.unauthorized;
     return challenge(now, message, 401);
   }
-  key_ = *key;
+  key_ = std::move(*key);
   if (message.unknown_count > 0) return refuse(message, 420);
   if (message.method == allocate) {
     if (username->expires > seconds_of(now)) return handle_allocate(now, message, username->session);
@@ -178,7 +184,7 @@ std::optional<ServerConnection::Event> ServerConnection::handle_message(TimePoin
 ServerConnection::Event ServerConnection::handle_allocate(TimePoint now, const Message& message, std::string_view session) {
   if (allocation_ || over_) return refuse(message, 437);
   if (!message.requested_transport) return refuse(message, 400);
-  if (*message.requested_transport != udp) return refuse(message, 442);
+  if (*message.requested_transport != udp_protocol) return refuse(message, 442);
   if (message.reservation_token && (message.even_port || message.requested_family || message.unknown_family)) return refuse(message, 400);
   if (message.reservation_token || message.even_port) return refuse(message, 508); // only RTCP on a port of its own would need them
   if (message.unknown_family) return refuse(message, 440);
@@ -207,8 +213,8 @@ ServerConnection::Event ServerConnection::handle_allocate(TimePoint now, const M
   stun::write_header(writer, stun::MessageClass::success, allocate, message.transaction);
   stun::write_xor_address(writer, xor_relayed_address, *relayed, message.transaction);
   stun::write_xor_address(writer, stun::xor_mapped_address, client_, message.transaction);
-  write_number(writer, lifetime, to_seconds(lifetime_granted));
-  const auto written = stun::seal(writer, *key_, answer_);
+  stun::write_number(writer, lifetime, to_seconds(lifetime_granted));
+  const auto written = stun::seal(writer, key_->view(), answer_);
   SATSUMA_CHECK(written.has_value());
   return Event{Reply{*written}, std::nullopt};
 }
@@ -222,8 +228,8 @@ ServerConnection::Event ServerConnection::handle_refresh(TimePoint now, const Me
 
   SpanWriter writer(answer_);
   stun::write_header(writer, stun::MessageClass::success, refresh, message.transaction);
-  write_number(writer, lifetime, to_seconds(granted));
-  const auto written = stun::seal(writer, *key_, answer_);
+  stun::write_number(writer, lifetime, to_seconds(granted));
+  const auto written = stun::seal(writer, key_->view(), answer_);
   SATSUMA_CHECK(written.has_value());
   return Event{Reply{*written}, std::nullopt};
 }
@@ -277,33 +283,35 @@ std::optional<ServerConnection::Event> ServerConnection::handle_send(TimePoint n
 
 std::optional<ByteView> ServerConnection::wrap(TimePoint now, const TransportAddress& peer, ByteView datagram, MutableByteView out) {
   if (!allocation_ || !permitted(now, peer)) return std::nullopt;
-  SpanWriter writer(out);
   const auto& channels = allocation_->channels;
   const auto channel = std::ranges::find_if(channels, [&](const Channel& one) { return one.peer == peer && one.until > now; });
+  std::optional<ByteView> wrapped;
   if (channel != channels.end()) {
-    writer.u16(channel->number);
-    writer.u16(static_cast<std::uint16_t>(datagram.size()));
-    writer.bytes(datagram);
-    writer.zeros((4 - datagram.size() % 4) % 4);
+    wrapped = write_channel_data(channel->number, datagram, out);
   } else {
     // Indications are not authenticated, so that nothing is drawn or computed for them but the transaction (RFC 8656 s.11.3).
+    SpanWriter writer(out);
     stun::TransactionId transaction{};
     server_.random_.fill(transaction);
     stun::write_header(writer, stun::MessageClass::indication, data, transaction);
     stun::write_xor_address(writer, xor_peer_address, peer, transaction);
     stun::write_attribute(writer, data_attribute, datagram);
-    if (writer.ok()) stun::set_length(out, writer.size() - stun::header_size);
+    const auto written = writer.written();
+    if (written && written->size() <= max_frame_size) {
+      stun::set_length(out, written->size() - stun::header_size);
+      wrapped = *written;
+    }
   }
-  const auto written = writer.written();
-  if (!written || written->size() > max_frame_size) return std::nullopt;
-  ++server_.counters_.datagrams_out;
-  return *written;
+  if (wrapped) ++server_.counters_.datagrams_out;
+  return wrapped;
 }
 
 Result<void> ServerConnection::handle_timeout(TimePoint now) {
   if (allocation_ && allocation_->until <= now) end_allocation();
-  if (over_ || (!allocation_ && now - without_since_ >= server_.limits_.without_allocation)) return turn_idle;
-  return {};
+  if (over_) return turn_idle;
+  if (allocation_ || now - without_since_ < server_.limits_.without_allocation) return {};
+  ++server_.counters_.ended_idle;
+  return turn_idle;
 }
 
 TimePoint ServerConnection::next_deadline() const {
@@ -368,7 +376,7 @@ ServerConnection::Event ServerConnection::refuse(const Message& message, std::ui
   if (code == 420) {
     stun::write_unknown_attributes(writer, std::span(message.unknown_attributes).first(std::min(message.unknown_count, message.unknown_attributes.size())));
   }
-  const auto written = stun::seal(writer, key_ ? std::optional<ByteView>(*key_) : std::nullopt, answer_);
+  const auto written = stun::seal(writer, key_ ? std::optional<ByteView>(key_->view()) : std::nullopt, answer_);
   SATSUMA_CHECK(written.has_value());
   return Event{Reply{*written}, std::nullopt};
 }
@@ -390,7 +398,7 @@ ServerConnection::Event ServerConnection::challenge(TimePoint now, const Message
 ServerConnection::Event ServerConnection::succeed(const Message& message) {
   SpanWriter writer(answer_);
   stun::write_header(writer, stun::MessageClass::success, message.method, message.transaction);
-  const auto written = stun::seal(writer, *key_, answer_);
+  const auto written = stun::seal(writer, key_->view(), answer_);
   SATSUMA_CHECK(written.has_value());
   return Event{Reply{*written}, std::nullopt};
 }

@@ -36,12 +36,6 @@ struct Limits {
   Duration credentials = std::chrono::hours(12);
 };
 
-/// What a page gives to its browser.
-struct Credentials {
-  std::string username;
-  std::string password;
-};
-
 struct Counters {
   std::uint64_t allocated = 0;
   std::uint64_t unauthorized = 0;      ///< 401 to a request that had credentials, 441
@@ -50,6 +44,8 @@ struct Counters {
   std::uint64_t datagrams_in = 0;      ///< from clients, to our media
   std::uint64_t datagrams_out = 0;
   std::uint64_t dropped = 0;           ///< from clients, without a permission or a channel
+  std::uint64_t ended_strange = 0;     ///< connections, by their failures or a stream that is no TURN
+  std::uint64_t ended_idle = 0;        ///< without an allocation for too long
 };
 
 class ServerConnection;
@@ -76,7 +72,7 @@ class Server {
   friend class ServerConnection;
   using AddressKey = std::array<std::uint8_t, 16>;
 
-  std::string password_of(std::string_view username) const;
+  SecretBytes password_of(std::string_view username) const;
   bool is_own(const TransportAddress& address) const;
   bool is_own_ip(const TransportAddress& address) const;
   /// One of our addresses of that family with a port that says nothing; nothing if we have none.
@@ -159,6 +155,7 @@ class ServerConnection {
     std::vector<Channel> channels;
   };
 
+  Result<std::optional<Event>> next_event(TimePoint now, MutableByteView& input);
   std::optional<Event> handle_message(TimePoint now, const Message& message);
   std::optional<Event> handle_send(TimePoint now, const Message& message);
   std::optional<Event> handle_channel_data(TimePoint now, MutableByteView frame);
@@ -187,7 +184,7 @@ class ServerConnection {
   std::string nonce_;
   TimePoint nonce_until_{};
   std::size_t failures_ = 0;
-  std::optional<std::array<std::uint8_t, 16>> key_; ///< of the request that is being answered, once it is authentic
+  std::optional<LongTermKey> key_; ///< of the request that is being answered, once it is authentic
   std::array<std::uint8_t, 512> answer_{};
 };
 

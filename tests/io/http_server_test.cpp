@@ -139,7 +139,7 @@ class HttpServerTest : public testing::Test {
 class TurnClient {
  public:
   TurnClient(std::uint16_t port, turn::Server& server) : socket(port, true), credentials_(server.credentials(monotonic_now(), "ada")) {
-    key_ = to_bytes(*turn::long_term_key(credentials_.username, turn::Server::realm, credentials_.password));
+    key_ = to_bytes(turn::long_term_key(credentials_.username, turn::Server::realm, credentials_.password.view())->view());
   }
   /// With the credentials, once it has a nonce.
   Bytes written(turn::test::Request request) const {

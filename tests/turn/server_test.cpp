@@ -49,7 +49,7 @@ class Client {
 
   void use(const Credentials& credentials) {
     username = credentials.username;
-    key = to_bytes(*long_term_key(credentials.username, Server::realm, credentials.password));
+    key = to_bytes(long_term_key(credentials.username, Server::realm, credentials.password.view())->view());
   }
   Request signed_request(std::uint16_t method) const {
     Request request;
@@ -340,6 +340,7 @@ TEST_F(TurnTest, AnAllocationThatIsNotRefreshedEnds) {
   ASSERT_FALSE(ended);
   EXPECT_EQ(ended.error(), Error(turn_idle));
   EXPECT_EQ(server().allocations(), 0U);
+  EXPECT_EQ(server().counters().ended_idle, 0U); // which counts those that never had one
 }
 
 TEST_F(TurnTest, ARefreshOfZeroEndsTheAllocation) {
@@ -361,6 +362,7 @@ TEST_F(TurnTest, AConnectionThatDoesNotAllocateEnds) {
   EXPECT_TRUE(one->connection.handle_timeout(one->now()));
   one->pass(1ms);
   EXPECT_FALSE(one->connection.handle_timeout(one->now()));
+  EXPECT_EQ(server().counters().ended_idle, 1U);
 }
 
 TEST_F(TurnTest, RefusesRequestsForAnAllocationThatIsNotThere) {
@@ -574,6 +576,7 @@ TEST_F(TurnTest, AConnectionThatGuessesEnds) {
     ++tries;
   }
   EXPECT_EQ(tries, limits_.failures + 1);
+  EXPECT_EQ(server().counters().ended_strange, 1U);
 }
 
 TEST_F(TurnTest, StunMessagesThatAreNotTurnsGetNoAnswer) {
@@ -589,6 +592,7 @@ TEST_F(TurnTest, AMalformedMessageEndsTheConnection) {
   message[message.size() - 1] ^= 1; // FINGERPRINT
   EXPECT_FALSE(one->put(message));
   EXPECT_TRUE(one->ended);
+  EXPECT_EQ(server().counters().ended_strange, 1U);
 }
 
 TEST_F(TurnTest, NoAnswerToAStrangerIsMuchLongerThanTheQuestion) {
@@ -601,7 +605,7 @@ TEST_F(TurnTest, NoAnswerToAStrangerIsMuchLongerThanTheQuestion) {
 
 TEST(TurnMessage, TheLongTermKeyIsMd5OfThePartsWithColons) {
   // Computed with another program: printf 'user:realm:pass' | md5sum
-  EXPECT_EQ(to_hex(*long_term_key("user", "realm", "pass")), "8493fbc53ba582fb4c044c456bdc40eb");
+  EXPECT_EQ(to_hex(long_term_key("user", "realm", as_bytes("pass"))->view()), "8493fbc53ba582fb4c044c456bdc40eb");
 }
 
 TEST(TurnMessage, RefusesAttributesOfTheWrongSize) {
