@@ -267,7 +267,13 @@ class Join final : public NativeClient::Listener {
   }
 
   void on_media(NativeClient&, TimePoint now, Leg leg, bool connected) override {
-    if (connected && client_.participant().path(leg)) transport_ = client_.participant().path(leg)->is_stream() ? "tcp" : "udp";
+    if (connected && client_.participant().path(leg)) {
+      switch (participant::route_of(*client_.participant().path(leg))) {
+        case participant::Route::udp: transport_ = "udp"; break;
+        case participant::Route::tcp: transport_ = "tcp"; break;
+        case participant::Route::tls: transport_ = "tls"; break;
+      }
+    }
     say("%s %s%s", leg == Leg::publish ? "sending:" : "receiving:", connected ? "connected over " : "connection lost", connected ? transport_.c_str() : "");
     if (!connected || leg != Leg::publish) return;
     if ((pattern_ || ivf_) && !video_running_) {

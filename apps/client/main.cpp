@@ -17,11 +17,12 @@ void connect_options(CLI::App& app, ConnectOptions& options) {
   app.add_option("--pin", options.pin, "trust the server by its certificate's SHA-256 fingerprint, as it prints it for one that it made itself");
   app.add_flag("--insecure", options.insecure, "trust whoever answers. The server is not trusted with keys anyway, but it, or somebody between, learns who is there");
   app.add_option("--media-via", options.media_via, "ADDRESS:PORT to send media to in place of the server's own: a relay");
-  app.add_option("--transport", options.transport, "of media: udp, tcp, or auto, which is UDP and, where nothing comes back from it, TCP")
+  app.add_option("--transport", options.transport, "of media: udp, tcp, tls, or auto, which is UDP, where nothing comes back from it TCP, and where only TLS passes TURN inside that")
       ->transform(CLI::CheckedTransformer(std::map<std::string, participant::MediaTransport>{{"auto", participant::MediaTransport::automatic},
                                                                                              {"udp", participant::MediaTransport::udp},
-                                                                                             {"tcp", participant::MediaTransport::tcp}})
-                      .description("auto|udp|tcp"))
+                                                                                             {"tcp", participant::MediaTransport::tcp},
+                                                                                             {"tls", participant::MediaTransport::tls}})
+                      .description("auto|udp|tcp|tls"))
       ->default_str(options.transport == participant::MediaTransport::udp ? "udp" : "auto");
 }
 

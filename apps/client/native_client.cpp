@@ -14,8 +14,9 @@ namespace satsuma::client {
 using participant::Leg;
 
 namespace {
-/// UDP is given so long before a TCP connection is opened: where it works it is the better way.
+/// UDP is given so long before a TCP connection is opened, and both so long before one inside TLS: where they work they are the better ways.
 constexpr Duration udp_first = std::chrono::milliseconds(250);
+constexpr Duration tls_last = std::chrono::seconds(1);
 constexpr Duration stream_retry = std::chrono::seconds(1);
 constexpr std::size_t max_known_streams = 32;
 } // namespace
@@ -132,7 +133,7 @@ void NativeClient::on_websocket() {
       disconnect();
       if (was_open_) participant_->handle_disconnected(now);
       if (leaving_ || closed.code == 1000) return end(now, "left");
-      if (closed.reason == Error(io::websocket_wrong_certificate))
+      if (closed.reason == Error(io::stream_wrong_certificate))
         return end(now, "The server's certificate cannot be trusted. For one that the server made itself give --pin with the fingerprint that it printed (or --insecure, for a try).");
       if (closed.code == 4409) return end(now, "A newer connection took over.");
       if (closed.code == 4400) return end(now, "The server refused the protocol.");
@@ -153,7 +154,7 @@ void NativeClient::on_datagrams(Leg leg) {
     const auto received = socket.receive();
     if (!received || received->empty()) break;
     for (const io::UdpSocket::Received& datagram : *received) {
-      take(now, leg, datagram.remote, datagram.bytes, false, datagram.arrived);
+      take(now, leg, datagram.remote, datagram.bytes, participant::Route::udp, datagram.arrived);
       if (ended_) return;
     }
     if (received->size() < io::receive_batch_size) break;
@@ -161,8 +162,8 @@ void NativeClient::on_datagrams(Leg leg) {
   pump(now);
 }
 
-void NativeClient::take(TimePoint now, Leg leg, const TransportAddress& remote, MutableByteView datagram, bool over_tcp, TimePoint arrived) {
-  participant_->handle_packet(now, leg, remote, datagram, over_tcp, arrived);
+void NativeClient::take(TimePoint now, Leg leg, const TransportAddress& remote, MutableByteView datagram, participant::Route route, TimePoint arrived) {
+  participant_->handle_packet(now, leg, remote, datagram, route, arrived);
   // Frames are taken one by one: the next packet may end another.
   while (auto output = participant_->poll_output(now)) {
     if (const auto* frame = std::get_if<participant::Frame>(&*output)) listener_.on_frame(*this, now, *frame);
@@ -182,7 +183,7 @@ void NativeClient::bury(std::unique_ptr<MediaStream> stream) {
   });
 }
 
-void NativeClient::send_over_tcp(TimePoint now, Leg leg, const NetworkPath& path, ByteView datagram) {
+void NativeClient::send_in_stream(TimePoint now, Leg leg, const NetworkPath& path, ByteView datagram) {
   const auto known = streams_.find(path);
   if (known == streams_.end() && streams_.size() >= max_known_streams) {
     for (auto it = streams_.begin(); it != streams_.end();) {
@@ -194,29 +195,36 @@ void NativeClient::send_over_tcp(TimePoint now, Leg leg, const NetworkPath& path
   if (known == streams_.end() && streams_.size() >= max_known_streams) return;
   Stream& stream = streams_[path];
   if (stream.asked == TimePoint{}) stream.asked = now;
-  if (prefers_udp_ && now - stream.asked < udp_first) return;
+  const participant::Route route = participant::route_of(path);
+  if (prefers_udp_ && now - stream.asked < (route == participant::Route::tls ? tls_last : udp_first)) return;
   if (!stream.stream || stream.stream->closed()) {
     if (stream.connected_at && now - *stream.connected_at < stream_retry) return;
     stream.connected_at = now;
     bury(std::move(stream.stream));
-    stream.stream = MediaStream::connect(
-        loop_, path.remote,
-        [this, leg, remote = path.remote](MutableByteView bytes) {
-          if (ended_) return;
-          const TimePoint at = io::monotonic_now();
-          take(at, leg, remote, bytes, true, at);
-          pump(at);
-        },
-        [this, leg, path] {
-          // Media went that way: other pairs are tried at once, and this one anew.
-          if (ended_ || leaving_ || restart_timer_ || participant_->path(leg) != path) return;
-          restart_timer_ = loop_.at(io::monotonic_now(), [this](TimePoint at) {
-            restart_timer_.reset();
-            if (ended_ || leaving_) return;
-            participant_->restart_media(at);
-            pump(at);
-          });
-        });
+    const auto on_datagram = [this, leg, route, remote = path.remote](MutableByteView bytes) {
+      if (ended_) return;
+      const TimePoint at = io::monotonic_now();
+      take(at, leg, remote, bytes, route, at);
+      pump(at);
+    };
+    const auto on_closed = [this, leg, path] {
+      // Media went that way: other pairs are tried at once, and this one anew.
+      if (ended_ || leaving_ || restart_timer_ || participant_->path(leg) != path) return;
+      restart_timer_ = loop_.at(io::monotonic_now(), [this](TimePoint at) {
+        restart_timer_.reset();
+        if (ended_ || leaving_) return;
+        participant_->restart_media(at);
+        pump(at);
+      });
+    };
+    if (route == participant::Route::tls) {
+      const auto& turn = participant_->turn_server();
+      if (!turn || !server_.tls) return;
+      MediaStream::TurnServer through{server_.target.address, &*server_.tls, server_.target.name, {turn->username, SecretBytes::copy_of(as_bytes(turn->credential))}};
+      stream.stream = MediaStream::connect_through(loop_, std::move(through), path.remote, random_, on_datagram, on_closed);
+    } else {
+      stream.stream = MediaStream::connect(loop_, path.remote, on_datagram, on_closed);
+    }
     if (!stream.stream) return;
   }
   stream.stream->send(datagram);
@@ -241,7 +249,7 @@ void NativeClient::flush(Leg leg) {
   if (queue == nullptr || queue->empty()) return;
   batch_.clear();
   for (const participant::OutgoingDatagram& datagram : queue->datagrams()) {
-    if (datagram.path.is_stream()) send_over_tcp(io::monotonic_now(), leg, datagram.path, datagram.bytes);
+    if (datagram.path.is_stream()) send_in_stream(io::monotonic_now(), leg, datagram.path, datagram.bytes);
     else batch_.push_back({datagram.path.remote, datagram.bytes});
   }
   if (!batch_.empty()) sockets_[static_cast<std::size_t>(leg)]->send(batch_);

@@ -63,8 +63,8 @@ class NativeClient {
   void disconnect();
   void on_websocket();
   void on_datagrams(participant::Leg leg);
-  void take(TimePoint now, participant::Leg leg, const TransportAddress& remote, MutableByteView datagram, bool over_tcp, TimePoint arrived);
-  void send_over_tcp(TimePoint now, participant::Leg leg, const NetworkPath& path, ByteView datagram);
+  void take(TimePoint now, participant::Leg leg, const TransportAddress& remote, MutableByteView datagram, participant::Route route, TimePoint arrived);
+  void send_in_stream(TimePoint now, participant::Leg leg, const NetworkPath& path, ByteView datagram);
   void pump(TimePoint now);
   void flush(participant::Leg leg);
   void bury(std::unique_ptr<MediaStream> stream);
@@ -85,7 +85,7 @@ class NativeClient {
     TimePoint asked{};   ///< when something was first to go there
     std::optional<TimePoint> connected_at; ///< when it was last tried
   };
-  std::map<NetworkPath, Stream> streams_; ///< by ICE's paths over TCP: at most ice::max_pairs for each leg, and those of servers that it knew before
+  std::map<NetworkPath, Stream> streams_; ///< by ICE's paths over TCP and TLS: at most ice::max_pairs for each leg, and those of servers that it knew before
   std::vector<std::unique_ptr<MediaStream>> dead_streams_; ///< until the loop's next turn: the caller may stand in one of their functions
   bool prefers_udp_ = true;
   std::optional<EventLoop::TimerId> timer_, connect_timer_, restart_timer_, burial_timer_;

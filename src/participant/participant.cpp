@@ -13,9 +13,24 @@ constexpr std::size_t kept_rosters = 1 + call::EpochKeys::max_previous_epochs; /
 
 call::StreamContext context_of(Source source) { return static_cast<call::StreamContext>(source); }
 
+std::uint32_t socket_of(Leg leg, Route route) {
+  const auto number = static_cast<std::uint32_t>(leg);
+  switch (route) {
+    case Route::udp: return number;
+    case Route::tcp: return NetworkPath::first_stream + number;
+    case Route::tls: return NetworkPath::first_stream + 2 + number;
+  }
+  return number;
+}
+
 std::uint32_t fresh_ssrc(RandomSource& random) { return static_cast<std::uint32_t>(random.u64()) | 0x10000; }
 
 } // namespace
+
+Route route_of(const NetworkPath& path) {
+  if (!path.is_stream()) return Route::udp;
+  return path.socket < NetworkPath::first_stream + 2 ? Route::tcp : Route::tls;
+}
 
 Result<std::unique_ptr<Participant>> Participant::create(ParticipantConfig config, TimePoint now, UnixSeconds unix_now, const dtls::Context& context,
                                                          RandomSource& random) {
@@ -133,6 +148,8 @@ void Participant::handle_text(TimePoint now, std::string_view text) {
     handle_offer(now, *offer);
   } else if (const auto* slots = std::get_if<signaling::Slots>(&*message)) {
     slots_in_use_ = slots->slots.size();
+  } else if (const auto* turn = std::get_if<signaling::TurnServer>(&*message)) {
+    turn_server_ = *turn;
   } else if (const auto* error = std::get_if<signaling::ControlError>(&*message)) {
     outputs_.push_back(Refused{error->code, error->message});
     if (error->id && error->id == publish_request_) {
@@ -179,12 +196,17 @@ void Participant::start_publish(TimePoint now) {
 
 Result<std::vector<NetworkPath>> Participant::paths(const signaling::RemoteTransport& remote, Leg leg) const {
   std::vector<NetworkPath> out;
-  const auto socket = static_cast<std::uint32_t>(leg);
   const std::vector<TransportAddress> via = config_.media_via ? std::vector{*config_.media_via} : std::vector<TransportAddress>();
-  if (config_.transport != MediaTransport::tcp)
-    for (const TransportAddress& candidate : config_.media_via ? via : remote.candidates) out.push_back({candidate, socket});
-  if (config_.transport != MediaTransport::udp)
-    for (const TransportAddress& candidate : config_.media_via ? via : remote.tcp_candidates) out.push_back({candidate, NetworkPath::first_stream + socket});
+  const auto may = [this](MediaTransport transport) { return config_.transport == MediaTransport::automatic || config_.transport == transport; };
+  if (may(MediaTransport::udp))
+    for (const TransportAddress& candidate : config_.media_via ? via : remote.candidates) out.push_back({candidate, socket_of(leg, Route::udp)});
+  if (may(MediaTransport::tcp))
+    for (const TransportAddress& candidate : config_.media_via ? via : remote.tcp_candidates) out.push_back({candidate, socket_of(leg, Route::tcp)});
+  // Inside TLS all of the server's addresses are as near.
+  if (may(MediaTransport::tls) && turn_server_ && !config_.media_via && !remote.candidates.empty()) {
+    out.resize(std::min(out.size(), ice::max_pairs - 1));
+    out.push_back({remote.candidates.front(), socket_of(leg, Route::tls)});
+  }
   if (out.empty()) return participant_no_candidate;
   return out;
 }
@@ -340,9 +362,8 @@ void Participant::set_view(signaling::View view) {
 
 // ---- datagrams and time
 
-void Participant::handle_packet(TimePoint now, Leg leg, const TransportAddress& remote, MutableByteView datagram, bool over_tcp,
-                                std::optional<TimePoint> arrived) {
-  const NetworkPath path{remote, (over_tcp ? NetworkPath::first_stream : 0) + static_cast<std::uint32_t>(leg)};
+void Participant::handle_packet(TimePoint now, Leg leg, const TransportAddress& remote, MutableByteView datagram, Route route, std::optional<TimePoint> arrived) {
+  const NetworkPath path{remote, socket_of(leg, route)};
   if (leg == Leg::publish && sender_) {
     sender_->handle_packet(now, path, datagram);
     pump_sender(now);

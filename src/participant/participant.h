@@ -37,8 +37,16 @@ inline constexpr Duration answer_timeout = std::chrono::seconds(6);
 inline constexpr Duration media_connect_patience = std::chrono::seconds(10);
 inline constexpr Duration media_retry_delay = std::chrono::seconds(1);
 
-/// What media goes over. `automatic`: UDP, and TCP where nothing comes back from UDP.
-enum class MediaTransport : std::uint8_t { automatic, udp, tcp };
+/// How a datagram goes; with the leg it makes NetworkPath::socket.
+enum class Route : std::uint8_t {
+  udp,
+  tcp, ///< whoever sends connects (RFC 6544) and frames (ice/stream_framing.h)
+  tls, ///< the same, with the server's TURN, which passes on to the path's remote address
+};
+Route route_of(const NetworkPath& path);
+
+/// What media goes over. `automatic`: UDP, TCP where nothing comes back from UDP, and TLS where nothing else passes.
+enum class MediaTransport : std::uint8_t { automatic, udp, tcp, tls };
 
 struct ParticipantConfig {
   call::SessionConfig session; ///< goes to the session
@@ -49,7 +57,6 @@ struct ParticipantConfig {
   bool tell_levels = false;
   /// In place of the server's candidates: a relay.
   std::optional<TransportAddress> media_via;
-  /// Paths over TCP have NetworkPath::first_stream + the leg for their socket: whoever sends connects (RFC 6544) and frames (ice/stream_framing.h).
   MediaTransport transport = MediaTransport::udp;
   MediaReceiver::Options receiver;
   std::size_t max_payload = default_max_payload;
@@ -117,7 +124,7 @@ class Participant {
   void handle_text(TimePoint now, std::string_view text);
 
   /// `arrived`: when the host had it, if that is known better than `now`.
-  void handle_packet(TimePoint now, Leg leg, const TransportAddress& remote, MutableByteView datagram, bool over_tcp = false,
+  void handle_packet(TimePoint now, Leg leg, const TransportAddress& remote, MutableByteView datagram, Route route = Route::udp,
                      std::optional<TimePoint> arrived = std::nullopt);
   void handle_timeout(TimePoint now);
   std::optional<TimePoint> next_deadline() const;
@@ -142,6 +149,8 @@ class Participant {
   const FrameCounters& frames() const { return frames_; }
   const MediaSender* sender() const { return sender_.get(); }
   MediaReceiver* receiver() { return receiver_.get(); }
+  /// Where the server gives them: what its TURN takes, for paths with Route::tls.
+  const std::optional<signaling::TurnServer>& turn_server() const { return turn_server_; }
   /// What the server says it sends us.
   std::size_t slots_in_use() const { return slots_in_use_; }
 
@@ -214,6 +223,7 @@ class Participant {
   std::optional<TimePoint> subscribe_timer_;
   std::size_t slots_in_use_ = 0;
   std::optional<signaling::View> view_;
+  std::optional<signaling::TurnServer> turn_server_;
 
   /// Who had which leaf in the latest epochs: leaves are used again.
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<IncarnationId>> rosters_; ///< by leaf

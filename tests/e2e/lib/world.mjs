@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { Host } from './network.mjs';
 import { Person } from './person.mjs';
 import { Relay } from './relay.mjs';
 import { Server } from './server.mjs';
@@ -15,6 +16,7 @@ const replay = process.env.SATSUMA_REPLAY ?? path.join(root, 'build/release/sim/
 
 class World {
   people = [];
+  hosts = [];
   constructor(folder) {
     this.folder = folder;
   }
@@ -37,6 +39,13 @@ class World {
     this.theGateway = new TlsGateway();
     await this.theGateway.start();
     return this.theGateway;
+  }
+
+  /** For whoever is no person with a browser. */
+  host(options) {
+    const host = new Host(options);
+    this.hosts.push(host);
+    return host;
   }
 
   async person(name, kind, hooks) {
@@ -71,6 +80,7 @@ class World {
   async end(failed) {
     if (failed) for (const person of this.people) await person.report(this.folder);
     await Promise.all(this.people.map((person) => person.dispose()));
+    for (const host of this.hosts) host.remove();
     await this.theServer?.stop();
     this.theRelay?.stop();
     this.theGateway?.stop();

@@ -1,31 +1,8 @@
 // A participant without a browser in the same room as browsers.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import fs from 'node:fs';
-import path from 'node:path';
+import { joinNatively, nativeExists } from '../lib/native.mjs';
 import { eventually } from '../lib/person.mjs';
-import { binary } from '../lib/server.mjs';
 import { scenario } from '../lib/world.mjs';
-
-const beside = path.join(path.dirname(binary), '../client/satsuma');
-const native = process.env.SATSUMA_CLIENT ?? beside;
-
-function join(url, name) {
-  const child = spawn(native, ['join', url, '--insecure', '--name', name, '--publish', 'test-pattern', '--decode', '--json', '--seconds', '150']);
-  const output = { text: '', problems: '' };
-  child.stdout.on('data', (data) => { output.text += data; });
-  child.stderr.on('data', (data) => { output.problems += data; });
-  const ended = new Promise((resolve) => child.once('close', resolve));
-  return {
-    async leave() {
-      child.kill('SIGINT');
-      const code = await ended;
-      assert.equal(code, 0, output.problems);
-      return JSON.parse(output.text);
-    },
-    end: () => child.kill('SIGKILL'),
-  };
-}
 
 for (const kind of ['chrome', 'firefox']) {
   scenario(`a native participant and ${kind === 'chrome' ? 'Chromium' : 'Firefox'} see and hear each other`, async (world) => {
@@ -38,7 +15,7 @@ for (const kind of ['chrome', 'firefox']) {
       if (number === null) throw new Error('none yet');
       return number;
     }, 20_000);
-    const robot = join(link.url, 'Robot');
+    const robot = joinNatively(link.url, 'Robot');
     try {
       await ada.seesAndHears(1);
       const together = await ada.safetyNumber();
@@ -54,5 +31,5 @@ for (const kind of ['chrome', 'firefox']) {
     } finally {
       robot.end();
     }
-  }, { skip: !fs.existsSync(native) });
+  }, { skip: !nativeExists });
 }

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { deafHook, pageWithHook, tellEngine } from '../lib/engine-hooks.mjs';
 import { scenario } from '../lib/world.mjs';
 import { allowUdp, blockUdp } from '../lib/network.mjs';
+import { joinNatively, nativeExists } from '../lib/native.mjs';
 import { eventually, sleep } from '../lib/person.mjs';
 import { TlsGateway } from '../lib/tls-gateway.mjs';
 
@@ -206,8 +207,19 @@ scenario('where nothing but TLS passes, people are connected inside it, by IPv4 
     console.log(`${person.name} (${person.kind}): both connections ${took} ms after "Join", by ${JSON.stringify(await routes(person))}`);
     assert.ok(took < 5000, `${took} ms`);
   }
-  for (const person of people) await person.seesAndHears(1);
-  for (const person of people) assert.deepEqual((await routes(person)).map(({ local }) => local), ['relay', 'relay'], person.name);
+  // A participant without a browser has to find the same way.
+  const robot = nativeExists ? joinNatively(`${gateway.origin}/r/${link.room}#${link.secret}`, 'Robot', { host: world.host({ families: [6] }) }) : null;
+  try {
+    for (const person of people) await person.seesAndHears(robot ? 2 : 1);
+    for (const person of people) assert.deepEqual((await routes(person)).map(({ local }) => local), ['relay', 'relay'], person.name);
+    const result = await robot?.leave();
+    if (result) {
+      assert.equal(result.transport, 'tls');
+      assert.ok(result.streams.length === 4 && result.streams.every(({ decoded, undecodable }) => decoded > 10 && undecodable === 0), JSON.stringify(result.streams));
+    }
+  } finally {
+    robot?.end();
+  }
   const counts = await gateway.counts();
   assert.ok(counts.refused > 0, `ICE over TCP was tried, and did not pass: ${JSON.stringify(counts)}`);
   const metrics = await people[0].evaluate(async () => (await fetch('/metrics')).text());
