@@ -7,7 +7,7 @@ import { baseCodec, codecName, isOurs, type VideoCodec } from "./codecs.ts";
 import type { TurnCredentials } from "./control.ts";
 import { mediaKind, sources } from "./ids.ts";
 import type { TransformOptions } from "./messages.ts";
-import { newPeerConnection, nextConnectionNumber, offerDependencyDescriptor, restrictCodecs, sdpLine, withAllowedExtensions } from "./peer.ts";
+import { newPeerConnection, nextConnectionNumber, offerDependencyDescriptor, restrictCodecs, sdpLine, withAllowedExtensions, withResentSound } from "./peer.ts";
 
 /** TypeScript's DOM library does not know it yet. */
 interface EncodingWithCodec extends RTCRtpEncodingParameters {
@@ -59,7 +59,8 @@ export class PublishConnection {
   async offer(): Promise<string> {
     const isFirst = this.#connection.localDescription === null;
     const offer = await this.#connection.createOffer({ iceRestart: !isFirst });
-    await this.#connection.setLocalDescription(offer);
+    const resending = withResentSound(offer.sdp ?? "");
+    await this.#connection.setLocalDescription({ type: "offer", sdp: resending }).catch(() => this.#connection.setLocalDescription(offer));
     return withAllowedExtensions(this.#connection.localDescription?.sdp ?? "", this.#tellLevels);
   }
 
@@ -177,11 +178,11 @@ export interface Outbound {
 export class SentTotals {
   readonly #sources = new Map<Source, Map<string, { before: number; last: number; timestamp: number }>>();
 
-  /** Frames for video; for audio each is a packet. */
+  /** Frames for video; for audio each is a packet, and what went a second time is the one that was counted. */
   note(source: Source, stats: RTCOutboundRtpStreamStats): void {
     const streams = this.#sources.get(source) ?? new Map<string, { before: number; last: number; timestamp: number }>();
     this.#sources.set(source, streams);
-    const count = (mediaKind(source) === "video" ? stats.framesSent : stats.packetsSent) ?? 0;
+    const count = (mediaKind(source) === "video" ? stats.framesSent : (stats.packetsSent ?? 0) - (stats.retransmittedPacketsSent ?? 0)) ?? 0;
     const key = `${stats.id}/${stats.ssrc}`;
     const known = streams.get(key) ?? { before: 0, last: 0, timestamp: 0 };
     if (stats.timestamp < known.timestamp) return; // two ask at a time, and an older answer is no new beginning

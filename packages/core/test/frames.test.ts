@@ -5,7 +5,7 @@ import { loudness } from "../src/capture.ts";
 import { type Frame, FrameBuffers, FrameReceiver, kindOf } from "../src/engine/frames.ts";
 import { frameKind, WasmSession } from "../src/engine/module.ts";
 import { parseTransformOptions } from "../src/messages.ts";
-import { shortenedAnswer, withAllowedExtensions } from "../src/peer.ts";
+import { shortenedAnswer, withAllowedExtensions, withResentSound } from "../src/peer.ts";
 import { SentTotals } from "../src/publish.ts";
 import { instantiate, skip } from "./wasm.ts";
 
@@ -50,6 +50,14 @@ test("what a source sent is counted in frames for video and in packets for audio
   assert.equal(totals.of("camera"), 18);
 });
 
+test("sound that was sent again is counted once, and one more that was not encrypted is seen", () => {
+  const totals = new SentTotals();
+  totals.note("microphone", { ...outbound(0, 57), retransmittedPacketsSent: 7 } as RTCOutboundRtpStreamStats);
+  assert.equal(totals.of("microphone"), 50);
+  totals.note("microphone", { ...outbound(0, 58), retransmittedPacketsSent: 7 } as RTCOutboundRtpStreamStats);
+  assert.equal(totals.of("microphone"), 51);
+});
+
 test("a report that is older than the last one is no new beginning of the count", () => {
   const totals = new SentTotals();
   totals.note("camera", { ...outbound(12, 90), timestamp: 2 });
@@ -77,6 +85,17 @@ test("an answer gets no header extension that tells about the sound", () => {
   assert.equal(withAllowedExtensions(asked), wanted);
   // ... unless its user lets the server know, and then not the same in another wrapping.
   assert.equal(withAllowedExtensions(asked, true), wanted.replace("a=mid:0", `a=extmap:1 ${level}\r\na=extmap:2 ${level} vad=on\r\na=mid:0`));
+});
+
+test("lost sound is offered again where nothing in its header changes, and pictures are as they were", () => {
+  const mid = "a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid\r\n";
+  const numbers = "a=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n";
+  const opus = "a=rtpmap:109 opus/48000/2\r\n";
+  const video = `m=video 9 UDP/TLS/RTP/SAVPF 96\r\n${mid}${numbers}a=mid:1\r\na=rtpmap:96 VP8/90000\r\n`;
+  assert.equal(
+    withResentSound(`v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 109\r\n${mid}${numbers}a=mid:0\r\n${opus}a=fmtp:109 minptime=10\r\n${video}`),
+    `v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 109\r\n${mid}a=mid:0\r\n${opus}a=rtcp-fb:109 nack\r\na=fmtp:109 minptime=10\r\n${video}`,
+  );
 });
 
 test("a transform is made only with a purpose that is written down", () => {

@@ -1,11 +1,11 @@
 // A bad network for datagrams between clients and the server, by seed. node relay-process.mjs FROM-ADDRESS TO-ADDRESS PORT SEED; the parent
-// says { loss, downLoss, reorder, duplicate, outage }, fractions (downLoss: of what goes to clients, besides) and a boolean, or { rebind }, and is told what became of the
-// datagrams.
+// says { loss, upLoss, downLoss, reorder, duplicate, delay, outage }, fractions (upLoss, downLoss: of what goes to the server and to clients, besides), milliseconds each way and
+// a boolean, or { rebind }, and is told what became of the datagrams; of those to the server too how many repeated an RTP packet as it was, and how many were another under its number.
 import dgram from 'node:dgram';
 
 const [from, to, port, seed] = process.argv.slice(2);
-const network = { loss: 0, downLoss: 0, reorder: 0, duplicate: 0, outage: false };
-const counts = { passed: 0, lost: 0, reordered: 0, duplicated: 0 };
+const network = { loss: 0, upLoss: 0, downLoss: 0, reorder: 0, duplicate: 0, delay: 0, outage: false };
+const counts = { passed: 0, lost: 0, reordered: 0, duplicated: 0, resent: 0, altered: 0 };
 let state = Number(seed) >>> 0;
 /** Mulberry32. */
 const random = () => {
@@ -18,21 +18,36 @@ const random = () => {
 function pass(send, down = false) {
   // Always as many numbers, so that the fate of the n-th does not depend on the settings.
   const [loss, reorder, duplicate] = [random(), random(), random()];
-  if (network.outage || loss < network.loss + (down ? network.downLoss : 0)) {
+  if (network.outage || loss < network.loss + (down ? network.downLoss : network.upLoss)) {
     counts.lost += 1;
     return;
   }
   counts.passed += 1;
   if (reorder < network.reorder) {
     counts.reordered += 1;
-    setTimeout(send, 20);
+    setTimeout(send, 20 + network.delay);
+  } else if (network.delay > 0) {
+    setTimeout(send, network.delay);
   } else {
     send();
   }
   if (duplicate < network.duplicate) {
     counts.duplicated += 1;
-    setTimeout(send, 5);
+    setTimeout(send, 5 + network.delay);
   }
+}
+
+/** The latest packets by their numbers, oldest first. */
+const known = new Map();
+function compare(client, datagram) {
+  const isRtp = datagram.length >= 12 && datagram[0] >> 6 === 2 && (datagram[1] < 192 || datagram[1] >= 224);
+  if (!isRtp) return;
+  const number = `${client} ${datagram.readUInt32BE(8)} ${datagram.readUInt16BE(2)}`;
+  const before = known.get(number);
+  if (before === undefined) known.set(number, datagram);
+  else if (before.equals(datagram)) counts.resent += 1;
+  else counts.altered += 1;
+  if (known.size > 4096) known.delete(known.keys().next().value);
 }
 
 const front = dgram.createSocket('udp4');
@@ -46,6 +61,7 @@ front.on('message', (datagram, client) => {
     clients.set(name, back);
     back.on('message', (answer) => pass(() => front.send(answer, client.port, client.address), true));
   }
+  compare(name, datagram);
   pass(() => back.send(datagram, Number(port), to));
 });
 front.bind(Number(port), from, () => process.send({ ready: true }));
