@@ -88,7 +88,7 @@ export class PublishConnection {
       const sender = this.#senders.get(source);
       if (sender === undefined || this.#connection.connectionState === "closed") return;
       const parameters = sender.getParameters();
-      if (parameters.encodings.length !== active.length) return;
+      if (parameters.encodings.length !== active.length || this.#stopped.has(source)) return;
       parameters.encodings.forEach((encoding, index) => (encoding.active = active[index] ?? true));
       await sender.setParameters(parameters).catch(() => undefined);
     });
@@ -115,7 +115,8 @@ export class PublishConnection {
 
   async setTrack(source: Source, track: MediaStreamTrack | null): Promise<void> {
     const sender = this.#senders.get(source);
-    const wanted = this.#stopped.has(source) ? null : track;
+    // Without a transform Firefox would send the frames as they are. It stands there since the sender was made; should it not, nothing leaves.
+    const wanted = this.#stopped.has(source) || sender?.transform == null ? null : track;
     if (sender === undefined || sender.track === wanted || this.#connection.connectionState === "closed") return;
     await sender.replaceTrack(wanted);
   }
@@ -124,6 +125,15 @@ export class PublishConnection {
   async stop(source: Source): Promise<void> {
     this.#stopped.add(source);
     await this.setTrack(source, null);
+    // Without a track Firefox would go on with a black picture each second.
+    this.#changes = this.#changes.then(async () => {
+      const sender = this.#senders.get(source);
+      if (sender === undefined || this.#connection.connectionState === "closed") return;
+      const parameters = sender.getParameters();
+      for (const encoding of parameters.encodings) encoding.active = false;
+      await sender.setParameters(parameters).catch(() => undefined);
+    });
+    await this.#changes;
   }
 
   /** Of each source's outgoing stream, as far as the browser has them; with what was sent in all, in whatever codec. */

@@ -79,9 +79,15 @@ export function installPageHooks(options) {
 
   if (options.attachLateMs > 0) {
     const descriptor = Object.getOwnPropertyDescriptor(RTCRtpSender.prototype, 'transform');
+    const promised = new WeakMap();
     Object.defineProperty(RTCRtpSender.prototype, 'transform', {
       ...descriptor,
+      // As Chromium does with one that came too late, and which it never uses.
+      get() {
+        return (options.pretendAttached ? promised.get(this) : null) ?? descriptor.get.call(this);
+      },
       set(value) {
+        promised.set(this, value);
         setTimeout(() => descriptor.set.call(this, value), options.attachLateMs);
       },
     });
