@@ -32,6 +32,8 @@ struct DeliveryService::Participant {
   std::uint64_t sent = 0; ///< entries below went to the present connection
   TimePoint since{};      ///< connected: the engine's last sign; else: when the connection was lost
   Duration grace{};
+  /// Commits that admit and remove nobody; honest members make one in ten minutes, and each changes the safety number. A new connection brings no more of them.
+  TokenBucket renewals{1, 10};
   std::optional<TimePoint> armed;
 };
 
@@ -58,7 +60,6 @@ struct DeliveryService::Connection {
   TokenBucket frames{200, 1'000};
   TokenBucket handshakes{50, 100};
   TokenBucket handshake_bytes{128 * 1024, 1024 * 1024};
-  TokenBucket renewals{1, 10}; ///< commits that admit and remove nobody; honest members make one in ten minutes, and each changes the safety number
   TokenBucket application_bytes{64 * 1024, 256 * 1024};
   std::string room; ///< empty before the hello
   IncarnationId who;
@@ -413,7 +414,8 @@ void DeliveryService::handle_commit(TimePoint now, ConnectionId id, Room& room, 
 #endif
   auto record = room.sequencer.propose_commit(who, commit, *room.gate);
   if (!record) return reject(id, commit.era, commit.epoch, record.error());
-  if (record->added.empty() && record->removed.empty() && !connections_.find(id)->second->renewals.take(now, 1)) {
+  const auto sender = room.participants.find(who); // there, unless a bug switch lets those commit who are gone
+  if (record->added.empty() && record->removed.empty() && sender != room.participants.end() && !sender->second.renewals.take(now, 1)) {
     room.gate->discard();
     return reject(id, commit.era, commit.epoch, Rejection::invalid);
   }

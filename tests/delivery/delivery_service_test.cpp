@@ -636,6 +636,47 @@ TEST_F(DeliveryServiceTest, TooManyFramesCloseTheConnection) {
   EXPECT_EQ(w.error(cb), ErrorReason::too_fast) << "bytes for all";
 }
 
+TEST_F(DeliveryServiceTest, MembersThatCommitAsFastAsTheyMayAndComeBackForMoreDoNotKeepANewcomerOut) {
+  two_members();
+  const auto cc = w.enter(c);
+  // Theirs arrive at once and know of each epoch at once; the honest member is 300 ms away.
+  struct OnTheWay {
+    TimePoint arrives;
+    std::uint64_t epoch;
+  };
+  std::vector<OnTheWay> news, answers;
+  std::uint64_t told = 0;
+  int renewals = 0, connections = 0;
+  const TimePoint began = w.now;
+  while (!w.room().roster().is_live_member(c) && w.now - began < 30s) {
+    const std::uint64_t epoch = w.room().roster().epoch();
+    if (epoch != told) news.push_back({w.now + 300ms, told = epoch});
+    while (!news.empty() && news.front().arrives <= w.now) {
+      answers.push_back({w.now + 300ms, news.front().epoch});
+      news.erase(news.begin());
+    }
+    while (!answers.empty() && answers.front().arrives <= w.now) {
+      w.commit(cb, b, 1, answers.front().epoch, {c}, {});
+      answers.erase(answers.begin());
+    }
+    if (w.room().roster().is_live_member(c)) break;
+    w.commit(ca, a, 1, w.room().roster().epoch(), {}, {});
+    if (w.room().roster().epoch() == epoch) {
+      // Refused: perhaps a new connection may.
+      ca = w.enter(a, w.room().head());
+      ++connections;
+    } else {
+      ++renewals;
+    }
+    w.pass(20ms);
+    for (const auto id : {ca, cb, cc}) w.ack_all(id);
+  }
+  EXPECT_TRUE(w.room().roster().is_live_member(c));
+  EXPECT_GE(connections, 5) << "otherwise this shows little";
+  EXPECT_GE(renewals, 10);
+  EXPECT_LE(w.now - began, 2s);
+}
+
 TEST_F(DeliveryServiceTest, AnHonestBurstIsNotTooFast) {
   two_members();
   for (int second = 0; second < 20; ++second) {
