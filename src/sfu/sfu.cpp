@@ -162,6 +162,7 @@ class Sfu::Shard {
   /// Whose packet this is that came from another port than before: an address translator forgot its owner. Decrypted in place when it is somebody's.
   std::optional<std::pair<ConnectionKey, Transport::Packet>> find_moved(TimePoint now, const NetworkPath& path, MutableByteView datagram);
   void offer(const IncarnationId& id, ParticipantIndex index, ice::Credentials credentials, bool new_credentials);
+  void set_offer(ParticipantIndex index, std::optional<PendingOffer> offer);
 
   /// Passes on what the transport has to say; may end the connection.
   void pump(TimePoint now, const ConnectionKey& key);
@@ -179,6 +180,7 @@ class Sfu::Shard {
   MediaGraph graph_;
   std::vector<Peer> peers_; ///< by ParticipantIndex
   std::unordered_map<std::string, ConnectionKey> by_ufrag_;
+  std::unordered_map<std::string, ParticipantIndex> offered_ufrags_; ///< of Peer::offer
   std::unordered_map<NetworkPath, ConnectionKey> by_path_;
   std::map<std::array<std::uint8_t, 16>, Place> places_; ///< the addresses of by_path_
   std::vector<ParticipantIndex> growing_; ///< their pools have slots that no offer has told
@@ -219,6 +221,7 @@ Result<void> Sfu::Shard::remove_participant(TimePoint now, const IncarnationId& 
     close(key);
   }
   graph_.remove_participant(now, index);
+  set_offer(index, std::nullopt);
   peers_[index] = {};
   std::erase(growing_, index);
   std::erase_if(outputs_, [&id](const Output& output) { return std::visit([&id](const auto& o) { return o.id == id; }, output); });
@@ -362,8 +365,15 @@ void Sfu::Shard::offer(const IncarnationId& id, ParticipantIndex index, ice::Cre
   const ConnectionKey key{index, Leg::subscribe};
   const auto slots = graph_.offered_slots(index);
   std::string sdp = signaling::write_subscribe_offer(slots, local_description(key, credentials));
-  peer.offer = PendingOffer{++peer.revision, std::move(credentials), new_credentials, slots.size(), {}};
+  set_offer(index, PendingOffer{++peer.revision, std::move(credentials), new_credentials, slots.size(), {}});
   outputs_.push_back(SubscribeOffer{id, peer.revision, std::move(sdp)});
+}
+
+void Sfu::Shard::set_offer(ParticipantIndex index, std::optional<PendingOffer> offer) {
+  Peer& peer = peers_[index];
+  if (peer.offer) offered_ufrags_.erase(peer.offer->credentials.ufrag);
+  peer.offer = std::move(offer);
+  if (peer.offer) offered_ufrags_.insert_or_assign(peer.offer->credentials.ufrag, index);
 }
 
 Result<void> Sfu::Shard::request_subscribe(TimePoint now, const IncarnationId& id) {
@@ -395,7 +405,7 @@ Result<void> Sfu::Shard::handle_subscribe_answer(TimePoint now, const Incarnatio
     add_ufrag(key, peer.offer->credentials.ufrag);
   }
   auto early_checks = std::move(peer.offer->early_checks);
-  peer.offer.reset();
+  set_offer(index, std::nullopt);
   graph_.accept_slots(now, index, answer.slots);
   pump(now, key);
   for (auto& [path, check] : early_checks) handle_packet(now, path, check);
@@ -467,12 +477,12 @@ void Sfu::Shard::handle_packet(TimePoint now, const NetworkPath& path, MutableBy
 
 void Sfu::Shard::keep_early_check(const NetworkPath& path, std::string_view ufrag, ByteView check) {
   if (check.size() > max_early_check_size) return;
-  for (Peer& peer : peers_) {
-    if (!peer.offer || peer.offer->credentials.ufrag != ufrag || peer.offer->early_checks.size() == max_early_checks) continue;
-    const auto message = stun::parse(check);
-    if (message && stun::verify(*message, as_bytes(peer.offer->credentials.password))) peer.offer->early_checks.emplace_back(path, to_bytes(check));
-    return;
-  }
+  const auto found = offered_ufrags_.find(std::string(ufrag));
+  if (found == offered_ufrags_.end()) return;
+  PendingOffer& offer = *peers_[found->second].offer;
+  if (offer.early_checks.size() == max_early_checks) return;
+  const auto message = stun::parse(check);
+  if (message && stun::verify(*message, as_bytes(offer.credentials.password))) offer.early_checks.emplace_back(path, to_bytes(check));
 }
 
 auto Sfu::Shard::find_moved(TimePoint now, const NetworkPath& path, MutableByteView datagram)
