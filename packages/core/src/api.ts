@@ -168,6 +168,8 @@ export interface MeetingState {
   readonly self: ParticipantId | null;
   /** Which of the others has the floor: speaks, or spoke last. */
   readonly mainSpeaker: ParticipantId | null;
+  /** Of the others, who spoke, the latest first. Who never did is not in it. */
+  readonly lastSpeakers: readonly ParticipantId[];
   /** Null until in the room. */
   readonly safetyNumber: SafetyNumber | null;
   /** A change of keys has been needed for 15 s, and none comes: the server holds it back, or somebody's device hangs. */
@@ -198,7 +200,7 @@ export interface MeetingOptions {
   readonly deviceIdentity?: "persistent" | "temporary";
   /**
    * "told": the server (and who listens on the network) may know how loud the microphone is, so that in a room with more people than a screen holds it can
-   * send the pictures of who speaks. "hidden", the default: only the members hear it.
+   * send the pictures of who speaks at once. "hidden", the default: only the members hear it, and ask for the pictures of whom they hear.
    */
   readonly audioLevels?: "hidden" | "told";
   /** Tracks from the lobby's preview (`LocalPreview.take()`), so that the camera does not blink. */
@@ -233,10 +235,24 @@ export interface Meeting {
   invitationLink(): string | null;
   /** The level of the own microphone, 0 to 1, about 20 times a second until the signal is aborted. */
   watchMicrophoneLevel(listener: (level: number) => void, signal: AbortSignal): void;
-  /** How high, in device pixels, each stream of the others is shown; those that are not in it are not sent to us until they are. */
-  setView(heights: ReadonlyMap<MediaStream, number>): void;
+  /** What of the others is on the screen; what is not is not sent to us until it is. */
+  setView(stage: StageView): void;
+  /** MeetingOptions.audioLevels, from now on. */
+  setAudioLevels(levels: "hidden" | "told"): void;
   dismissNotice(id: number): void;
   stats(): Promise<MeetingStats>;
+}
+
+/** The tiles of the others, whether there is a picture in them yet or not. */
+export interface StageView {
+  readonly tiles: readonly {
+    readonly participant: ParticipantId;
+    readonly source: "camera" | "screen";
+    /** In device pixels. */
+    readonly height: number;
+  }[];
+  /** There are more people than tiles. */
+  readonly isCrowded: boolean;
 }
 
 export interface SlotStats {

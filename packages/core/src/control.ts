@@ -14,11 +14,16 @@ export type ClientControl =
   | { readonly type: "subscribe"; readonly id: number }
   | { readonly type: "answer"; readonly revision: number; readonly sdp: string }
   | { readonly type: "key_frame"; readonly mid: string }
-  | { readonly type: "view"; readonly tiles: readonly TileView[] };
+  | { readonly type: "view"; readonly tiles: readonly TileView[]; readonly speakers?: SpeakersView };
 
-/** A slot that is on the screen, and how high, in device pixels. */
-export interface TileView {
-  readonly mid: string;
+/** A slot that is on the screen, or a picture that would be if it had one, and how high, in device pixels. */
+export type TileView =
+  | { readonly mid: string; readonly height: number }
+  | { readonly incarnation: ParticipantId; readonly source: Source; readonly height: number };
+
+/** The cameras of so many who spoke last, and every screen, so high. */
+export interface SpeakersView {
+  readonly count: number;
   readonly height: number;
 }
 

@@ -3,13 +3,14 @@
  * fails is tried again after a while as long as the server knows us.
  */
 import type { MediaConnection, Problem, NoticeCode, Source } from "./api.ts";
-import type { ClientControl, PathReport, ServerControl, Slot, TileView, TurnCredentials } from "./control.ts";
+import type { ClientControl, PathReport, ServerControl, Slot, TurnCredentials } from "./control.ts";
 import { unreachable } from "./check.ts";
 import { sources } from "./ids.ts";
 import type { Counts } from "./messages.ts";
 import { baseCodec, type VideoCodec } from "./codecs.ts";
 import { mediaConnection } from "./peer.ts";
 import { PublishConnection } from "./publish.ts";
+import type { ViewMessage } from "./stage-view.ts";
 import { SubscribeConnection } from "./subscribe.ts";
 
 /** The server answers each request at once, if only to refuse it: silence means that the socket is dead. */
@@ -24,8 +25,8 @@ const directPatienceMs = 2000;
 
 export interface MediaSessionPort {
   readonly worker: Worker;
-  /** The server may know how loud the microphone is. */
-  readonly tellLevels: boolean;
+  /** The server may know how loud the microphone is; as it is now. */
+  tellsLevels(): boolean;
   send(message: ClientControl): void;
   /** The server does not answer. */
   onSilence(): void;
@@ -83,11 +84,11 @@ export class MediaSession {
   }
 
   /** What is on the screen. Told to the server when it is something else than before. */
-  setView(tiles: readonly TileView[]): void {
-    const text = tiles.map((tile) => `${tile.mid}:${tile.height}`).join();
+  setView({ tiles, speakers }: ViewMessage): void {
+    const text = JSON.stringify([tiles, speakers]);
     if (!this.#ready || this.#subscribe === null || this.#subscribeRequest !== null || text === this.#sentView) return;
     this.#sentView = text;
-    this.#port.send({ type: "view", tiles });
+    this.#port.send(speakers === null ? { type: "view", tiles } : { type: "view", tiles, speakers });
   }
 
   get subscribeConnection(): SubscribeConnection | null {
@@ -182,6 +183,11 @@ export class MediaSession {
     }
   }
 
+  /** What the server may know has changed: it is offered anew, on the same connection. */
+  offerAnew(): void {
+    if (this.#publish !== null) this.#startPublish();
+  }
+
   close(): void {
     this.#closed = true;
     this.handleNotReady();
@@ -201,7 +207,7 @@ export class MediaSession {
   }
 
   #newPublish(): PublishConnection {
-    const connection = new PublishConnection(this.#port.worker, this.#port.tellLevels, this.#turnIfNeeded, (state) => {
+    const connection = new PublishConnection(this.#port.worker, () => this.#port.tellsLevels(), this.#turnIfNeeded, (state) => {
       if (connection === this.#publish) this.#watchPublish(state);
     });
     void connection.setVideoCodec(this.#codec);

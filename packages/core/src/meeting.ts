@@ -10,13 +10,13 @@ import type {
   ParticipantId,
   Problem,
   Source,
+  StageView,
 } from "./api.ts";
 import { Capture } from "./capture.ts";
 import { baseCodec, chooseVideoCodec, usableVideoCodecs, type VideoCodec, videoCodecs } from "./codecs.ts";
 import { unreachable } from "./check.ts";
 import { installDebugHook } from "./debug.ts";
 import { type DebugOptions, debugOptions } from "./debug-options.ts";
-import type { TileView } from "./control.ts";
 import { EngineClient, takeEngine } from "./engine-client.ts";
 import { missingFeatures } from "./features.ts";
 import { decodeRoomSecret, makeRoomLink } from "./link.ts";
@@ -24,6 +24,7 @@ import { MediaSession } from "./media-session.ts";
 import type { FromWorker } from "./messages.ts";
 import { audibleMids, activeSources, type Change, codecsOfOthers, initialModel, type Model, ownAnnouncement, reduce, view } from "./model.ts";
 import { SpeakerDetector } from "./speakers.ts";
+import { viewMessage } from "./stage-view.ts";
 import type { SessionEvent } from "./session-events.ts";
 import { collectStats } from "./stats.ts";
 import { Store } from "./store.ts";
@@ -40,9 +41,6 @@ const maxFirstAttempts = 6;
 const closeReplaced = 4409;
 const leaveTimeoutMs = 1000;
 const maxNameBytes = 64;
-/** Of a stream that cannot be shown yet, as it is asked for. */
-const unprovenHeight = 360;
-const maxTileHeight = 16_384;
 /** A member that has not said by then what it reads is taken to read what all browsers do. */
 const codecPatienceMs = 3000;
 /** To a better codec only when things have settled: each change costs a key frame. To one that all read at once. */
@@ -77,6 +75,7 @@ class EncryptedMeeting implements Meeting {
   #codecs: readonly VideoCodec[] = [baseCodec];
   #codec: VideoCodec = baseCodec;
   #forcedCodec: VideoCodec | null = null;
+  #audioLevels: "hidden" | "told";
   #codecTimer: ReturnType<typeof setTimeout> | undefined;
   #rosterChangedAt = -Infinity;
   #startedAt: number | null = null;
@@ -90,6 +89,7 @@ class EncryptedMeeting implements Meeting {
 
   constructor(options: MeetingOptions) {
     this.#options = options;
+    this.#audioLevels = options.audioLevels ?? "hidden";
     this.#debug = debugOptions();
     this.#capture = new Capture(
       {
@@ -217,17 +217,14 @@ class EncryptedMeeting implements Meeting {
     this.#capture.watchMicrophoneLevel(listener, AbortSignal.any([signal, this.#ending.signal]));
   }
 
-  setView(heights: ReadonlyMap<MediaStream, number>): void {
-    const tiles = [...this.#model.slots.values()].flatMap((slot): TileView[] => {
-      if (slot.source !== "camera" && slot.source !== "screen") return [];
-      const stream = this.#model.streams.get(slot.mid);
-      const proof = this.#model.proofs.get(slot.mid);
-      // Nobody can show what has not proven yet whose it is, and without a frame there is no proof.
-      const proven = proof !== undefined && proof.incarnation === slot.incarnation && proof.source === slot.source;
-      const height = proven ? stream && heights.get(stream) : unprovenHeight;
-      return height === undefined || height < 1 ? [] : [{ mid: slot.mid, height: Math.min(Math.round(height), maxTileHeight) }];
-    });
-    this.#media?.setView(tiles);
+  setView(stage: StageView): void {
+    this.#media?.setView(viewMessage(this.#model, stage, this.#audioLevels === "told"));
+  }
+
+  setAudioLevels(levels: "hidden" | "told"): void {
+    if (levels === this.#audioLevels) return;
+    this.#audioLevels = levels;
+    this.#media?.offerAnew();
   }
 
   dismissNotice(id: number): void {
@@ -445,7 +442,7 @@ class EncryptedMeeting implements Meeting {
   #newMediaSession(engine: EngineClient): MediaSession {
     return new MediaSession({
       worker: engine.worker,
-      tellLevels: this.#options.audioLevels === "told",
+      tellsLevels: () => this.#audioLevels === "told",
       send: (message) => engine.post({ type: "control", message }),
       onSilence: () => engine.post({ type: "reconnect" }),
       closeConnection: (connection) => engine.post({ type: "close-connection", connection }),

@@ -291,6 +291,7 @@ export function view(model: Model): MeetingState {
     participants: model.roster.map((member) => (member.self ? viewSelf(model, member) : viewOther(model, member))),
     self: model.roster.find((member) => member.self)?.incarnation ?? null,
     mainSpeaker: model.roster.find((member) => !member.self && member.incarnation === model.speakers.main)?.incarnation ?? null,
+    lastSpeakers: model.speakers.ranking.filter((id) => model.roster.some((member) => !member.self && member.incarnation === id)),
     safetyNumber: model.safetyNumber,
     overdue: model.overdue && model.link.at === "in",
     local: model.capture.local,

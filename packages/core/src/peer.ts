@@ -59,6 +59,7 @@ export function restrictCodecs(transceiver: RTCRtpTransceiver, kind: "audio" | "
   transceiver.setCodecPreferences([...ours.filter(isBase), ...ours.filter((codec) => !isBase(codec))]);
 }
 
+const audioLevel = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
 const dependencyDescriptor = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
 
 interface ExtensionChoice {
@@ -71,15 +72,23 @@ interface TransceiverWithExtensions {
   setHeaderExtensionsToNegotiate?(extensions: readonly ExtensionChoice[]): void;
 }
 
-/** Offers the extension that tells the layers of every codec apart. False where the browser has none. */
-export function offerDependencyDescriptor(transceiver: RTCRtpTransceiver): boolean {
+/** Offers the extension that tells the layers of every codec apart, where the browser has it. */
+export function offerDependencyDescriptor(transceiver: RTCRtpTransceiver): void {
+  offerExtension(transceiver, dependencyDescriptor);
+}
+
+/** Chromium does not offer again by itself what an answer left out. */
+export function offerAudioLevel(transceiver: RTCRtpTransceiver): void {
+  offerExtension(transceiver, audioLevel);
+}
+
+function offerExtension(transceiver: RTCRtpTransceiver, uri: string): void {
   const choosing = transceiver as RTCRtpTransceiver & TransceiverWithExtensions;
   const extensions = choosing.getHeaderExtensionsToNegotiate?.() ?? [];
-  const descriptor = extensions.find((extension) => extension.uri === dependencyDescriptor);
-  if (descriptor === undefined || choosing.setHeaderExtensionsToNegotiate === undefined) return false;
-  descriptor.direction = "sendrecv";
+  const wanted = extensions.find((extension) => extension.uri === uri);
+  if (wanted === undefined || choosing.setHeaderExtensionsToNegotiate === undefined) return;
+  wanted.direction = "sendrecv";
   choosing.setHeaderExtensionsToNegotiate(extensions);
-  return true;
 }
 
 const transportNumbers = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
@@ -93,8 +102,6 @@ const allowedExtensions: readonly string[] = [
   "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
   dependencyDescriptor,
 ];
-
-const audioLevel = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
 
 /**
  * A description without header extensions that the server has no business knowing; the browser then does not send them. `told`: it may know how

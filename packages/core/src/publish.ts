@@ -7,7 +7,7 @@ import { baseCodec, codecName, isOurs, type VideoCodec } from "./codecs.ts";
 import type { TurnCredentials } from "./control.ts";
 import { mediaKind, sources } from "./ids.ts";
 import type { TransformOptions } from "./messages.ts";
-import { newPeerConnection, nextConnectionNumber, offerDependencyDescriptor, restrictCodecs, sdpLine, withAllowedExtensions, withResentSound } from "./peer.ts";
+import { newPeerConnection, nextConnectionNumber, offerAudioLevel, offerDependencyDescriptor, restrictCodecs, sdpLine, withAllowedExtensions, withResentSound } from "./peer.ts";
 
 /** TypeScript's DOM library does not know it yet. */
 interface EncodingWithCodec extends RTCRtpEncodingParameters {
@@ -41,11 +41,11 @@ export class PublishConnection {
   #codec: VideoCodec = baseCodec;
   #changes: Promise<void> = Promise.resolve();
 
-  readonly #tellLevels: boolean;
+  readonly #tellsLevels: () => boolean;
 
-  /** `tellLevels`: the server may know how loud the microphone is, and so who speaks (RFC 6464). */
-  constructor(worker: Worker, tellLevels: boolean, turn: TurnCredentials | null, onState: (state: RTCPeerConnectionState) => void) {
-    this.#tellLevels = tellLevels;
+  /** `tellsLevels`: the server may know how loud the microphone is, and so who speaks (RFC 6464). */
+  constructor(worker: Worker, tellsLevels: () => boolean, turn: TurnCredentials | null, onState: (state: RTCPeerConnectionState) => void) {
+    this.#tellsLevels = tellsLevels;
     this.#connection = newPeerConnection(turn);
     this.#senders = new Map(sources.map((source) => [source, this.#addSender(worker, source)]));
     this.#connection.onconnectionstatechange = () => onState(this.#connection.connectionState);
@@ -58,10 +58,12 @@ export class PublishConnection {
   /** With new ICE credentials when it is not the first. */
   async offer(): Promise<string> {
     const isFirst = this.#connection.localDescription === null;
+    const microphone = this.#connection.getTransceivers().find(({ sender }) => sender === this.#senders.get("microphone"));
+    if (this.#tellsLevels() && microphone !== undefined) offerAudioLevel(microphone);
     const offer = await this.#connection.createOffer({ iceRestart: !isFirst });
     const resending = withResentSound(offer.sdp ?? "");
     await this.#connection.setLocalDescription({ type: "offer", sdp: resending }).catch(() => this.#connection.setLocalDescription(offer));
-    return withAllowedExtensions(this.#connection.localDescription?.sdp ?? "", this.#tellLevels);
+    return withAllowedExtensions(this.#connection.localDescription?.sdp ?? "", this.#tellsLevels());
   }
 
   /** False for the answer of a server that started anew: it needs a new connection. */
@@ -71,7 +73,7 @@ export class PublishConnection {
   }
 
   async accept(sdp: string): Promise<void> {
-    await this.#connection.setRemoteDescription({ type: "answer", sdp: withAllowedExtensions(sdp, this.#tellLevels) });
+    await this.#connection.setRemoteDescription({ type: "answer", sdp: withAllowedExtensions(sdp, this.#tellsLevels()) });
     await this.#applyCodec();
   }
 

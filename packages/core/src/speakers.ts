@@ -12,25 +12,31 @@ const pauseMs = 900;
 /** A cough does not make a main speaker, and two who talk at once do not make it change all the time. */
 const establishedMs = 700;
 const holdMs = 2500;
+/** More than any screen has tiles. */
+const maxRanked = 64;
 
 export interface Speakers {
   readonly speaking: ReadonlySet<ParticipantId>;
   /** Who has the floor; kept when nobody speaks, until somebody else does. */
   readonly main: ParticipantId | null;
+  /** Who spoke, and not only coughed: who began last, first. */
+  readonly ranking: readonly ParticipantId[];
 }
 
-export const nobodySpeaks: Speakers = { speaking: new Set(), main: null };
+export const nobodySpeaks: Speakers = { speaking: new Set(), main: null, ranking: [] };
 
 interface Voice {
   began: number;
   heard: number; // when it was last loud enough
   loudness: number; // of the last second or so
+  ranked: boolean;
 }
 
 export class SpeakerDetector {
   readonly #voices = new Map<ParticipantId, Voice>();
   #main: ParticipantId | null = null;
   #mainSince = -Infinity;
+  #ranking: readonly ParticipantId[] = [];
   #state = nobodySpeaks;
 
   get state(): Speakers {
@@ -42,7 +48,7 @@ export class SpeakerDetector {
     for (const [id, level] of levels) {
       const voice = this.#voices.get(id);
       if (voice === undefined) {
-        if (level >= beginLevel) this.#voices.set(id, { began: now, heard: now, loudness: level });
+        if (level >= beginLevel) this.#voices.set(id, { began: now, heard: now, loudness: level, ranked: false });
         continue;
       }
       voice.loudness += (level - voice.loudness) * 0.3;
@@ -50,12 +56,18 @@ export class SpeakerDetector {
     }
     for (const [id, voice] of this.#voices) {
       if (!levels.has(id) || now - voice.heard > pauseMs) this.#voices.delete(id);
+      else if (!voice.ranked && voice.heard - voice.began >= establishedMs) this.#rank(id, voice);
     }
     this.#chooseMain(now, levels);
     const speaking = new Set(this.#voices.keys());
-    const same = this.#main === this.#state.main && speaking.size === this.#state.speaking.size && [...speaking].every((id) => this.#state.speaking.has(id));
-    if (!same) this.#state = { speaking, main: this.#main };
+    const same = this.#main === this.#state.main && this.#ranking === this.#state.ranking && speaking.size === this.#state.speaking.size && [...speaking].every((id) => this.#state.speaking.has(id));
+    if (!same) this.#state = { speaking, main: this.#main, ranking: this.#ranking };
     return !same;
+  }
+
+  #rank(id: ParticipantId, voice: Voice): void {
+    voice.ranked = true;
+    if (this.#ranking[0] !== id) this.#ranking = [id, ...this.#ranking.filter((other) => other !== id)].slice(0, maxRanked);
   }
 
   #chooseMain(now: number, levels: ReadonlyMap<ParticipantId, number>): void {

@@ -39,5 +39,18 @@ test("who goes away speaks no more and has no floor", () => {
   talk(detector, 0, 2000, [[ada, 0.1], [bo, 0]]);
   assert.equal(detector.state.main, ada);
   assert.equal(detector.handle(2000, new Map([[bo, 0]])), true);
-  assert.deepEqual(detector.state, { speaking: new Set(), main: null });
+  assert.deepEqual(detector.state, { speaking: new Set(), main: null, ranking: [ada] });
+});
+
+test("the ranking names who spoke, the latest first, and not who coughed", () => {
+  const detector = new SpeakerDetector();
+  talk(detector, 0, 2000, [[ada, 0.1], [bo, 0]]);
+  assert.deepEqual(detector.state.ranking, [ada]);
+  detector.handle(2000, new Map([[ada, 0], [bo, 0.3]])); // a cough
+  talk(detector, 2250, 5000, [[ada, 0], [bo, 0]]);
+  assert.deepEqual(detector.state.ranking, [ada]);
+  talk(detector, 5000, 7000, [[ada, 0], [bo, 0.1]]);
+  assert.deepEqual(detector.state.ranking, [bo, ada]);
+  talk(detector, 7000, 9000, [[ada, 0.1], [bo, 0.1]]);
+  assert.deepEqual(detector.state.ranking, [ada, bo]);
 });

@@ -1,4 +1,5 @@
-import { useCallback, useEffect, useRef, useSyncExternalStore } from "react";
+import type { Participant, StageView } from "@satsuma/core";
+import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
 
 interface Store<State> {
   getState(): State;
@@ -19,25 +20,45 @@ export function useStore<State>(store: Store<State>): State {
 
 const viewIntervalMs = 500;
 
-/** Tells the meeting what of the others is on the screen, and how large: what is not is not sent. */
-export function useView(setView: (heights: ReadonlyMap<MediaStream, number>) => void): void {
+/**
+ * Tells the meeting which tiles of the others are on the screen, and how large: what is not is not sent. At once when other people have tiles
+ * (`shown` names them) than before.
+ */
+export function useView(setView: (stage: StageView) => void, participants: readonly Participant[], shown: readonly string[]): void {
+  const latest = useRef(participants);
+  latest.current = participants;
+  const names = shown.join();
   useEffect(() => {
     const measure = (): void => {
-      const heights = new Map<MediaStream, number>();
-      for (const video of document.querySelectorAll("video")) {
-        const box = video.getBoundingClientRect();
+      const tiles: StageView["tiles"][number][] = [];
+      for (const tile of document.querySelectorAll<HTMLElement>("figure[data-participant]")) {
+        const box = tile.getBoundingClientRect();
         const visible = box.bottom > 0 && box.right > 0 && box.top < window.innerHeight && box.left < window.innerWidth && box.height > 0;
-        const stream = video.srcObject;
-        if (!visible || !(stream instanceof MediaStream)) continue;
+        const participant = latest.current.find(({ id }) => id === tile.dataset["participant"]);
+        if (!visible || participant === undefined || participant.isSelf) continue;
         // In steps, so that each pixel of a resize is no news.
         const height = Math.ceil((box.height * window.devicePixelRatio) / 30) * 30;
-        heights.set(stream, Math.max(height, heights.get(stream) ?? 0));
+        tiles.push({ participant: participant.id, source: tile.dataset["source"] === "screen" ? "screen" : "camera", height });
       }
-      setView(heights);
+      setView({ tiles, isCrowded: names !== "" && names.split(",").length < latest.current.length });
     };
+    measure();
     const timer = setInterval(measure, viewIntervalMs);
     return () => clearInterval(timer);
-  }, [setView]);
+  }, [setView, names]);
+}
+
+/** Whether the window is one of the wide ones of styles.css. */
+export function useIsWide(): boolean {
+  const [query] = useState(() => window.matchMedia("(min-width: 821px)"));
+  const subscribe = useCallback(
+    (listener: () => void) => {
+      query.addEventListener("change", listener);
+      return () => query.removeEventListener("change", listener);
+    },
+    [query],
+  );
+  return useSyncExternalStore(subscribe, () => query.matches);
 }
 
 /** Shortcuts of the whole page; Ctrl or, on a Mac, Command with a letter. */

@@ -27,3 +27,9 @@ export function joinNatively(url, name, { host = null, options = [] } = {}) {
     end: () => child.kill('SIGKILL'),
   };
 }
+
+/** `satsuma` with these arguments, from the server's host; returns what ends it. */
+export function runNatively(...args) {
+  const child = spawn(native, args, { stdio: 'ignore' });
+  return () => child.kill('SIGKILL');
+}

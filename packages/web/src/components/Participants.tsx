@@ -1,5 +1,5 @@
 import type { Participant } from "@satsuma/core";
-import { Mic, MicOff, MonitorUp, Video as VideoIcon, VideoOff, X } from "lucide-react";
+import { AudioLines, Mic, MicOff, MonitorUp, Video as VideoIcon, VideoOff, X } from "lucide-react";
 import type { JSX } from "react";
 import { Button } from "react-aria-components";
 
@@ -37,6 +37,7 @@ export function Participants({ participants, onClose }: Props): JSX.Element {
               </span>
             </div>
             <span className="participant-state">
+              {participant.speaking && <AudioLines size={16} role="img" aria-label="Speaking" className="speaks" />}
               {participant.screen.on && <MonitorUp size={16} role="img" aria-label="Shares a screen" />}
               {participant.camera.on ? <VideoIcon size={16} role="img" aria-label="Camera on" /> : <VideoOff size={16} role="img" aria-label="Camera off" />}
               {participant.microphone.on ? <Mic size={16} role="img" aria-label="Microphone on" /> : <MicOff size={16} role="img" aria-label="Microphone off" />}

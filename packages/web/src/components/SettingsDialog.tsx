@@ -6,6 +6,7 @@ import { Button, Dialog, DialogTrigger, Heading, Modal, ModalOverlay } from "rea
 import { DeviceSelect } from "./DeviceSelect.tsx";
 import { LevelMeter } from "./LevelMeter.tsx";
 import { Statistics } from "./Statistics.tsx";
+import { TellLevels } from "./TellLevels.tsx";
 import { ThemeButton } from "./ThemeButton.tsx";
 
 interface Props {
@@ -13,10 +14,12 @@ interface Props {
   readonly microphoneOn: boolean;
   readonly watchLevel: (listener: (level: number) => void, signal: AbortSignal) => void;
   readonly stats: () => Promise<MeetingStats>;
+  readonly tellsLevels: boolean;
+  readonly onTellLevels: (told: boolean) => void;
   readonly onChoose: (kind: DeviceKind, id: Device["id"] | null) => void;
 }
 
-export function SettingsDialog({ devices, microphoneOn, watchLevel, stats, onChoose }: Props): JSX.Element {
+export function SettingsDialog({ devices, microphoneOn, watchLevel, stats, tellsLevels, onTellLevels, onChoose }: Props): JSX.Element {
   return (
     <DialogTrigger>
       <Button className="round-button" aria-label="Settings">
@@ -43,6 +46,7 @@ export function SettingsDialog({ devices, microphoneOn, watchLevel, stats, onCho
                   <span>Colours</span>
                   <ThemeButton />
                 </div>
+                <TellLevels told={tellsLevels} onChange={onTellLevels} />
                 <Statistics stats={stats} />
                 <p className="hint">Keys: Ctrl+D microphone, Ctrl+E camera.</p>
               </>

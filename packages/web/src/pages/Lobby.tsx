@@ -7,6 +7,7 @@ import { Brand } from "../components/Brand.tsx";
 import { DeviceSelect } from "../components/DeviceSelect.tsx";
 import { LevelMeter } from "../components/LevelMeter.tsx";
 import { isOn, MediaButtons } from "../components/MediaButtons.tsx";
+import { storedTellsLevels, storeTellsLevels, TellLevels } from "../components/TellLevels.tsx";
 import { ThemeButton } from "../components/ThemeButton.tsx";
 import { Video } from "../components/Video.tsx";
 import { useShortcuts, useStore } from "../hooks.ts";
@@ -14,7 +15,6 @@ import { readStored, writeStored } from "../theme.ts";
 import { suiteWords } from "../words.ts";
 
 const nameKey = "satsuma.name";
-const levelsKey = "satsuma.audio-levels";
 
 interface Props {
   readonly link: Extract<RoomLink, { kind: "complete" }>;
@@ -36,7 +36,7 @@ export function Lobby(props: Props): JSX.Element {
 function LobbyWithPreview({ link, onEnter, preview }: Props & { readonly preview: LocalPreview }): JSX.Element {
   const state = useStore(preview);
   const [name, setName] = useState(() => readStored(nameKey) ?? "");
-  const [tellLevels, setTellLevels] = useState(() => readStored(levelsKey) === "told");
+  const [tellsLevels, setTellsLevels] = useState(storedTellsLevels);
   const watchLevel = useCallback(preview.watchMicrophoneLevel.bind(preview), [preview]);
   useEffect(() => {
     document.title = `${link.room} – Satsuma`;
@@ -48,14 +48,14 @@ function LobbyWithPreview({ link, onEnter, preview }: Props & { readonly preview
 
   function enter(): void {
     writeStored(nameKey, name.trim());
-    writeStored(levelsKey, tellLevels ? "told" : "hidden");
+    storeTellsLevels(tellsLevels);
     const meeting = createMeeting({
       serverUrl: location.origin,
       room: link.room,
       secret: link.secret,
       suite: link.suite,
       displayName: name.trim() === "" ? "Guest" : name.trim(),
-      audioLevels: tellLevels ? "told" : "hidden",
+      audioLevels: tellsLevels ? "told" : "hidden",
       devices: state.devices.chosen,
       local: preview.take(),
     });
@@ -116,10 +116,7 @@ function LobbyWithPreview({ link, onEnter, preview }: Props & { readonly preview
             </div>
             <details className="hint">
               <summary>For very large meetings</summary>
-              <label>
-                <input type="checkbox" checked={tellLevels} onChange={(event) => setTellLevels(event.currentTarget.checked)} /> Let the server know how loud you are,
-                so that it can send the pictures of those who speak. It, and your network, then know exactly when you speak; what you say stays encrypted.
-              </label>
+              <TellLevels told={tellsLevels} onChange={setTellsLevels} />
             </details>
             <Button type="submit" className="primary-button wide">
               Join

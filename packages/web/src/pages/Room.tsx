@@ -9,8 +9,10 @@ import { Participants } from "../components/Participants.tsx";
 import { SafetyNumberButton } from "../components/SafetyNumber.tsx";
 import { SettingsDialog } from "../components/SettingsDialog.tsx";
 import { Tile } from "../components/Tile.tsx";
+import { storedTellsLevels, storeTellsLevels } from "../components/TellLevels.tsx";
 import { Audio } from "../components/Video.tsx";
-import { useShortcuts, useStore, useView } from "../hooks.ts";
+import { useIsWide, useShortcuts, useStore, useView } from "../hooks.ts";
+import { chooseStage, placesFor } from "../stage.ts";
 import { displayedName, overdueText, reasonText } from "../words.ts";
 
 interface Props {
@@ -22,11 +24,13 @@ interface Props {
 export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
   const state = useStore(meeting);
   const [listOpen, setListOpen] = useState(false);
+  const [tellsLevels, setTellsLevels] = useState(storedTellsLevels);
   const watchLevel = useCallback(meeting.watchMicrophoneLevel.bind(meeting), [meeting]);
   const setView = useCallback(meeting.setView.bind(meeting), [meeting]);
   const stats = useCallback(meeting.stats.bind(meeting), [meeting]);
   const { local, participants, connection } = state;
   const sharing = isOn(local.screen);
+  const stage = useStage(state);
 
   useEffect(() => {
     document.title = `${state.room} – Satsuma`;
@@ -34,7 +38,7 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
     window.addEventListener("pagehide", goodbye);
     return () => window.removeEventListener("pagehide", goodbye);
   }, [meeting, state.room]);
-  useView(setView);
+  useView(setView, participants, stage.people);
   useShortcuts({
     d: () => void meeting.setMicrophone(!isOn(local.microphone)),
     e: () => void meeting.setCamera(!isOn(local.camera)),
@@ -69,7 +73,7 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
       <Banner state={state} />
       <div className="room-body">
         <main className="stage-area">
-          {participants.length === 0 ? <Entrance connection={connection} /> : <Stage participants={participants} mainSpeaker={state.mainSpeaker} />}
+          {participants.length === 0 ? <Entrance connection={connection} /> : <Stage participants={participants} stage={stage} onMore={() => setListOpen(true)} />}
         </main>
         {listOpen && <Participants participants={participants} onClose={() => setListOpen(false)} />}
       </div>
@@ -100,6 +104,12 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
           microphoneOn={local.microphone.status === "on"}
           watchLevel={watchLevel}
           stats={stats}
+          tellsLevels={tellsLevels}
+          onTellLevels={(told) => {
+            setTellsLevels(told);
+            storeTellsLevels(told);
+            meeting.setAudioLevels(told ? "told" : "hidden");
+          }}
           onChoose={(kind, id) => void meeting.chooseDevice(kind, id)}
         />
         <TooltipTrigger delay={500}>
@@ -181,14 +191,48 @@ function CopyLinkButton({ meeting }: { readonly meeting: Meeting }): JSX.Element
 /** From so many people on, who has the floor is shown larger. */
 const crowd = 5;
 
-/** Screens first and large, people around; a grid of people otherwise. */
-function Stage({ participants, mainSpeaker }: { readonly participants: readonly Participant[]; readonly mainSpeaker: string | null }): JSX.Element {
+interface StageState {
+  readonly screens: readonly Participant[];
+  readonly enlarged: string | null;
+  /** Who has a tile. */
+  readonly people: readonly string[];
+}
+
+function useStage({ participants, mainSpeaker, lastSpeakers }: MeetingState): StageState {
+  const isWide = useIsWide();
+  const before = useRef<readonly string[]>([]);
   const screens = participants.filter((participant) => participant.screen.on && participant.screen.stream !== null);
   const enlarged = screens.length === 0 && participants.length >= crowd ? mainSpeaker : null;
-  const tiles = participants.map((participant) => <Tile key={participant.id} participant={participant} source="camera" large={participant.id === enlarged} />);
+  // Who has the floor may have begun before all of the others.
+  const spoke = mainSpeaker === null ? lastSpeakers : [mainSpeaker, ...lastSpeakers.filter((id) => id !== mainSpeaker)];
+  const people = participants.map(({ id, isSelf, camera }) => ({ id, isSelf, hasPicture: camera.on }));
+  before.current = chooseStage(before.current, people, spoke, placesFor(isWide, enlarged !== null));
+  return { screens, enlarged, people: before.current };
+}
+
+interface StageProps {
+  readonly participants: readonly Participant[];
+  readonly stage: StageState;
+  readonly onMore: () => void;
+}
+
+/** Screens first and large, people around; a grid of people otherwise. */
+function Stage({ participants, stage: { screens, enlarged, people }, onMore }: StageProps): JSX.Element {
+  const more = participants.length - people.length;
+  const tiles = participants
+    .filter(({ id }) => people.includes(id))
+    .map((participant) => <Tile key={participant.id} participant={participant} source="camera" large={participant.id === enlarged} />);
+  if (more > 0) {
+    tiles.push(
+      <Button key="more" className="tile more" onPress={onMore}>
+        <strong>+{more}</strong>
+        <span>more people. Who speaks comes to the front.</span>
+      </Button>,
+    );
+  }
   if (screens.length === 0) {
     return (
-      <div className={enlarged === null ? "grid" : "grid with-speaker"} data-count={Math.min(participants.length + (enlarged === null ? 0 : 3), 12)}>
+      <div className={enlarged === null ? "grid" : "grid with-speaker"} data-count={Math.min(tiles.length + (enlarged === null ? 0 : 3), 12)}>
         {tiles}
       </div>
     );

@@ -1,0 +1,43 @@
+/** What is on the screen, as the server is told it (docs/protocol.md s.6, "view"). Pure. */
+import type { StageView } from "./api.ts";
+import type { SpeakersView, TileView } from "./control.ts";
+import type { Model } from "./model.ts";
+
+/** Of a stream that cannot be shown yet, as it is asked for. */
+const unprovenHeight = 360;
+const maxTileHeight = 16_384;
+/** Tiles of people whose pictures no slot carries; the server takes 64. */
+const maxNamed = 40;
+/** Of those who let the server know how loud they are, whose pictures it sends as soon as they speak, before we have asked. */
+const unaskedSpeakers = 2;
+
+export interface ViewMessage {
+  readonly tiles: readonly TileView[];
+  readonly speakers: SpeakersView | null;
+}
+
+/** `tellsLevels`: who lets the server know the speakers gets them from it too. */
+export function viewMessage(model: Model, stage: StageView, tellsLevels: boolean): ViewMessage {
+  const key = (incarnation: string, source: string): string => `${incarnation}/${source}`;
+  const heights = new Map(stage.tiles.map((tile) => [key(tile.participant, tile.source), Math.min(Math.round(tile.height), maxTileHeight)]));
+  const tiles: TileView[] = [];
+  for (const slot of model.slots.values()) {
+    if (slot.source !== "camera" && slot.source !== "screen") continue;
+    const name = key(slot.incarnation, slot.source);
+    const shown = heights.get(name);
+    heights.delete(name);
+    const proof = model.proofs.get(slot.mid);
+    // A screen gets its place when it has proven whose it is, and without a frame there is no proof.
+    const proven = proof !== undefined && proof.incarnation === slot.incarnation && proof.source === slot.source;
+    const height = shown ?? (slot.source === "screen" && !proven ? unprovenHeight : 0);
+    if (height >= 1) tiles.push({ mid: slot.mid, height });
+  }
+  if (!stage.isCrowded) return { tiles, speakers: null };
+  for (const { participant, source } of stage.tiles) {
+    const height = heights.get(key(participant, source)) ?? 0;
+    if (height < 1 || model.announced.get(participant)?.[source] !== true || tiles.length >= model.slots.size + maxNamed) continue;
+    tiles.push({ incarnation: participant, source, height });
+  }
+  const highest = Math.max(0, ...stage.tiles.filter(({ source }) => source === "camera").map(({ height }) => Math.round(height)));
+  return { tiles, speakers: tellsLevels && highest >= 1 ? { count: unaskedSpeakers, height: Math.min(highest, maxTileHeight) } : null };
+}
