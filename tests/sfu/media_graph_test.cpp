@@ -8,6 +8,7 @@
 #include <set>
 
 #include "../base/seeded_random.h"
+#include "layered_av1.h"
 #include "rtp/packet.h"
 #include "rtp/rtcp.h"
 
@@ -599,29 +600,15 @@ TEST_F(MediaGraphTest, APublisherMayGoOverToAnotherCodecBetweenTwoFramesAndBackI
   EXPECT_EQ(again[1].packet.payload_type, signaling::slot_rtx_payload_type(signaling::Codec::av1));
 }
 
-/// AV1 in two spatial and three temporal layers (L2T3_KEY), with the descriptors that Chromium 156 writes: each picture two frames of one packet.
 struct LayeredSender : Sender {
-  static constexpr std::string_view structure = "800514853aaaa8018004004002a02a0060010015d34514174d144c700874321651118543276809f8059813f80b38";
-  std::uint16_t frame = 0xfffe; // wraps soon
-  std::size_t pictures = 0;
+  LayeredAv1 layers;
 
-  static std::string four(std::uint16_t number) {
-    const std::uint8_t bytes[2] = {static_cast<std::uint8_t>(number >> 8), static_cast<std::uint8_t>(number)};
-    return to_hex(bytes);
-  }
   /// The lower and the upper layer's packets.
   std::array<Bytes, 2> picture(bool key) {
-    constexpr std::array<std::array<std::string_view, 2>, 4> templates{{{"c1", "c6"}, {"c3", "c8"}, {"c2", "c7"}, {"c4", "c9"}}};
     timestamp += 9000;
-    if (key) pictures = 0;
-    const auto& now = templates[pictures++ % 4];
     std::array<Bytes, 2> out;
-    for (std::size_t layer = 0; layer < 2; ++layer, ++frame) {
-      const std::string first = key ? (layer == 0 ? "c0" : "c5") : std::string(now[layer]);
-      const Bytes value = *from_hex(first + four(frame) + (key && layer == 0 ? std::string(structure) : ""));
-      const Bytes payload{static_cast<std::uint8_t>(key && layer == 0 ? 0x28 : 0x10), 0x30, static_cast<std::uint8_t>(frame), static_cast<std::uint8_t>(layer)};
-      out[layer] = packet(av1, sequence++, layer == 1, payload, value);
-    }
+    const auto frames = layers.picture(key);
+    for (std::size_t layer = 0; layer < 2; ++layer) out[layer] = packet(av1, sequence++, layer == 1, frames[layer].payload, frames[layer].descriptor);
     return out;
   }
 };
@@ -641,7 +628,7 @@ struct DescriptorReader {
 TEST_F(MediaGraphTest, LayersOfAv1GoOnWithDescriptorsWhoseNumbersAreTheSlotsOwnAndPayloadsAreNotTouched) {
   const auto a = join(1), c = join(3), b = join(2);
   graph.set_active(now, a, {Source::camera});
-  LayeredSender sender{{1010}};
+  LayeredSender sender{{1010}, {}};
   DescriptorReader reader;
   std::vector<std::uint16_t> numbers;
   const auto take = [&](LayeredSender& from, ParticipantIndex who, bool key) {
@@ -665,8 +652,8 @@ TEST_F(MediaGraphTest, LayersOfAv1GoOnWithDescriptorsWhoseNumbersAreTheSlotsOwnA
   // Another one's picture in the same slot.
   graph.set_active(now, a, {});
   graph.set_active(now, c, {Source::camera});
-  LayeredSender other{{3010}};
-  other.frame = 500;
+  LayeredSender other{{3010}, {}};
+  other.layers.frame = 500;
   for (int i = 0; i < 5; ++i) take(other, c, i == 0);
   for (std::size_t i = 1; i < numbers.size(); ++i) EXPECT_EQ(static_cast<std::uint16_t>(numbers[i] - numbers[i - 1]), 1) << i;
 }
@@ -674,7 +661,7 @@ TEST_F(MediaGraphTest, LayersOfAv1GoOnWithDescriptorsWhoseNumbersAreTheSlotsOwnA
 TEST_F(MediaGraphTest, ASmallTileGetsTheLowerLayerOfAv1AndItsDescriptorsSayWhichTargetsAreLeft) {
   const auto a = join(1), b = join(2);
   graph.set_active(now, a, {Source::camera});
-  LayeredSender sender{{1010}};
+  LayeredSender sender{{1010}, {}};
   DescriptorReader reader;
   const auto picture = [&](bool key) {
     std::vector<rtp::DependencyDescriptor> out;
@@ -718,7 +705,7 @@ TEST_F(MediaGraphTest, WhoDoesNotReadDescriptorsGetsTheLowestLayerOfAv1AndNoDesc
   const auto a = join(1), b = join(2);
   answer(b, true, false);
   graph.set_active(now, a, {Source::camera});
-  LayeredSender sender{{1010}};
+  LayeredSender sender{{1010}, {}};
   std::uint16_t sequence = 0;
   for (int i = 0; i < 6; ++i) {
     std::size_t count = 0;
@@ -741,7 +728,7 @@ TEST_F(MediaGraphTest, WhoDoesNotReadDescriptorsGetsTheLowestLayerOfAv1AndNoDesc
 TEST_F(MediaGraphTest, ARepeatedPacketOfAv1HasItsDescriptorAgain) {
   const auto a = join(1), b = join(2);
   graph.set_active(now, a, {Source::camera});
-  LayeredSender sender{{1010}};
+  LayeredSender sender{{1010}, {}};
   std::vector<Received> sent;
   for (int i = 0; i < 2; ++i)
     for (const Bytes& bytes : sender.picture(i == 0))
@@ -761,7 +748,7 @@ TEST_F(MediaGraphTest, ARepeatedPacketOfAv1HasItsDescriptorAgain) {
 TEST_F(MediaGraphTest, APacketOfAv1WhoseStructureIsMissingIsAskedForAgainWithIt) {
   const auto a = join(1), b = join(2);
   graph.set_active(now, a, {Source::camera});
-  LayeredSender before{{1010}};
+  LayeredSender before{{1010}, {}};
   for (const Bytes& bytes : before.picture(true)) send(a, bytes);
   // The next key frame has other templates (the first is 32), and its first packet is lost.
   const auto number = before.sequence;
@@ -770,7 +757,7 @@ TEST_F(MediaGraphTest, APacketOfAv1WhoseStructureIsMissingIsAskedForAgainWithIt)
     return before.packet(av1, static_cast<std::uint16_t>(number + i), i == 1, payload, *from_hex(hex));
   };
   before.timestamp += 9000;
-  const Bytes first = packet_of(0, "e00100" "8405" + std::string(LayeredSender::structure.substr(4))), second = packet_of(1, "e50101");
+  const Bytes first = packet_of(0, "e00100" "8405" + std::string(LayeredAv1::structure.substr(4))), second = packet_of(1, "e50101");
   EXPECT_TRUE(send(a, second).empty()) << "of a layer that nobody knows";
   const auto out = send(a, first);
   ASSERT_EQ(out.size(), 1u);

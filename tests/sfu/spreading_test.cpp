@@ -10,6 +10,7 @@
 #include <set>
 
 #include "../base/seeded_random.h"
+#include "layered_av1.h"
 #include "rtp/packet.h"
 #include "rtp/rtcp.h"
 #include "rtp/vp8.h"
@@ -110,7 +111,7 @@ class TwoShards : public ::testing::Test {
   void answer(const Person& p) {
     std::vector<signaling::SubscribeAnswer::Slot> slots;
     for (const auto& slot : of(p).offered_slots(p.index))
-      slots.push_back({true, slot.kind == signaling::MediaKind::video, {signaling::Codec::opus, signaling::Codec::vp8}});
+      slots.push_back({true, slot.kind == signaling::MediaKind::video, {signaling::Codec::opus, signaling::Codec::vp8, signaling::Codec::av1}, slot.kind == signaling::MediaKind::video});
     of(p).accept_slots(now, p.index, slots);
   }
   void leave(const Person& p) {
@@ -143,15 +144,17 @@ class TwoShards : public ::testing::Test {
           any = true;
           EXPECT_EQ(m.shard, 1 - i);
           if (!must_arrive(m.message) && lose && lose(m.message)) continue;
-          Bytes payload; // the receiver must not rely on it later
+          Bytes payload, descriptor; // the receiver must not rely on them later
           if (auto* const packet = std::get_if<RelayedPacket>(&m.message)) {
             ++packets_carried;
             payload = to_bytes(packet->media.payload);
             packet->media.payload = payload;
+            if (packet->media.descriptor) packet->media.descriptor->value = descriptor = to_bytes(packet->media.descriptor->value);
           }
           if (std::holds_alternative<KeyFrameWish>(m.message)) ++wishes_carried;
           graphs[1 - i]->handle_from_shard(now, i, m.message);
           std::ranges::fill(payload, std::uint8_t{0xdd});
+          std::ranges::fill(descriptor, std::uint8_t{0xdd});
         }
         graphs[i]->arena().clear();
       }
@@ -168,7 +171,9 @@ class TwoShards : public ::testing::Test {
     graphs[shard]->clear_packets();
   }
   void send(const Person& from, ByteView packet) {
-    of(from).handle_rtp(now, from.index, packet);
+    Bytes datagram = to_bytes(packet); // the socket's, which takes the next one into it
+    of(from).handle_rtp(now, from.index, datagram);
+    std::ranges::fill(datagram, std::uint8_t{0xdd});
     carry();
   }
   void tick(Duration step = 20ms) {
@@ -473,6 +478,80 @@ TEST_F(TwoShards, LayersThatNobodyInEitherShardWantsAreStoppedAndWantedOnesCome)
   run(100);
   EXPECT_EQ(wanted(), (std::vector{true, true, false}));
   EXPECT_EQ(graphs[1]->report(now, b.index).slots[0].encoding, 1);
+}
+
+TEST_F(TwoShards, AKeyFrameOfASimulcastStreamIsAskedForFromTheOtherShardOfThatStreamAlone) {
+  const Person a = join(1, 0, true), b = join(2, 1);
+  set_active(a, {Source::camera});
+  EXPECT_GE(wishes_carried, 1) << "though the stream's number is known nowhere yet";
+  std::array<Sender, 3> layers{Sender{11, "q"}, Sender{12, "h"}, Sender{13, "f"}};
+  const auto send_all = [&](bool key) {
+    for (Sender& layer : layers) send(a, layer.frame(key));
+  };
+  for (int i = 0; i < 100; ++i) { // its home has asked, now that it knows whom
+    send_all(false);
+    tick();
+  }
+  EXPECT_GE(plis(a), 1);
+  send_all(true);
+  ASSERT_FALSE(take(b).empty());
+  now += 1s;
+  wishes_carried = 0;
+  of(b).handle_rtcp(now, b.index, Leg::subscribe, pli_for(video_ssrc(b)));
+  carry();
+  EXPECT_EQ(wishes_carried, 1);
+  std::vector<std::uint32_t> asked;
+  each_rtcp(a, [&](const rtp::RtcpPacket& packet) {
+    if (packet.is_payload_feedback(rtp::format_pli)) asked.push_back(rtp::parse_feedback(packet)->media);
+  });
+  const auto flowing = std::size_t{of(b).report(now, b.index).slots[0].encoding};
+  EXPECT_EQ(asked, std::vector{layers[flowing].ssrc});
+}
+
+TEST_F(TwoShards, LayersOfAv1ReachTheOtherShardWithTheDescriptorsThatTellThemApart) {
+  constexpr std::uint8_t descriptor_id = 12;
+  const Person a = join(1, 0), b = join(2, 1);
+  signaling::PublishOffer offer = offer_of(1, false);
+  offer.media[1].codecs.push_back({signaling::Codec::av1, 99, 100, true});
+  offer.media[1].dependency_descriptor_extension = descriptor_id;
+  of(a).set_publisher(now, a.index, offer);
+  set_active(a, {Source::camera});
+  LayeredAv1 camera;
+  std::optional<rtp::DependencyStructure> structure;
+  std::vector<std::uint16_t> numbers;
+  std::uint16_t sequence = 7;
+  std::uint32_t timestamp = 0;
+  const auto picture = [&](bool key) {
+    timestamp += 9000;
+    std::vector<std::uint8_t> spatial;
+    for (const LayeredAv1::Frame& frame : camera.picture(key)) {
+      Bytes packet(200);
+      const rtp::HeaderExtension extensions[1] = {{descriptor_id, frame.descriptor}};
+      const auto header = rtp::write_header({frame.payload[3] == 1, 99, sequence++, timestamp, 1010}, extensions, packet);
+      packet.resize(header->size());
+      packet.insert(packet.end(), frame.payload.begin(), frame.payload.end());
+      send(a, packet);
+      for (const Bytes& bytes : take(b)) {
+        const auto got = rtp::parse_packet(bytes);
+        EXPECT_EQ(to_bytes(got->payload), frame.payload);
+        const auto value = got->extension(signaling::slot_dependency_descriptor_extension);
+        const auto d = value ? rtp::parse_dependency_descriptor(*value, structure) : Result<rtp::DependencyDescriptor>(rtp::dd_no_structure);
+        EXPECT_TRUE(d);
+        if (!d) continue;
+        spatial.push_back(d->spatial);
+        numbers.push_back(d->frame_number);
+      }
+    }
+    tick();
+    return spatial;
+  };
+  const std::vector<std::uint8_t> both{0, 1}, lower{0};
+  for (int i = 0; i < 8; ++i) EXPECT_EQ(picture(i == 0), both) << i;
+  for (std::size_t i = 1; i < numbers.size(); ++i) EXPECT_EQ(static_cast<std::uint16_t>(numbers[i] - numbers[i - 1]), 1) << i;
+  // The other shard knows by them how high the layers are.
+  of(b).set_view(now, b.index, std::array{TileView{of(b).slot_uses(b.index)[0].mid, 180}});
+  picture(false);
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(picture(false), lower) << i;
 }
 
 TEST_F(TwoShards, TheClockOfAPublisherIsKnownInBoth) {
