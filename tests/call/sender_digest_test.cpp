@@ -248,7 +248,7 @@ TEST(DigestShare, IsAtMostOnePercent) {
   EXPECT_LE(share(6000, 100), 0.01);  // 1.5 Mbit/s
   EXPECT_LE(share(2000, 100), 0.01);  // 500 kbit/s
   EXPECT_LE(share(600, 100), 0.01);   // 150 kbit/s
-  EXPECT_LE(share(0, 103), 0.0101);   // sound alone, 32 kbit/s
+  EXPECT_LE(share(0, 103), 0.01);     // sound alone, 32 kbit/s
 }
 
 /// CPU time of both ends for two minutes of 1.5 Mbit/s of pictures and of sound: hashes, digests, their signatures and the checks. Seconds for each second.
