@@ -8,7 +8,7 @@ import { example } from './standalone.mjs';
 
 const mime = { vp8: 'video/VP8', vp9: 'video/VP9', av1: 'video/AV1', h264: 'video/H264' };
 /** Chromium's. */
-const redPayloadType = 63;
+export const redPayloadType = 63;
 /** Debian's Firefox has no H.264 of its own: it is a plug-in that would be downloaded. */
 const cannot = { 'h264/firefox': 'Firefox has no H.264 without its plug-in' };
 
