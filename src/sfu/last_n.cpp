@@ -55,7 +55,9 @@ void MediaGraph::choose_shown(ParticipantIndex index) {
   const std::size_t n = subscriber.view_known ? (subscriber.speakers ? subscriber.speakers->count : 0) : limits_.last_n;
   if (n == SIZE_MAX) return;
   const Room& room = rooms_.find(p.room)->second;
-  // Who never spoke, or does not say, comes behind, in the order of their coming.
+  // Who never spoke, or does not say, comes behind, in the order of their coming: not for who has chosen whom else to show.
+  const auto on_screen = [](const Slot& slot) { return slot.view_height && *slot.view_height > 0; };
+  const bool has_tiles = subscriber.view_known && (!subscriber.asked.empty() || std::any_of(subscriber.slots.begin(), subscriber.slots.end(), on_screen));
   const auto take = [&](std::span<const ParticipantIndex> from) {
     for (const ParticipantIndex other : from) {
       if (shown_.size() >= n) return;
@@ -63,7 +65,7 @@ void MediaGraph::choose_shown(ParticipantIndex index) {
     }
   };
   take(room.speakers.ranking());
-  take(room.participants);
+  if (!has_tiles) take(room.participants);
 }
 
 std::optional<std::uint32_t> MediaGraph::asked_height(const Subscriber& subscriber, const PublicationReference& publication) const {

@@ -102,6 +102,9 @@ TEST_F(LastNTest, AViewNamesWhatItShowsAndTheLatestSpeakersBesides) {
   call->run(500ms);
   EXPECT_EQ(seen(viewer).size(), 6u); // nothing is left out unless somebody says so
   const TileView tiles[] = {{"", 180, id(1), Source::camera}};
+  call->graph.set_view(call->now, viewer.index, tiles, SpeakersView{2, 720});
+  call->run(500ms);
+  EXPECT_EQ(seen(viewer), (People{1})) << "whom it did not choose and nobody heard";
   call->graph.set_view(call->now, viewer.index, tiles, SpeakersView{1, 720});
   speak(3, 2s);
   EXPECT_EQ(seen(viewer), (People{1, 3}));

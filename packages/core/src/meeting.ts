@@ -218,7 +218,7 @@ class EncryptedMeeting implements Meeting {
   }
 
   setView(stage: StageView): void {
-    this.#media?.setView(viewMessage(this.#model, stage, this.#audioLevels === "told"));
+    this.#media?.setView(viewMessage(this.#model, stage));
   }
 
   setAudioLevels(levels: "hidden" | "told"): void {

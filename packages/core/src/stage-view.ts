@@ -16,8 +16,7 @@ export interface ViewMessage {
   readonly speakers: SpeakersView | null;
 }
 
-/** `tellsLevels`: who lets the server know the speakers gets them from it too. */
-export function viewMessage(model: Model, stage: StageView, tellsLevels: boolean): ViewMessage {
+export function viewMessage(model: Model, stage: StageView): ViewMessage {
   const key = (incarnation: string, source: string): string => `${incarnation}/${source}`;
   const heights = new Map(stage.tiles.map((tile) => [key(tile.participant, tile.source), Math.min(Math.round(tile.height), maxTileHeight)]));
   const tiles: TileView[] = [];
@@ -39,5 +38,5 @@ export function viewMessage(model: Model, stage: StageView, tellsLevels: boolean
     tiles.push({ incarnation: participant, source, height });
   }
   const highest = Math.max(0, ...stage.tiles.filter(({ source }) => source === "camera").map(({ height }) => Math.round(height)));
-  return { tiles, speakers: tellsLevels && highest >= 1 ? { count: unaskedSpeakers, height: Math.min(highest, maxTileHeight) } : null };
+  return { tiles, speakers: highest >= 1 ? { count: unaskedSpeakers, height: Math.min(highest, maxTileHeight) } : null };
 }

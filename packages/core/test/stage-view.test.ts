@@ -41,7 +41,7 @@ const stage = (isCrowded: boolean, ...tiles: readonly StageView["tiles"][number]
 const tile = (participant: ParticipantId, height: number): StageView["tiles"][number] => ({ participant, source: "camera", height });
 
 test("slots of whom has a tile are asked for as high as it is, others not at all, and a screen before it has a tile", () => {
-  assert.deepEqual(viewMessage(model(), stage(false, tile(ada, 180)), true), {
+  assert.deepEqual(viewMessage(model(), stage(false, tile(ada, 180))), {
     tiles: [
       { mid: "v0", height: 180 },
       { mid: "v2", height: 360 },
@@ -50,16 +50,15 @@ test("slots of whom has a tile are asked for as high as it is, others not at all
   });
 });
 
-test("in a crowd a tile without a slot is asked for by name, if there is a camera, and the next to speak only by who tells how loud he is", () => {
+test("in a crowd a tile without a slot is asked for by name, if there is a camera, and who speaks next besides", () => {
   const crowded = stage(true, tile(bo, 240.4), tile(cy, 120));
   const tiles = [
     { mid: "v1", height: 240 },
     { mid: "v2", height: 360 },
     { incarnation: cy, source: "camera", height: 120 },
   ];
-  assert.deepEqual(viewMessage(model(), crowded, false), { tiles, speakers: null });
-  assert.deepEqual(viewMessage(model(), crowded, true), { tiles, speakers: { count: 2, height: 240 } });
+  assert.deepEqual(viewMessage(model(), crowded), { tiles, speakers: { count: 2, height: 240 } });
   const off = { ...model(), announced: new Map() };
-  assert.deepEqual(viewMessage(off, crowded, false).tiles, tiles.slice(0, 2));
-  assert.equal(viewMessage(model(), stage(true), true).speakers, null);
+  assert.deepEqual(viewMessage(off, crowded).tiles, tiles.slice(0, 2));
+  assert.equal(viewMessage(model(), stage(true)).speakers, null);
 });

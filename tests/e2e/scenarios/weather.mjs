@@ -156,7 +156,7 @@ scenario('when everybody comes from another address, as after a router forgot, p
   for (const person of people) await person.seesAndHears(1);
   for (const person of people) await watchPictures(person);
   await sleep(1000);
-  for (let round = 0; round < 3; round += 1) {
+  for (let round = 0; round < 2; round += 1) {
     const changed = Date.now();
     await relay.set({ rebind: true });
     for (const person of people) {
