@@ -276,6 +276,7 @@ export interface SlotStats {
   readonly height: number;
   readonly freezeCount: number;
   readonly packetsReceived: number;
+  readonly bytesReceived: number;
   readonly packetsLost: number;
   readonly nackCount: number;
   readonly pliCount: number;
@@ -294,6 +295,7 @@ export interface SenderStats {
   readonly framesEncoded: number;
   readonly framesSent: number;
   readonly packetsSent: number;
+  /** Of all sizes together. */
   readonly bytesSent: number;
   readonly width: number;
   readonly height: number;

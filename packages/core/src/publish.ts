@@ -143,17 +143,19 @@ export class PublishConnection {
     const found = new Map<Source, Outbound>();
     for (const [source, sender] of this.#senders) {
       const reports = await sender.getStats();
+      let bytes = 0;
       for (const report of reports.values() as Iterable<RTCStats>) {
         if (!isOutbound(report)) continue;
         this.#sent.note(source, report);
+        bytes += report.bytesSent ?? 0;
         // Of several streams the largest speaks for all.
         const largest = found.get(source)?.stats;
         if (largest !== undefined && (largest.frameWidth ?? 0) > (report.frameWidth ?? 0)) continue;
         const codec = report.codecId === undefined ? undefined : (reports.get(report.codecId) as { mimeType?: string } | undefined);
-        found.set(source, { stats: report, sent: 0, codec: codec?.mimeType ?? null });
+        found.set(source, { stats: report, sent: 0, bytes: 0, codec: codec?.mimeType ?? null });
       }
       const all = found.get(source);
-      if (all !== undefined) found.set(source, { ...all, sent: this.#sent.of(source) });
+      if (all !== undefined) found.set(source, { ...all, sent: this.#sent.of(source), bytes });
     }
     return found;
   }
@@ -183,6 +185,8 @@ function isOutbound(report: RTCStats): report is RTCOutboundRtpStreamStats {
 export interface Outbound {
   readonly stats: RTCOutboundRtpStreamStats;
   readonly sent: number;
+  /** Of all its streams. */
+  readonly bytes: number;
   readonly codec: string | null;
 }
 

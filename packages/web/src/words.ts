@@ -10,6 +10,11 @@ export const suiteWords: Readonly<Record<RoomSuite, { readonly name: string; rea
   pq: { name: "Post-quantum", what: "ML-KEM-768 with X25519, ChaCha20-Poly1305, Ed25519. For what must stay secret when there are quantum computers." },
 };
 
+/** A rate from two counts of bytes, so many milliseconds apart; nothing where there is no earlier one. */
+export function kilobits(before: number | undefined, now: number, ms: number): string {
+  return before === undefined || ms <= 0 || now < before ? "" : `${Math.round((8 * (now - before)) / ms)} kbit/s`;
+}
+
 export function list(names: readonly string[]): string {
   const shown = names.map((name) => (name === "" ? "Someone without a name" : name));
   if (shown.length <= 1) return shown[0] ?? "Someone";

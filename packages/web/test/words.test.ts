@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { reasonText } from "../src/words.ts";
+import { kilobits, reasonText } from "../src/words.ts";
 
 const nobody = { joined: [], left: [], blamed: [] };
 
@@ -15,4 +15,11 @@ test("who had to come in anew, and those who stayed, are told why", () => {
   assert.equal(reasonText({ ...nobody, kind: "entered", blamed: ["Mallory"] }), "You came in anew: the keys that Mallory sent did not work for you");
   assert.equal(reasonText({ ...nobody, kind: "changed", joined: ["Ada"], left: ["Bo", "Cy"] }), "Ada joined, Bo and Cy left");
   assert.equal(reasonText({ kind: "changed", joined: [], left: ["Bo"], blamed: ["Mallory", ""] }), "Bo left: the keys that Mallory and Someone without a name sent did not work for everybody");
+});
+
+test("a rate comes from two counts, and there is none before the second or when counting began anew", () => {
+  assert.equal(kilobits(1_000, 26_000, 1_000), "200 kbit/s");
+  assert.equal(kilobits(undefined, 26_000, 1_000), "");
+  assert.equal(kilobits(26_000, 1_000, 1_000), "");
+  assert.equal(kilobits(1_000, 26_000, 0), "");
 });

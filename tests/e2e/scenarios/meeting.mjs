@@ -1,6 +1,7 @@
 // People come, see, hear, leave.
 import assert from 'node:assert/strict';
 import os from 'node:os';
+import path from 'node:path';
 import { scenario } from '../lib/world.mjs';
 import { eventually } from '../lib/person.mjs';
 
@@ -30,15 +31,38 @@ async function meeting(world, kinds, families = kinds.map(() => 4)) {
   return { server, link, present, numbers };
 }
 
+/** What a person reads about the call under Settings, Statistics. */
+async function readsStatistics(world, person, other) {
+  await person.click('Settings');
+  await person.evaluate(() => document.querySelector('.statistics > summary').click());
+  await eventually(`${person.name} reads the statistics`, async () => {
+    const { path, rows } = await person.evaluate(() => ({
+      path: document.querySelector('.statistics > p')?.innerText ?? '',
+      rows: [...document.querySelectorAll('.statistics tbody tr')].map((row) => [...row.cells].map((cell) => cell.innerText)),
+    }));
+    const row = (name) => rows.find(([first]) => first === name) ?? [];
+    const said = JSON.stringify({ path, rows });
+    assert.match(path, /^From the server: .*[1-9]\d* kbit\/s used, [\d.]+ % lost, [\d.]+ ms there and back\.$/, said);
+    for (const name of ['Your camera', 'Your sound', `${other.name}: camera`, `${other.name}: sound`]) assert.match(row(name)[2] ?? '', /^[1-9]\d* kbit\/s$/, said);
+    assert.match(row(`${other.name}: camera`)[1], /^\d+ × \d+, \d+\/s$/, said);
+    assert.match(row(`${other.name}: camera`)[3], /^[\d.]+ %$/, said);
+    return true;
+  }, 20_000);
+  await person.call('screenshot', path.join(world.folder, `statistics-${person.kind}.png`));
+  await person.click('Close');
+}
+
 scenario('two people in Chromium see and hear each other, one of them over IPv6 alone', async (world) => {
   const { present: [ada, bo], numbers } = await meeting(world, ['chrome', 'chrome'], [4, 6]);
+  await readsStatistics(world, ada, bo);
   await bo.leave();
   await commonSafetyNumber([ada], numbers);
   await eventually('nobody else is in the picture', async () => (await ada.movingPictures()) === 0);
 });
 
 scenario('two people in Firefox see and hear each other, one of them over IPv6 alone', async (world) => {
-  await meeting(world, ['firefox', 'firefox'], [4, 6]);
+  const { present: [ada, bo] } = await meeting(world, ['firefox', 'firefox'], [4, 6]);
+  await readsStatistics(world, ada, bo);
 });
 
 scenario('three people in Chromium and Firefox see and hear each other, and each coming and going changes the safety number', async (world) => {

@@ -1,4 +1,4 @@
-import type { Device, DeviceKind, Devices, MeetingStats } from "@satsuma/core";
+import type { Device, DeviceKind, Devices, MeetingStats, ParticipantId } from "@satsuma/core";
 import { Settings, X } from "lucide-react";
 import type { JSX } from "react";
 import { Button, Dialog, DialogTrigger, Heading, Modal, ModalOverlay } from "react-aria-components";
@@ -14,12 +14,13 @@ interface Props {
   readonly microphoneOn: boolean;
   readonly watchLevel: (listener: (level: number) => void, signal: AbortSignal) => void;
   readonly stats: () => Promise<MeetingStats>;
+  readonly nameOf: (participant: ParticipantId) => string;
   readonly tellsLevels: boolean;
   readonly onTellLevels: (told: boolean) => void;
   readonly onChoose: (kind: DeviceKind, id: Device["id"] | null) => void;
 }
 
-export function SettingsDialog({ devices, microphoneOn, watchLevel, stats, tellsLevels, onTellLevels, onChoose }: Props): JSX.Element {
+export function SettingsDialog({ devices, microphoneOn, watchLevel, stats, nameOf, tellsLevels, onTellLevels, onChoose }: Props): JSX.Element {
   return (
     <DialogTrigger>
       <Button className="round-button" aria-label="Settings">
@@ -47,7 +48,7 @@ export function SettingsDialog({ devices, microphoneOn, watchLevel, stats, tells
                   <ThemeButton />
                 </div>
                 <TellLevels told={tellsLevels} onChange={onTellLevels} />
-                <Statistics stats={stats} />
+                <Statistics stats={stats} nameOf={nameOf} />
                 <p className="hint">Keys: Ctrl+D microphone, Ctrl+E camera.</p>
               </>
             )}

@@ -104,6 +104,7 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
           microphoneOn={local.microphone.status === "on"}
           watchLevel={watchLevel}
           stats={stats}
+          nameOf={(id) => participants.find((participant) => participant.id === id)?.name ?? ""}
           tellsLevels={tellsLevels}
           onTellLevels={(told) => {
             setTellsLevels(told);
