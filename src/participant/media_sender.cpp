@@ -9,7 +9,7 @@ namespace {
 constexpr Duration report_interval = std::chrono::seconds(1);
 constexpr std::size_t history_packets = 512;
 /// Of sound, a power of two: who asks later than this has no use for it any more.
-constexpr std::size_t kept_sound = 16;
+constexpr std::size_t kept_sound = 32;
 constexpr Duration max_sound_age = std::chrono::milliseconds(300);
 /// Whoever asks again sooner than a round trip takes has not seen the first repetition yet.
 constexpr Duration least_repeat_interval = std::chrono::milliseconds(20);

@@ -68,6 +68,22 @@ TEST(Participant, OfSoundAFifthOfWhichIsLostOnItsWayUpTwoFramesInAHundredAreMiss
   }
 }
 
+TEST(Participant, SoundIsNotSentAgainTooLateNorTwiceWithinARoundTrip) {
+  for (const bool far : {true, false}) {
+    World w(21);
+    auto& ada = w.add("Ada", {Source::microphone}, std::string(far ? "delay=200ms" : "delay=60ms") + " up.loss=10%");
+    w.add("Bob", {Source::microphone});
+    ASSERT_TRUE(w.until([&] { return w.all_receive_all(); }));
+    w.run(3s); // how long a round trip takes is known
+    const auto twice = w.forwarding().counters().dropped_invalid;
+    w.run(20s);
+    const auto& counters = ada.participant->sender()->counters();
+    EXPECT_GT(counters.nacks_received, 100U);
+    EXPECT_EQ(counters.retransmissions > 0, !far) << "what is older than 300 ms nobody plays any more";
+    EXPECT_EQ(w.forwarding().counters().dropped_invalid, twice) << "the second request is on its way before the first is answered";
+  }
+}
+
 TEST(Participant, BurstsReorderingAndDuplicatesAreMended) {
   World w(3);
   w.add("Ada", both, "delay=15ms loss=2% burst=4 reorder=3% duplicate=3%");
