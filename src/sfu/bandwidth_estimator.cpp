@@ -24,6 +24,7 @@ constexpr double min_threshold_ms = 6, max_threshold_ms = 600;
 constexpr double overuse_time_ms = 10;
 constexpr double beta = 0.85;
 constexpr double increase_per_second = 1.08;
+constexpr Duration short_queue = std::chrono::milliseconds(20);
 
 // s.6: above this loss is taken for congestion; radio links lose less than it without any.
 constexpr double high_loss = 0.10;
@@ -311,6 +312,8 @@ void BandwidthEstimator::update_rate(TimePoint now) {
     probe_.done = true; // what it measured is the queue
     return;
   }
+  // Until the path has once been full, what arrives over it without a queue is what it carries at least: a beginning below that would only make pictures wait.
+  if (!decreased_at_ && usage_ == Usage::normal && queue_ < short_queue) delay_bitrate_ = std::max(delay_bitrate_, std::min(acknowledged_, max_bitrate));
   if (usage_ == Usage::under) { // queues drain: wait for it
     rate_state_ = Rate::hold;
     return;

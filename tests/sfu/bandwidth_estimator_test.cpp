@@ -126,6 +126,21 @@ TEST(BandwidthEstimatorTest, DoesNotProbeForWhatNobodyWants) {
   EXPECT_LE(world.estimator.bitrate(), 1'000'000);
 }
 
+TEST(BandwidthEstimatorTest, BeginsWithWhatArrivesAlready) {
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    World world("delay=20ms jitter=2ms rate=10M", seed);
+    // Nothing is held back before the first feedback.
+    for (int i = 0; i < 400; ++i) {
+      world.send(1000); // 3 Mbit/s, whatever the estimate
+      world.send(125);
+      world.send(125);
+      for (int ms = 0; ms < 3; ++ms) world.step(0, 0);
+    }
+    EXPECT_GT(world.estimator.bitrate(), 2'500'000) << seed;
+    EXPECT_LT(world.estimator.bitrate(), 5'000'000) << seed;
+  }
+}
+
 TEST(BandwidthEstimatorTest, AReceiverThatTakesLongToTellWhatArrivedIsNoFullPath) {
   for (std::uint64_t seed = 1; seed <= 10; ++seed) {
     World world("delay=20ms rate=10M", seed);
