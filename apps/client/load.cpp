@@ -114,7 +114,8 @@ struct Totals {
 struct Results {
   unsigned in = 0, hears_all = 0;
   Totals totals, before; ///< ... measuring began
-  Percentiles entered, all_seen, newcomer_entered, newcomer_all_seen, video_latency, audio_latency;
+  Percentiles entered, all_seen, newcomer_entered, newcomer_all_seen, video_latency, audio_latency,
+      video_arrival, audio_arrival;
   std::uint64_t epochs = 0, rejoins = 0, media_lost = 0, ended = 0, churned = 0, missing = 0, strange = 0, behind = 0, whole_epoch = 0;
   TimePoint first_began = TimePoint::max(), last_began{}, last_saw_everybody{}, last_all_seen{};
   std::map<std::string, std::uint64_t> problems;
@@ -131,6 +132,8 @@ struct Results {
     newcomer_all_seen.add(other.newcomer_all_seen);
     video_latency.add(other.video_latency);
     audio_latency.add(other.audio_latency);
+    video_arrival.add(other.video_arrival);
+    audio_arrival.add(other.audio_arrival);
     epochs = std::max(epochs, other.epochs); // they are in the same rooms
     rejoins += other.rejoins;
     media_lost += other.media_lost;
@@ -294,7 +297,7 @@ class Share final : public NativeClient::Listener {
     SpanWriter out(frame_);
     out.u64(canned_mark);
     out.u64(video ? p.videos : p.audios);
-    out.u64(static_cast<std::uint64_t>(now.time_since_epoch().count()));
+    out.u64(static_cast<std::uint64_t>(io::monotonic_now().time_since_epoch().count())); // `now` is as old as this turn of the loop
     const auto timestamp = static_cast<std::uint32_t>(now.time_since_epoch().count() * (video ? 90 : 48) / 1000);
     const bool key = video && p.key_due;
     if (!p.client->send_frame(now, source, frame_, timestamp, key)) return;
@@ -393,8 +396,10 @@ class Share final : public NativeClient::Listener {
       heard->second = {std::max(last, *number), now};
     }
     if (measuring_) {
-      const auto latency = static_cast<double>(now.time_since_epoch().count() - static_cast<std::int64_t>(*made)) / 1000;
-      (signaling::is_audio(frame.source) ? results_.audio_latency : results_.video_latency).add(latency);
+      const bool audio = signaling::is_audio(frame.source);
+      const auto since_made = [&](TimePoint at) { return static_cast<double>(at.time_since_epoch().count() - static_cast<std::int64_t>(*made)) / 1000; };
+      (audio ? results_.audio_latency : results_.video_latency).add(since_made(now));
+      (audio ? results_.audio_arrival : results_.video_arrival).add(since_made(client.arrived()));
     }
   }
 
@@ -605,6 +610,9 @@ bool report(const LoadOptions& options, const Results& r, const Share& first, bo
   j["feedback_received"] = since(t.feedback, r.before.feedback);
   j["video_latency_ms"] = percentiles(r.video_latency);
   j["audio_latency_ms"] = percentiles(r.audio_latency);
+  // Until the kernel had the last of the frame: without what this generator took to look at it.
+  j["video_arrival_ms"] = percentiles(r.video_arrival);
+  j["audio_arrival_ms"] = percentiles(r.audio_arrival);
   j["epochs"] = r.epochs;
   j["churned"] = r.churned;
   j["rejoins"] = r.rejoins;

@@ -163,6 +163,7 @@ void NativeClient::on_datagrams(Leg leg) {
 }
 
 void NativeClient::take(TimePoint now, Leg leg, const TransportAddress& remote, MutableByteView datagram, participant::Route route, TimePoint arrived) {
+  arrived_ = arrived;
   participant_->handle_packet(now, leg, remote, datagram, route, arrived);
   // Frames are taken one by one: the next packet may end another.
   while (auto output = participant_->poll_output(now)) {

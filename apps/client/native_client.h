@@ -55,6 +55,8 @@ class NativeClient {
 
   participant::Participant& participant() { return *participant_; }
   bool ended() const { return ended_; }
+  /// When the datagram arrived that on_frame() is called for.
+  TimePoint arrived() const { return arrived_; }
   std::size_t number = 0; ///< for the owner
   const io::UdpSocket& socket(participant::Leg leg) const { return *sockets_[static_cast<std::size_t>(leg)]; }
 
@@ -90,6 +92,7 @@ class NativeClient {
   bool prefers_udp_ = true;
   std::optional<EventLoop::TimerId> timer_, connect_timer_, restart_timer_, burial_timer_;
   std::vector<io::Datagram> batch_;
+  TimePoint arrived_{};
   Duration retry_ = std::chrono::milliseconds(500);
   bool was_open_ = false;
   bool leaving_ = false;

@@ -220,7 +220,7 @@ class Room {
         if (!received || received->empty()) break;
         for (const auto& datagram : *received) {
           r.media->handle_packet(at, {datagram.remote, 0}, datagram.bytes, datagram.arrived);
-          take(r, at);
+          take(r, datagram.arrived);
         }
         if (received->size() < io::receive_batch_size) break;
       }
@@ -264,7 +264,7 @@ class Room {
     flush(receiver);
     arm(receiver);
   }
-  void take(Receiver& receiver, TimePoint now) {
+  void take(Receiver& receiver, TimePoint arrived) {
     while (const auto output = receiver.media->poll_output()) {
       if (std::holds_alternative<MediaReceiver::Connected>(*output)) ++connected_;
       const auto* const frame = std::get_if<MediaReceiver::Frame>(&*output);
@@ -273,7 +273,7 @@ class Room {
       if (shape_.audio ? false : !in.u8()) continue; // the byte that says whether it is a key frame
       const auto found = in.u64();
       const auto made = in.u64();
-      if (found && *found == mark && made) latency_.add(static_cast<double>(now.time_since_epoch().count() - static_cast<std::int64_t>(*made)) / 1000);
+      if (found && *found == mark && made) latency_.add(static_cast<double>(arrived.time_since_epoch().count() - static_cast<std::int64_t>(*made)) / 1000);
     }
   }
 
@@ -283,7 +283,7 @@ class Room {
     SpanWriter out(frame_);
     if (!shape_.audio) out.u8(sender.frames % 100 == 0 ? 0 : 1);
     out.u64(mark);
-    out.u64(static_cast<std::uint64_t>(now.time_since_epoch().count()));
+    out.u64(static_cast<std::uint64_t>(io::monotonic_now().time_since_epoch().count())); // `now` is as old as this turn of the loop
     const auto timestamp = static_cast<std::uint32_t>(now.time_since_epoch().count() * (shape_.audio ? 48 : 90) / 1000);
     if (sender.media->send_frame(now, 0, frame_, timestamp)) {
       ++sender.frames;

@@ -180,7 +180,7 @@ async function measure(peer, shape, seconds) {
     await Promise.race([load.ended, sleep(15_000)]);
     const result = JSON.parse(load.output);
     if (result.good === false) throw new Error(Object.keys(result.problems).join(" "));
-    const latency = result.latency_ms ?? (shape.audio ? result.audio_latency_ms : result.video_latency_ms);
+    const latency = result.latency_ms ?? (shape.audio ? result.audio_arrival_ms : result.video_arrival_ms);
     return { us: (used / elapsed / result.packets_per_second) * 1e6, rate: result.packets_per_second, lost: result.packets_lost / Math.max(1, result.packets_received + result.packets_lost),
       p50: latency.p50, p99: latency.p99, memory, undecryptable: result.undecryptable ?? 0 };
   } finally {
