@@ -273,8 +273,12 @@ void MediaLoop::receive(std::size_t socket) {
     if (received->empty()) return;
     TimePoint now = monotonic_now();
     datagrams_in_.fetch_add(received->size(), std::memory_order_relaxed);
-    for (const UdpSocket::Received& datagram : *received) {
-      sfu_.handle_packet(now, {datagram.remote, static_cast<std::uint32_t>(socket)}, datagram.bytes, datagram.arrived);
+    for (std::size_t i = 0; i < received->size();) {
+      // Those of one sender together.
+      const TransportAddress& remote = (*received)[i].remote;
+      run_.clear();
+      for (; i < received->size() && (*received)[i].remote == remote && run_.size() < max_segments; ++i) run_.push_back({(*received)[i].bytes, (*received)[i].arrived});
+      sfu_.handle_packets(now, {remote, static_cast<std::uint32_t>(socket)}, run_);
       if (sfu_.pending_count() < max_pending) continue;
       flush();
       now = monotonic_now();

@@ -102,6 +102,7 @@ class MediaLoop {
   sfu::Sfu sfu_;
   MediaStreams streams_;
   std::vector<Datagram> outgoing_;
+  std::vector<sfu::IncomingDatagram> run_;
   std::vector<Command> running_;
   /// Another shard, with the queues to it and from it. Used by the media thread alone.
   struct Neighbour {

@@ -65,7 +65,9 @@ MediaGraph::Publisher::Publisher() = default;
 MediaGraph::Subscriber::Subscriber() = default;
 
 MediaGraph::MediaGraph(const Limits& limits, RandomSource& random)
-    : limits_(limits), random_(random), arena_(limits.send_arena_bytes), statuses_(rtp::max_feedback_statuses) {}
+    : limits_(limits), random_(random), arena_(limits.send_arena_bytes), statuses_(rtp::max_feedback_statuses) {
+  run_.packets.reserve(max_run);
+}
 
 // ---- rooms and participants
 
@@ -469,7 +471,7 @@ MediaGraph::Stream* MediaGraph::stream_of(Publisher& publisher, const rtp::Packe
   return &publisher.streams.emplace_back(packet.ssrc, found->source(), encoding, retransmission);
 }
 
-void MediaGraph::handle_rtp(TimePoint now, ParticipantIndex index, ByteView datagram, TimePoint arrived) {
+void MediaGraph::add_to_run(TimePoint now, ParticipantIndex index, ByteView datagram, TimePoint arrived) {
   ++counters_.packets_in;
   Participant& p = *participants_[index];
   const auto packet = rtp::parse_packet(datagram);
@@ -503,8 +505,38 @@ void MediaGraph::handle_rtp(TimePoint now, ParticipantIndex index, ByteView data
   Encoding& encoding = publication.encoding(stream->encoding);
   const auto media = stream->retransmission ? encoding.handle_retransmission(now, codec->codec, *packet, wanted)
                                             : encoding.handle_media(now, codec->codec, *packet, wanted);
-  if (media) forward(now, from, *media);
+  if (media) {
+    if (run_.from != from || run_.generation != encoding.generation() || run_.packets.size() == max_run || media->starts_key_frame ||
+        (!run_.packets.empty() && run_.packets.front().layer.encoding != media->layer.encoding))
+      forward_run(now);
+    if (media->starts_key_frame) {
+      forward(now, from, *media);
+    } else {
+      run_.from = from;
+      run_.generation = encoding.generation();
+      run_.packets.push_back(*media);
+    }
+  }
   if (encoding.key_frame_requested()) send_key_frame_requests(now, from);
+}
+
+void MediaGraph::forward_run(TimePoint now) {
+  if (run_.packets.empty()) return;
+  const Publication* const source = publication(run_.from);
+  SATSUMA_CHECK(source != nullptr);
+  if (source->interested != 0)
+    for (const MediaPacket& packet : run_.packets) relay(run_.from, *source, packet, source->interested);
+  const std::vector<SlotReference>& all = source->subscribers;
+  // The subscribers of a large room do not fit into the nearer caches: those that come next are fetched meanwhile.
+  const auto fetch = [](const auto& object) {
+    for (std::size_t line = 0; line < sizeof object; line += 64) __builtin_prefetch(reinterpret_cast<const std::uint8_t*>(&object) + line);
+  };
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (i + 4 < all.size()) fetch(*participants_[all[i + 4].participant]);
+    if (i + 2 < all.size()) fetch(participants_[all[i + 2].participant]->subscriber->slots[all[i + 2].slot]);
+    for (const MediaPacket& packet : run_.packets) send_to_slot(now, all[i], run_.generation, packet);
+  }
+  run_.packets.clear();
 }
 
 void MediaGraph::forward(TimePoint now, const PublicationReference& from, const MediaPacket& packet) {
@@ -513,21 +545,21 @@ void MediaGraph::forward(TimePoint now, const PublicationReference& from, const 
   const Encoding& encoding = source.encoding(packet.layer.encoding);
   for (const SlotReference& to : source.subscribers) {
     if (!packet.starts_key_frame) {
-      send_to_slot(now, to, source, packet);
+      send_to_slot(now, to, encoding.generation(), packet);
       continue;
     }
     const Slot& slot = participants_[to.participant]->subscriber->slots[to.slot];
     const auto before = slot.current();
-    send_to_slot(now, to, source, packet);
+    send_to_slot(now, to, encoding.generation(), packet);
     const auto after = slot.current();
     if (!after || (before && before->encoding == after->encoding)) continue;
     // A key frame whose first packet came late: the rest of it is here already.
     for (rtp::ExtendedSequence next = packet.sequence + 1; next <= encoding.highest().value_or(0); ++next)
-      if (const auto held = encoding.find(next)) send_to_slot(now, to, source, *held);
+      if (const auto held = encoding.find(next)) send_to_slot(now, to, encoding.generation(), *held);
   }
 }
 
-void MediaGraph::send_to_slot(TimePoint now, const SlotReference& to, const Publication& from, const MediaPacket& packet) {
+void MediaGraph::send_to_slot(TimePoint now, const SlotReference& to, std::uint32_t generation, const MediaPacket& packet) {
   Subscriber& subscriber = *participants_[to.participant]->subscriber;
   if (!subscriber.connected) return;
   Slot& slot = subscriber.slots[to.slot];
@@ -538,7 +570,7 @@ void MediaGraph::send_to_slot(TimePoint now, const SlotReference& to, const Publ
     else if (slot.state() == Slot::State::waiting)
       return;
   }
-  const auto rewrite = slot.forward(now, from.encoding(packet.layer.encoding).generation(), packet);
+  const auto rewrite = slot.forward(now, generation, packet);
   if (!rewrite) return;
   if (!slot.video()) { // sound goes first: it never waits
     slot.count_sent(packet.payload.size());

@@ -109,8 +109,14 @@ class MediaGraph {
   bool request_key_frame(TimePoint now, ParticipantIndex index, std::string_view mid);
 
   /// Decrypted packets of the participant's connections.
-  void handle_rtp(TimePoint now, ParticipantIndex index, ByteView packet) { handle_rtp(now, index, packet, now); }
-  void handle_rtp(TimePoint now, ParticipantIndex index, ByteView packet, TimePoint arrived);
+  void handle_rtp(TimePoint now, ParticipantIndex index, ByteView packet) {
+    add_to_run(now, index, packet, now);
+    forward_run(now);
+  }
+  /// The same for packets that come in a row: each subscriber gets all of them before the next one does, which a large room's caches like better. forward_run()
+  /// ends it, before anything else is called; until then the packets' bytes are needed.
+  void add_to_run(TimePoint now, ParticipantIndex index, ByteView packet, TimePoint arrived);
+  void forward_run(TimePoint now);
   void handle_rtcp(TimePoint now, ParticipantIndex index, Leg leg, ByteView compound);
   /// Every tick_interval while anybody is connected.
   void handle_timeout(TimePoint now);
@@ -271,7 +277,8 @@ class MediaGraph {
 
   Stream* stream_of(Publisher& publisher, const rtp::Packet& packet);
   void forward(TimePoint now, const PublicationReference& from, const MediaPacket& packet);
-  void send_to_slot(TimePoint now, const SlotReference& to, const Publication& from, const MediaPacket& packet);
+  /// `generation`: of the encoding, when the packet came.
+  void send_to_slot(TimePoint now, const SlotReference& to, std::uint32_t generation, const MediaPacket& packet);
   void emit_media(TimePoint now, Subscriber& subscriber, ParticipantIndex index, const Slot& slot, const Slot::Rewrite& rewrite,
                   const MediaPacket& packet, std::optional<std::uint16_t> rtx_sequence);
   /// An RTP packet with nothing but padding, of `size` bytes.
@@ -320,6 +327,14 @@ class MediaGraph {
   std::vector<OutgoingShardMessage> shard_messages_;
   std::vector<Output> outputs_;
   std::size_t next_output_ = 0;
+  /// Packets of one encoding that are to be forwarded together.
+  struct Run {
+    PublicationReference from;
+    std::uint32_t generation = 0;
+    std::vector<MediaPacket> packets; ///< at most max_run
+  };
+  static constexpr std::size_t max_run = 64;
+  Run run_;
   std::vector<rtp::PacketStatus> statuses_; ///< scratch for parsing feedback
   std::vector<LayerDemand> demands_;        ///< scratch for allocating
   std::vector<ParticipantIndex> shown_;     ///< of choose_shown()

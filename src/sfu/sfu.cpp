@@ -63,7 +63,11 @@ class Sfu::Shard {
   Result<void> handle_key_frame_request(TimePoint now, const IncarnationId& id, std::string_view mid);
   Result<void> handle_view(TimePoint now, const IncarnationId& id, std::span<const TileView> tiles, std::optional<SpeakersView> speakers);
   Result<SubscriberReport> report(TimePoint now, const IncarnationId& id) const;
-  void handle_packet(TimePoint now, const NetworkPath& path, MutableByteView packet, std::optional<TimePoint> arrived = std::nullopt);
+  void handle_packets(TimePoint now, const NetworkPath& path, std::span<const IncomingDatagram> datagrams) {
+    for (const IncomingDatagram& datagram : datagrams) handle_datagram(now, path, datagram.bytes, datagram.arrived);
+    graph_.forward_run(now);
+    drain_graph(now);
+  }
   bool knows_path(const NetworkPath& path) const { return by_path_.contains(path); }
   void handle_path_closed(TimePoint now, const NetworkPath& path);
   void handle_timeout(TimePoint now);
@@ -106,6 +110,7 @@ class Sfu::Shard {
     std::vector<std::string> ufrags;
     std::vector<NetworkPath> paths; ///< oldest first
     bool announced = false;         ///< told as connected
+    TimePoint quiet_until{};        ///< the transport has nothing to do before, unless it is spoken to
     bool fresh = true;              ///< has not been connected yet
   };
   /// A description that goes back and forth: RFC 8866 s.5.2 wants the version to rise.
@@ -138,12 +143,13 @@ class Sfu::Shard {
     TokenBucket looks{moved_packets_per_second, moved_packets_per_second};
   };
   struct Queued {
-    std::uint32_t order = 0;
     ConnectionKey key;
     OutgoingDatagram datagram;
   };
 
   Result<ParticipantIndex> index_of(const IncarnationId& id) const;
+  /// What is to be forwarded waits in the graph's run.
+  void handle_datagram(TimePoint now, const NetworkPath& path, MutableByteView datagram, TimePoint arrived);
   std::unique_ptr<Connection>& connection(const ConnectionKey& key) {
     return peers_[key.participant].connections[static_cast<std::size_t>(key.leg)];
   }
@@ -186,6 +192,7 @@ class Sfu::Shard {
   std::vector<ParticipantIndex> growing_; ///< their pools have slots that no offer has told
   std::deque<Output> outputs_;
   std::vector<Queued> queued_;
+  std::vector<std::uint64_t> order_; ///< scratch of pending_datagrams()
   std::vector<OutgoingDatagram> datagrams_;
   std::optional<TimePoint> next_tick_;
   std::uint64_t answers_key_ = 0;
@@ -408,7 +415,7 @@ Result<void> Sfu::Shard::handle_subscribe_answer(TimePoint now, const Incarnatio
   set_offer(index, std::nullopt);
   graph_.accept_slots(now, index, answer.slots);
   pump(now, key);
-  for (auto& [path, check] : early_checks) handle_packet(now, path, check);
+  for (auto& [path, check] : early_checks) handle_datagram(now, path, check, now);
   drain_graph(now);
   return {};
 }
@@ -434,7 +441,7 @@ Result<SubscriberReport> Sfu::Shard::report(TimePoint now, const IncarnationId& 
 
 // ---- packets
 
-void Sfu::Shard::handle_packet(TimePoint now, const NetworkPath& path, MutableByteView datagram, std::optional<TimePoint> arrived) {
+void Sfu::Shard::handle_datagram(TimePoint now, const NetworkPath& path, MutableByteView datagram, TimePoint arrived) {
   std::optional<ConnectionKey> key;
   const bool stun = classify(datagram) == PacketKind::stun;
   if (stun) {
@@ -456,6 +463,8 @@ void Sfu::Shard::handle_packet(TimePoint now, const NetworkPath& path, MutableBy
     return;
   }
   const auto received = moved ? Result<Transport::Packet>(moved->second) : connection(*key)->transport->handle_packet(now, path, datagram);
+  const bool rtp = received && received->kind == Transport::Received::rtp;
+  if (!rtp || moved) graph_.forward_run(now); // whatever comes of this, they were first
   if (!received) {
     ++graph_.counters().dropped_invalid;
     // A wrong packet changes nothing, but a transport may have found its end in it.
@@ -464,15 +473,14 @@ void Sfu::Shard::handle_packet(TimePoint now, const NetworkPath& path, MutableBy
   }
   if (stun || moved) learn_path(now, *key, path); // it was authenticated
   switch (received->kind) {
-    case Transport::Received::nothing: break;
+    case Transport::Received::nothing: pump(now, *key); break;
     case Transport::Received::rtp:
       if (tap) tap->on_packet(received->packet);
-      if (key->leg == Leg::publish) graph_.handle_rtp(now, key->participant, received->packet, arrived.value_or(now));
+      if (key->leg == Leg::publish) graph_.add_to_run(now, key->participant, received->packet, arrived);
       break;
     case Transport::Received::rtcp: graph_.handle_rtcp(now, key->participant, key->leg, received->packet); break;
   }
-  pump(now, *key);
-  drain_graph(now);
+  if (moved) pump(now, *key);
 }
 
 void Sfu::Shard::keep_early_check(const NetworkPath& path, std::string_view ufrag, ByteView check) {
@@ -542,8 +550,10 @@ void Sfu::Shard::handle_timeout(TimePoint now) {
     for (const Leg leg : {Leg::publish, Leg::subscribe}) {
       const ConnectionKey key{index, leg};
       if (!connection(key)) continue;
-      connection(key)->transport->handle_timeout(now);
-      pump(now, key);
+      if (now >= connection(key)->quiet_until) {
+        connection(key)->transport->handle_timeout(now);
+        pump(now, key);
+      }
       if (connection(key) && connection(key)->repetitions) repeat(now, key);
     }
   graph_.handle_timeout(now);
@@ -586,6 +596,7 @@ void Sfu::Shard::pump(TimePoint now, const ConnectionKey& key) {
       ended = gone->reason;
     }
   }
+  c.quiet_until = c.transport->next_deadline().value_or(TimePoint::max());
   if (!ended) return;
   graph_.set_connected(now, key.participant, key.leg, false, false);
   outputs_.push_back(Disconnected{graph_.id(key.participant), key.leg});
@@ -601,11 +612,20 @@ void Sfu::Shard::send(const ConnectionKey& key, const NetworkPath& path, ByteVie
     return;
   }
   std::copy(bytes.begin(), bytes.end(), space.begin());
-  queued_.push_back({static_cast<std::uint32_t>(queued_.size()), key, {path, space}});
+  queued_.push_back({key, {path, space}});
 }
 
 void Sfu::Shard::drain_graph(TimePoint now) {
-  for (const MediaGraph::OutgoingPacket& packet : graph_.packets()) {
+  const std::span<const MediaGraph::OutgoingPacket> packets = graph_.packets();
+  // The connections of a large room do not fit into the nearer caches: those that come next are fetched meanwhile, one pointer after the other.
+  const auto fetch = [&](std::size_t i) {
+    if (i + 6 < packets.size()) __builtin_prefetch(connection({packets[i + 6].participant, packets[i + 6].leg}).get());
+    if (i + 4 < packets.size())
+      if (const Connection* const c = connection({packets[i + 4].participant, packets[i + 4].leg}).get()) c->transport->fetch();
+  };
+  for (std::size_t i = 0; i < packets.size(); ++i) {
+    fetch(i);
+    const MediaGraph::OutgoingPacket& packet = packets[i];
     const ConnectionKey key{packet.participant, packet.leg};
     Connection* const c = connection(key).get();
     if (!c || !c->transport->path()) continue;
@@ -614,7 +634,7 @@ void Sfu::Shard::drain_graph(TimePoint now) {
     const auto sealed = packet.rtcp ? c->transport->protect_rtcp(plain, space)
                                     : c->transport->protect_rtp(plain.first(packet.header_size), plain.subspan(packet.header_size), space);
     if (!sealed) continue;
-    queued_.push_back({static_cast<std::uint32_t>(queued_.size()), key, {*c->transport->path(), *sealed}});
+    queued_.push_back({key, {*c->transport->path(), *sealed}});
     if (packet.copies > 0 && !c->transport->path()->is_stream()) keep_for_repetition(now, *c, *sealed, packet.copies);
   }
   graph_.clear_packets();
@@ -682,10 +702,13 @@ std::optional<Output> Sfu::Shard::poll_output() {
 }
 
 std::span<const OutgoingDatagram> Sfu::Shard::pending_datagrams() {
-  const auto rank = [](const Queued& q) { return std::tuple(q.key.participant, q.key.leg, q.order); };
-  std::sort(queued_.begin(), queued_.end(), [&rank](const Queued& a, const Queued& b) { return rank(a) < rank(b); });
+  // By connection, and then as they were queued.
+  order_.clear();
+  for (std::size_t i = 0; i < queued_.size(); ++i)
+    order_.push_back(std::uint64_t{queued_[i].key.participant} << 32 | (queued_[i].key.leg == Leg::subscribe ? std::uint64_t{1} << 31 : 0) | i);
+  std::sort(order_.begin(), order_.end());
   datagrams_.clear();
-  for (const Queued& q : queued_) datagrams_.push_back(q.datagram);
+  for (const std::uint64_t place : order_) datagrams_.push_back(queued_[place & 0x7fff'ffff].datagram);
   return datagrams_;
 }
 
@@ -728,8 +751,8 @@ Result<void> Sfu::handle_view(TimePoint now, const IncarnationId& id, std::span<
   return shard_->handle_view(now, id, tiles, speakers);
 }
 Result<SubscriberReport> Sfu::report(TimePoint now, const IncarnationId& id) const { return shard_->report(now, id); }
-void Sfu::handle_packet(TimePoint now, const NetworkPath& path, MutableByteView packet, std::optional<TimePoint> arrived) {
-  shard_->handle_packet(now, path, packet, arrived);
+void Sfu::handle_packets(TimePoint now, const NetworkPath& path, std::span<const IncomingDatagram> datagrams) {
+  shard_->handle_packets(now, path, datagrams);
 }
 bool Sfu::knows_path(const NetworkPath& path) const { return shard_->knows_path(path); }
 void Sfu::handle_path_closed(TimePoint now, const NetworkPath& path) { shard_->handle_path_closed(now, path); }

@@ -129,6 +129,11 @@ struct Disconnected {
 };
 using Output = std::variant<SubscribeOffer, Slots, WantedLayers, PathState, Connected, Disconnected>;
 
+struct IncomingDatagram {
+  MutableByteView bytes;
+  /// When the host had it: it is what publishers are told, to whom our own delays would look like a full path.
+  TimePoint arrived;
+};
 /// To be sent from the path's socket. The bytes live until clear_datagrams().
 struct OutgoingDatagram {
   NetworkPath path;
@@ -176,9 +181,9 @@ class Sfu {
   /// `key_frame`: passed on to the publisher behind the slot, throttled. A slot without a publication is no error.
   Result<void> handle_key_frame_request(TimePoint now, const IncarnationId& id, std::string_view mid);
 
-  /// A datagram; `packet` is decrypted in place. Bad ones are counted, never an error. `arrived`: when the host had it, if that is known better than
-  /// `now`: it is what publishers are told, to whom our own delays would look like a full path.
-  void handle_packet(TimePoint now, const NetworkPath& path, MutableByteView packet, std::optional<TimePoint> arrived = std::nullopt);
+  /// Datagrams that came the same way in a row; they are decrypted in place. Bad ones are counted, never an error.
+  void handle_packets(TimePoint now, const NetworkPath& path, std::span<const IncomingDatagram> datagrams);
+  void handle_packet(TimePoint now, const NetworkPath& path, MutableByteView packet) { handle_packets(now, path, {{IncomingDatagram{packet, now}}}); }
   /// Whether a check that came this way has authenticated, and its connection is still there.
   bool knows_path(const NetworkPath& path) const;
   /// The TCP connection that was this path ended.
