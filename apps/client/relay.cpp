@@ -1,14 +1,12 @@
 // satsuma relay: a bad network between clients and a server, by seed.
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
 #include <cstdio>
-#include <cstring>
 #include <list>
 #include <map>
 #include <memory>
@@ -18,6 +16,7 @@
 #include "event_loop.h"
 #include "impairment/link.h"
 #include "io/clock.h"
+#include "io/socket_address.h"
 #include "io/udp_socket.h"
 
 namespace satsuma::client {
@@ -33,23 +32,6 @@ struct Network {
   std::uint64_t seed = 1;
   TimePoint start;
 };
-
-void fill(const TransportAddress& address, sockaddr_storage& storage, socklen_t& size) {
-  storage = {};
-  if (address.is_v4()) {
-    auto* const v4 = reinterpret_cast<sockaddr_in*>(&storage);
-    v4->sin_family = AF_INET;
-    v4->sin_port = htons(address.port);
-    std::memcpy(&v4->sin_addr, address.ip.data() + 12, 4);
-    size = sizeof *v4;
-  } else {
-    auto* const v6 = reinterpret_cast<sockaddr_in6*>(&storage);
-    v6->sin6_family = AF_INET6;
-    v6->sin6_port = htons(address.port);
-    std::memcpy(&v6->sin6_addr, address.ip.data(), 16);
-    size = sizeof *v6;
-  }
-}
 
 /// Datagrams. Each client has a socket of its own towards the server, as behind a NAT, and two links of its own.
 class UdpRelay {
@@ -188,11 +170,10 @@ class TcpRelay {
   void accept() {
     const int descriptor = accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (descriptor < 0) return;
-    sockaddr_storage storage;
-    socklen_t size = 0;
-    fill(target_, storage, size);
-    const int towards = ::socket(storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (towards < 0 || connections_.size() >= max_flows || (::connect(towards, reinterpret_cast<const sockaddr*>(&storage), size) != 0 && errno != EINPROGRESS)) {
+    io::SocketAddress address;
+    const socklen_t size = io::to_socket_address(target_, !target_.is_v4(), address);
+    const int towards = ::socket(address.base.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (towards < 0 || connections_.size() >= max_flows || (::connect(towards, &address.base, size) != 0 && errno != EINPROGRESS)) {
       if (towards >= 0) ::close(towards);
       ::close(descriptor);
       return;
@@ -296,13 +277,12 @@ int relay(const RelayOptions& options) {
   const std::uint16_t port = front->local().port;
   std::unique_ptr<TcpRelay> tcp;
   if (options.tcp) {
-    sockaddr_storage storage;
-    socklen_t size = 0;
-    fill(TransportAddress{listen->ip, port}, storage, size);
-    const int descriptor = ::socket(storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    io::SocketAddress address;
+    const socklen_t size = io::to_socket_address(TransportAddress{listen->ip, port}, !listen->is_v4(), address);
+    const int descriptor = ::socket(address.base.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     const int yes = 1;
     (void)setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-    if (descriptor < 0 || ::bind(descriptor, reinterpret_cast<const sockaddr*>(&storage), size) != 0 || ::listen(descriptor, 128) != 0)
+    if (descriptor < 0 || ::bind(descriptor, &address.base, size) != 0 || ::listen(descriptor, 128) != 0)
       return fail("TCP " + options.listen + " cannot be used; another program may have it");
     tcp = std::make_unique<TcpRelay>(loop, descriptor, *target, network);
   }

@@ -1,22 +1,10 @@
 #include "participant/transport.h"
 
+#include "rtp/packet_kind.h"
+
 namespace satsuma::participant {
 
-namespace {
-
-// RFC 7983 s.7 and RFC 5761 s.4, by the first two bytes.
-enum class PacketKind : std::uint8_t { stun, dtls, rtp, rtcp, unknown };
-
-PacketKind classify(ByteView datagram) {
-  if (datagram.size() < 2) return PacketKind::unknown;
-  const std::uint8_t first = datagram[0];
-  if (first < 4) return PacketKind::stun;
-  if (first >= 20 && first < 64) return PacketKind::dtls;
-  if (first >= 128 && first < 192) return datagram[1] >= 192 && datagram[1] < 224 ? PacketKind::rtcp : PacketKind::rtp;
-  return PacketKind::unknown;
-}
-
-} // namespace
+using rtp::PacketKind;
 
 Transport::Transport(TimePoint now, const dtls::Context& context, ice::Credentials local, RandomSource& random)
     : context_(context), ice_(std::move(local), random), connect_deadline_(now + connect_timeout), now_(now) {}
@@ -38,7 +26,7 @@ Result<void> Transport::set_remote(TimePoint now, ice::Credentials remote, const
 Result<Transport::Packet> Transport::handle_packet(TimePoint now, const NetworkPath& path, MutableByteView datagram) {
   if (state_ == State::closed) return transport_closed;
   now_ = now;
-  const PacketKind kind = classify(datagram);
+  const PacketKind kind = rtp::classify(datagram);
   switch (kind) {
     case PacketKind::stun: {
       SATSUMA_TRY_VOID(ice_.handle_stun(now, path, datagram));

@@ -12,6 +12,7 @@
 #include "base/time.h"
 #include "dtls/connection.h"
 #include "ice/ice_lite.h"
+#include "rtp/packet_kind.h"
 #include "srtp/session.h"
 
 namespace satsuma::sfu {
@@ -32,9 +33,8 @@ inline constexpr std::size_t handshake_amplification = 3;
 /// A transport that has not connected by then is Disconnected for good.
 inline constexpr Duration connect_timeout = std::chrono::seconds(30);
 
-/// RFC 7983 s.7 and RFC 5761 s.4, by the first two bytes.
-enum class PacketKind : std::uint8_t { stun, dtls, rtp, rtcp, unknown };
-PacketKind classify(ByteView datagram);
+using rtp::classify;
+using rtp::PacketKind;
 
 /// The transport of one peer connection: ICE-lite, then DTLS as the passive side, then SRTP. BUNDLE and rtcp-mux are taken for granted.
 ///
