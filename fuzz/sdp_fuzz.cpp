@@ -1,5 +1,6 @@
 // Session descriptions as anybody may send them. What is understood leads to an answer that we understand ourselves.
 
+#include "signaling/client_sdp.h"
 #include "signaling/sdp.h"
 
 using namespace satsuma;
@@ -19,5 +20,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::vector<OfferedSlot> offered;
   for (const SdpMedia& media : description->media) offered.push_back({media.kind, media.mid, 1, 2});
   (void)interpret_subscribe_answer(*description, offered);
+  // And as a server may send them to a native client.
+  std::vector<OfferedStream> streams;
+  for (const SdpMedia& media : description->media) {
+    streams.push_back({media.kind, media.mid, 1, 2});
+    if (media.kind == MediaKind::video) streams.back().rids = {"q", "h", "f"};
+  }
+  if (const auto answer = interpret_publish_answer(*description, streams)) {
+    SATSUMA_CHECK(answer->streams.size() == streams.size());
+    for (std::size_t i = 0; i < streams.size(); ++i) SATSUMA_CHECK(answer->streams[i].rids.size() <= streams[i].rids.size());
+  }
+  if (const auto offer = interpret_subscribe_offer(*description)) (void)parse_sdp(write_subscribe_answer(*offer, {{"abcd", "0123456789012345678901"}, fingerprint, 1, 1}));
   return 0;
 }

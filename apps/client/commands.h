@@ -46,6 +46,7 @@ struct LoadOptions {
   unsigned packet_bytes = 0;     ///< if set: every frame is one packet of so many bytes on the wire
   double packets_per_second = 0; ///< with packet_bytes
   unsigned packets_per_frame = 1; ///< ... so many of them at a time
+  unsigned layers = 1;           ///< sizes of each publisher's video, the largest of video_kbps
   bool audio = true, video = true;
   unsigned decrypt_every = 1;    ///< every so many-th participant decrypts what it gets; the others count packets
   double churn = 0;              ///< participants that leave and are replaced, a second

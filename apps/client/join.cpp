@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <ctime>
@@ -73,7 +74,7 @@ class Join final : public NativeClient::Listener {
   std::expected<void, std::string> prepare() {
     for (const std::string& what : options_.publish) {
       if (what == "test-pattern") {
-        pattern_ = TestPattern::create(600, static_cast<std::uint8_t>(std::hash<std::string>()(options_.name)));
+        pattern_ = TestPattern::create(static_cast<std::uint8_t>(std::hash<std::string>()(options_.name)));
         tone_ = TestTone::create(220 + 20.0 * static_cast<double>(std::hash<std::string>()(options_.name) % 12));
         if (!pattern_ || !tone_) return std::unexpected("libvpx or libopus could not be set up.");
         continue;
@@ -115,6 +116,7 @@ class Join final : public NativeClient::Listener {
     config.session.name = options_.name;
     if (tone_ || ogg_) config.publish.push_back(Source::microphone);
     if (pattern_ || ivf_) config.publish.push_back(Source::camera);
+    if (pattern_) config.camera_layers = TestPattern::layers.size();
     if (!options_.connect.media_via.empty()) config.media_via = parse_address(options_.connect.media_via);
     config.transport = options_.connect.transport;
     config.tell_levels = options_.tell_levels;
@@ -139,6 +141,8 @@ class Join final : public NativeClient::Listener {
   struct Incoming {
     std::string name;
     std::uint64_t frames = 0, bytes = 0, decoded = 0, undecodable = 0;
+    std::uint64_t told_frames = 0, told_bytes = 0; ///< by the last statistics
+    std::optional<container::Vp8Size> size; ///< as its last key frame says
     unsigned width = 0, height = 0;
     double brightness = 0, loudness = 0;
     bool waits_for_key = true;
@@ -287,7 +291,9 @@ class Join final : public NativeClient::Listener {
     }
   }
 
-  void on_key_frame_wanted(NativeClient&, TimePoint, Source) override { key_wanted_ = true; }
+  void on_key_frame_wanted(NativeClient&, TimePoint, Source source, std::size_t layer) override {
+    if (source == Source::camera) key_wanted_[layer] = true;
+  }
 
   void on_frame(NativeClient&, TimePoint now, const participant::Frame& frame) override {
     if (!first_frame_after_) first_frame_after_ = now - begun_;
@@ -298,6 +304,7 @@ class Join final : public NativeClient::Listener {
       say("receiving the %s of %s", std::string(signaling::source_name(frame.source)).c_str(), printable(in.name).c_str());
     }
     in.bytes += frame.payload.size();
+    if (frame.key_frame) in.size = container::vp8_size(frame.payload);
     in.last = now;
     const bool audio = signaling::is_audio(frame.source);
     const bool listens = options_.last_n > 0 && !options_.speakers_by_server && frame.source == Source::microphone;
@@ -360,16 +367,18 @@ class Join final : public NativeClient::Listener {
     if (pattern_) {
       // Nothing is encoded that cannot leave.
       if (client_.participant().entered() && client_.participant().connected(Leg::publish)) {
-        const bool key = std::exchange(key_wanted_, false);
-        const ByteView frame = pattern_->next(key);
-        if (!frame.empty()) {
-          const bool sent = client_.send_frame(now, Source::camera, frame, timestamp, container::is_vp8_key_frame(frame));
-          if (!sent) key_wanted_ = true;
+        pattern_->advance();
+        for (std::size_t layer = 0; layer < TestPattern::layers.size(); ++layer) {
+          if (!client_.participant().wanted(Source::camera, layer)) continue;
+          const ByteView frame = pattern_->encode(layer, std::exchange(key_wanted_[layer], false));
+          if (frame.empty()) continue;
+          if (client_.send_frame(now, Source::camera, frame, timestamp, container::is_vp8_key_frame(frame), std::nullopt, layer)) ++layer_frames_[layer];
+          else key_wanted_[layer] = true;
         }
       }
     } else {
       // Nothing is encoded anew: who needs a key frame makes the film go back to its last one.
-      if (std::exchange(key_wanted_, false) && ivf_key_) {
+      if (std::exchange(key_wanted_[0], false) && ivf_key_) {
         ivf_ = ivf_key_;
         ivf_at_.reset();
       }
@@ -443,21 +452,82 @@ class Join final : public NativeClient::Listener {
 
   // ---- what we tell
 
+  static constexpr std::size_t max_told_people = 16;
+  static constexpr std::int64_t statistics_seconds = 5;
+
   void statistics(TimePoint now) {
+    if (client_.participant().entered() && !leaving_) tell_statistics();
+    loop_.at(now + std::chrono::seconds(statistics_seconds), [this](TimePoint at) { statistics(at); });
+  }
+
+  void tell_statistics() {
     participant::Participant& p = client_.participant();
-    if (p.entered() && !leaving_) {
-      const auto& f = p.frames();
-      std::uint64_t bytes = 0;
-      for (const auto& [key, in] : incoming_) bytes += in.bytes;
-      const double rate = static_cast<double>(bytes - std::min(bytes, bytes_before_)) * 8 / 5000;
-      bytes_before_ = bytes;
-      const auto* receiver = p.receiver();
-      const double round_trip = p.sender() && p.sender()->round_trip() ? static_cast<double>(p.sender()->round_trip()->count()) / 1000 : 0;
-      say("%zu people; %zu streams, %.0f kbit/s, %llu frames (%llu lost, %llu undecryptable); sent %llu frames, round trip %.1f ms, loss %.1f %%", roster_size_, incoming_.size(), rate,
-          static_cast<unsigned long long>(f.decrypted), static_cast<unsigned long long>(receiver ? p.receiver()->counters().frames_lost : 0),
-          static_cast<unsigned long long>(f.undecryptable), static_cast<unsigned long long>(f.sent), round_trip, p.sender() ? 100 * p.sender()->reported_loss() : 0.0);
+    const auto& f = p.frames();
+    std::map<std::string, std::string> lines; ///< by name, and a number where two have the same
+    std::uint64_t down = 0;
+    for (auto& [key, in] : incoming_) {
+      const std::uint64_t frames = in.frames - in.told_frames, bytes = in.bytes - in.told_bytes;
+      in.told_frames = in.frames;
+      in.told_bytes = in.bytes;
+      down += bytes;
+      if (std::find(others_.begin(), others_.end(), key.first) == others_.end()) continue;
+      std::string& line = lines[printable(in.name) + "\n" + key.first.hex()];
+      line += (line.empty() ? "" : "; ") + told(key, in, frames, bytes);
     }
-    loop_.at(now + std::chrono::seconds(5), [this](TimePoint at) { statistics(at); });
+    const std::uint64_t sent = p.sender() ? p.sender()->counters().bytes : 0;
+    const std::uint64_t up = sent - std::min(sent, sent_before_);
+    sent_before_ = sent;
+    std::string path;
+    if (const auto& report = p.server_report()) {
+      path = " (the way here carries " + std::to_string(report->bitrate_kbps) + ", " + std::to_string(report->loss_percent) + " % lost, " + std::to_string(report->round_trip_ms) + " ms there and back" +
+             (report->limited_by.empty() ? "" : ", held down by " + report->limited_by) + ")";
+    }
+    std::string back;
+    if (p.sender()) {
+      char text[80];
+      const double round_trip = p.sender()->round_trip() ? static_cast<double>(p.sender()->round_trip()->count()) / 1000 : 0;
+      std::snprintf(text, sizeof text, " (%.1f %% lost, %.1f ms there and back)", 100 * p.sender()->reported_loss(), round_trip);
+      back = text;
+    }
+    say("%zu people; down %llu kbit/s%s, up %llu kbit/s%s; %llu frames read, %llu gaps, %llu undecryptable", roster_size_, kbps(down), path.c_str(), kbps(up), back.c_str(),
+        static_cast<unsigned long long>(f.decrypted), static_cast<unsigned long long>(p.receiver() ? p.receiver()->counters().frames_lost : 0), static_cast<unsigned long long>(f.undecryptable));
+    std::size_t people = 0;
+    for (const auto& [who, line] : lines) {
+      if (people++ < max_told_people) detail(who.substr(0, who.find('\n')) + ": " + line);
+    }
+    if (people > max_told_people) detail("and " + std::to_string(people - max_told_people) + " others");
+    if (!pattern_) return;
+    std::string sizes;
+    for (std::size_t i = 0; i < TestPattern::layers.size(); ++i)
+      if (p.wanted(Source::camera, i)) sizes += (sizes.empty() ? "" : ", ") + std::to_string(TestPattern::layers[i].width) + " x " + std::to_string(TestPattern::layers[i].height);
+    detail("we send: " + (sizes.empty() ? "no picture, since nobody looks" : "the camera in " + sizes));
+  }
+
+  static unsigned long long kbps(std::uint64_t bytes) { return bytes * 8 / (1000 * statistics_seconds); }
+
+  /// One source of somebody, and what limits it as far as the server says.
+  std::string told(const Key& key, const Incoming& in, std::uint64_t frames, std::uint64_t bytes) {
+    std::string text(signaling::source_name(key.second));
+    if (!signaling::is_audio(key.second) && in.size) text += " " + std::to_string(in.size->width) + " x " + std::to_string(in.size->height) + ", " + std::to_string(frames / statistics_seconds) + " a second,";
+    text += " " + std::to_string(kbps(bytes)) + " kbit/s";
+    const participant::Participant& p = client_.participant();
+    if (!p.server_report() || signaling::is_audio(key.second)) return text;
+    for (const signaling::Slot& slot : p.slots()) {
+      if (slot.incarnation != key.first || slot.source != key.second) continue;
+      const auto& slots = p.server_report()->slots;
+      const auto at = std::ranges::find(slots, slot.mid, &signaling::Path::Slot::mid);
+      if (at == slots.end()) continue;
+      if (at->layers > 1) text += ", size " + std::to_string(at->layer + 1) + " of " + std::to_string(at->layers);
+      if (at->paused) text += ", paused";
+      if (at->limited_by == "bandwidth") text += ", held down by the network";
+      else if (at->limited_by == "publisher") text += ", the sender has no larger one";
+      else if (at->limited_by == "view") text += ", as large as is asked for";
+    }
+    return text;
+  }
+
+  void detail(const std::string& line) {
+    if (!options_.quiet && !options_.json) std::printf("          %s\n", line.c_str());
   }
 
   void summary() {
@@ -475,6 +545,9 @@ class Join final : public NativeClient::Listener {
     j["undecryptable"] = f.undecryptable;
     j["refused"] = f.refused;
     j["transport"] = transport_;
+    if (pattern_) j["layers_sent"] = layer_frames_;
+    if (const auto& report = client_.participant().server_report())
+      j["path"] = {{"bitrate_kbps", report->bitrate_kbps}, {"loss_percent", report->loss_percent}, {"round_trip_ms", report->round_trip_ms}, {"limited_by", report->limited_by}};
     j["streams"] = nlohmann::json::array();
     for (const auto& [key, in] : incoming_)
       j["streams"].push_back({{"name", in.name}, {"source", std::string(signaling::source_name(key.second))}, {"frames", in.frames}, {"bytes", in.bytes}, {"decoded", in.decoded},
@@ -497,7 +570,9 @@ class Join final : public NativeClient::Listener {
   std::optional<container::OggOpusReader> ogg_;
   std::optional<std::uint64_t> ivf_at_;
   Duration ivf_step_ = milliseconds(33);
-  bool video_running_ = false, audio_running_ = false, key_wanted_ = true;
+  bool video_running_ = false, audio_running_ = false;
+  std::array<bool, participant::max_camera_layers> key_wanted_{true, true, true};
+  std::array<std::uint64_t, participant::max_camera_layers> layer_frames_{}; ///< of the test pattern, sent
   TimePoint video_begun_, begun_;
   std::uint32_t audio_timestamp_ = 0;
   bool entered_ = false, leaving_ = false, failed_ = false, record_failed_ = false;
@@ -511,7 +586,7 @@ class Join final : public NativeClient::Listener {
   std::set<IncarnationId> refuted_; ///< of whom was warned
   std::map<Key, Incoming> incoming_;
   std::map<Key, std::unique_ptr<Recording>> recordings_;
-  std::uint64_t bytes_before_ = 0;
+  std::uint64_t sent_before_ = 0;
 };
 
 } // namespace

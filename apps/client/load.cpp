@@ -5,6 +5,7 @@
 
 #include <array>
 #include <atomic>
+#include <cmath>
 #include <cstdio>
 #include <fstream>
 #include <map>
@@ -228,7 +229,7 @@ class Share final : public NativeClient::Listener {
     };
     std::map<std::pair<IncarnationId, Source>, Heard> heard; ///< of those who are here
     std::uint64_t videos = 0, audios = 0;
-    bool key_due = true;
+    std::array<bool, participant::max_camera_layers> key_due{true, true, true};
     std::optional<EventLoop::TimerId> video_timer, audio_timer;
     bool leaving = false;
   };
@@ -262,6 +263,7 @@ class Share final : public NativeClient::Listener {
     config.session.name = "load " + std::to_string(person->client->number * options_.threads + number_ + 1);
     if (publishes && options_.audio) config.publish.push_back(Source::microphone);
     if (publishes && options_.video) config.publish.push_back(Source::camera);
+    config.camera_layers = options_.layers;
     config.receiver.history_packets = 128;
     config.receiver.audio_frames = config.receiver.video_frames = person->decrypts;
     if (options_.packet_bytes > 0) config.max_payload = options_.packet_bytes - packet_overhead + 4;
@@ -277,13 +279,13 @@ class Share final : public NativeClient::Listener {
 
   // ---- what they send
 
-  std::size_t frame_size(bool key) const {
+  std::size_t frame_size(bool key, unsigned layer) const {
     if (options_.packet_bytes > 0) {
       // SFrame and shell once for a frame; packets of the same size.
       const std::size_t payload = options_.packet_bytes - packet_overhead;
       return std::max<std::size_t>(32, payload * options_.packets_per_frame - frame_overhead);
     }
-    const double mean = options_.video_kbps * 1000.0 / 8 / options_.video_fps;
+    const double mean = options_.video_kbps * 1000.0 / 8 / options_.video_fps / std::pow(3, options_.layers - 1 - layer);
     return static_cast<std::size_t>(std::max(24.0, key ? mean * key_frame_factor : mean));
   }
   Duration video_interval() const {
@@ -293,16 +295,23 @@ class Share final : public NativeClient::Listener {
 
   void send(Person& p, TimePoint now, Source source) {
     const bool video = source == Source::camera;
-    frame_.resize(video ? frame_size(p.key_due) : audio_frame_bytes);
+    bool sent = false;
+    for (unsigned layer = 0; layer < (video ? options_.layers : 1); ++layer)
+      if (p.client->participant().wanted(source, layer)) sent = send(p, now, source, layer) || sent;
+    if (sent) ++(video ? p.videos : p.audios);
+  }
+  bool send(Person& p, TimePoint now, Source source, unsigned layer) {
+    const bool video = source == Source::camera;
+    const bool key = video && p.key_due[layer];
+    frame_.resize(video ? frame_size(key, layer) : audio_frame_bytes);
     SpanWriter out(frame_);
     out.u64(canned_mark);
     out.u64(video ? p.videos : p.audios);
     out.u64(static_cast<std::uint64_t>(io::monotonic_now().time_since_epoch().count())); // `now` is as old as this turn of the loop
     const auto timestamp = static_cast<std::uint32_t>(now.time_since_epoch().count() * (video ? 90 : 48) / 1000);
-    const bool key = video && p.key_due;
-    if (!p.client->send_frame(now, source, frame_, timestamp, key)) return;
-    ++(video ? p.videos : p.audios);
-    if (key) p.key_due = false;
+    if (!p.client->send_frame(now, source, frame_, timestamp, key, std::nullopt, layer)) return false;
+    if (key) p.key_due[layer] = false;
+    return true;
   }
 
   void video_tick(Person& p, TimePoint due, TimePoint now) {
@@ -371,7 +380,7 @@ class Share final : public NativeClient::Listener {
     }
   }
 
-  void on_key_frame_wanted(NativeClient& client, TimePoint, Source) override { of(client).key_due = true; }
+  void on_key_frame_wanted(NativeClient& client, TimePoint, Source, std::size_t layer) override { of(client).key_due[layer] = true; }
 
   void on_frame(NativeClient& client, TimePoint now, const participant::Frame& frame) override {
     Person& p = of(client);
@@ -676,6 +685,7 @@ int load(const LoadOptions& options) {
   if (options.other_publishers > options.others) return fail("There are more publishers than participants among the others.");
   if (options.publishers > options.participants) return fail("There are more publishers than participants.");
   if (!options.connect.media_via.empty() && !parse_address(options.connect.media_via)) return fail("--media-via: \"" + options.connect.media_via + "\" is not ADDRESS:PORT.");
+  if (options.layers > 1 && options.packet_bytes > 0) return fail("--layers goes with --video-kbps, not with --packet-bytes.");
   if (options.threads > options.participants * options.rooms) return fail("There are more threads than participants.");
   if (options.server_pid != 0 && memory_kb(std::to_string(options.server_pid)) == 0) return fail("--server-pid: there is no such process on this machine.");
   // Three descriptors a participant.

@@ -61,6 +61,7 @@ int run(int argc, char** argv) {
   load_command->add_option("--seconds", load_options.seconds, "how long to measure once all are in")->check(CLI::Range(0.1, 86400.0))->capture_default_str();
   load_command->add_option("--video-kbps", load_options.video_kbps, "of each publisher's video")->check(CLI::Range(1, 50000))->capture_default_str();
   load_command->add_option("--video-fps", load_options.video_fps, "")->check(CLI::Range(1, 1000))->capture_default_str();
+  load_command->add_option("--layers", load_options.layers, "sizes that each publisher sends at once, each of a third of the next one's rate; those that nobody can use are not sent")->check(CLI::Range(1, 3))->capture_default_str();
   load_command->add_option("--packet-bytes", load_options.packet_bytes, "every video frame is one packet of so many bytes")->check(CLI::Range(100, 1400));
   load_command->add_option("--packets-per-second", load_options.packets_per_second, "with --packet-bytes")->check(CLI::Range(0.1, 100000.0));
   load_command->add_option("--packets-per-frame", load_options.packets_per_frame, "... so many at a time")->check(CLI::Range(1, 100))->capture_default_str();

@@ -169,7 +169,7 @@ void NativeClient::take(TimePoint now, Leg leg, const TransportAddress& remote, 
   while (auto output = participant_->poll_output(now)) {
     if (const auto* frame = std::get_if<participant::Frame>(&*output)) listener_.on_frame(*this, now, *frame);
     else if (const auto* state = std::get_if<participant::MediaState>(&*output)) listener_.on_media(*this, now, state->leg, state->connected);
-    else if (const auto* wanted = std::get_if<participant::KeyFrameWanted>(&*output)) listener_.on_key_frame_wanted(*this, now, wanted->source);
+    else if (const auto* wanted = std::get_if<participant::KeyFrameWanted>(&*output)) listener_.on_key_frame_wanted(*this, now, wanted->source, wanted->layer);
     else if (const auto* text = std::get_if<participant::SendText>(&*output); text && socket_) socket_->send(true, as_bytes(text->text));
     else if (const auto* binary = std::get_if<call::SendBinary>(&*output); binary && socket_) socket_->send(false, binary->frame);
   }
@@ -231,9 +231,10 @@ void NativeClient::send_in_stream(TimePoint now, Leg leg, const NetworkPath& pat
   stream.stream->send(datagram);
 }
 
-bool NativeClient::send_frame(TimePoint now, signaling::Source source, ByteView frame, std::uint32_t timestamp, bool key_frame, std::optional<std::uint8_t> level) {
+bool NativeClient::send_frame(TimePoint now, signaling::Source source, ByteView frame, std::uint32_t timestamp, bool key_frame, std::optional<std::uint8_t> level,
+                              std::size_t layer) {
   if (ended_) return false;
-  const bool sent = participant_->send_frame(now, source, frame, timestamp, key_frame, level).has_value();
+  const bool sent = participant_->send_frame(now, source, frame, timestamp, key_frame, level, layer).has_value();
   flush(Leg::publish);
   return sent;
 }
@@ -282,7 +283,7 @@ void NativeClient::pump(TimePoint now) {
     } else if (const auto* state = std::get_if<participant::MediaState>(&*output)) {
       listener_.on_media(*this, now, state->leg, state->connected);
     } else if (const auto* wanted = std::get_if<participant::KeyFrameWanted>(&*output)) {
-      listener_.on_key_frame_wanted(*this, now, wanted->source);
+      listener_.on_key_frame_wanted(*this, now, wanted->source, wanted->layer);
     } else if (const auto* refused = std::get_if<participant::Refused>(&*output)) {
       listener_.on_problem(*this, now, refused->message);
     } else if (const auto* frame = std::get_if<participant::Frame>(&*output)) {

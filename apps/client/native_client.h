@@ -33,7 +33,7 @@ class NativeClient {
     virtual ~Listener() = default;
     virtual void on_session(NativeClient&, TimePoint, const call::SessionOutput&) {}
     virtual void on_media(NativeClient&, TimePoint, participant::Leg, bool /*connected*/) {}
-    virtual void on_key_frame_wanted(NativeClient&, TimePoint, signaling::Source) {}
+    virtual void on_key_frame_wanted(NativeClient&, TimePoint, signaling::Source, std::size_t /*layer*/) {}
     /// Valid during the call.
     virtual void on_frame(NativeClient&, TimePoint, const participant::Frame&) {}
     virtual void on_problem(NativeClient&, TimePoint, const std::string& /*sentence*/) {}
@@ -50,7 +50,8 @@ class NativeClient {
   /// Connects. A sentence otherwise.
   std::expected<void, std::string> start(TimePoint now, participant::ParticipantConfig config);
   /// Encrypts and sends. False while we are not in and connected.
-  bool send_frame(TimePoint now, signaling::Source source, ByteView frame, std::uint32_t timestamp, bool key_frame, std::optional<std::uint8_t> level = std::nullopt);
+  bool send_frame(TimePoint now, signaling::Source source, ByteView frame, std::uint32_t timestamp, bool key_frame, std::optional<std::uint8_t> level = std::nullopt,
+                  std::size_t layer = 0);
   void leave(TimePoint now);
 
   participant::Participant& participant() { return *participant_; }

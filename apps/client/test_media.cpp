@@ -26,34 +26,38 @@ struct TestPattern::Codec {
 
 TestPattern::~TestPattern() = default;
 
-std::unique_ptr<TestPattern> TestPattern::create(unsigned kbps, std::uint8_t hue) {
+std::unique_ptr<TestPattern> TestPattern::create(std::uint8_t hue) {
   std::unique_ptr<TestPattern> pattern(new TestPattern);
   pattern->hue_ = hue;
-  pattern->codec_ = std::make_unique<Codec>();
-  Codec& c = *pattern->codec_;
-  vpx_codec_enc_cfg_t config;
-  if (vpx_codec_enc_config_default(vpx_codec_vp8_cx(), &config, 0) != VPX_CODEC_OK) return nullptr;
-  config.g_w = width;
-  config.g_h = height;
-  config.g_timebase = {1, fps};
-  config.g_threads = 1;
-  config.g_error_resilient = VPX_ERROR_RESILIENT_DEFAULT;
-  config.g_lag_in_frames = 0;
-  config.rc_end_usage = VPX_CBR;
-  config.rc_target_bitrate = kbps;
-  config.rc_dropframe_thresh = 0;
-  config.kf_mode = VPX_KF_AUTO;
-  config.kf_max_dist = 3000; // key frames come when they are asked for
-  if (vpx_codec_enc_init(&c.context, vpx_codec_vp8_cx(), &config, 0) != VPX_CODEC_OK) return nullptr;
-  c.ready = true;
-  vpx_codec_control_(&c.context, VP8E_SET_CPUUSED, -12); // realtime, and cheap
-  vpx_codec_control_(&c.context, VP8E_SET_STATIC_THRESHOLD, 100);
-  c.image = vpx_img_alloc(nullptr, VPX_IMG_FMT_I420, width, height, 16);
-  return c.image != nullptr ? std::move(pattern) : nullptr;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    pattern->codecs_[i] = std::make_unique<Codec>();
+    Codec& c = *pattern->codecs_[i];
+    vpx_codec_enc_cfg_t config;
+    if (vpx_codec_enc_config_default(vpx_codec_vp8_cx(), &config, 0) != VPX_CODEC_OK) return nullptr;
+    config.g_w = layers[i].width;
+    config.g_h = layers[i].height;
+    config.g_timebase = {1, fps};
+    config.g_threads = 1;
+    config.g_error_resilient = VPX_ERROR_RESILIENT_DEFAULT;
+    config.g_lag_in_frames = 0;
+    config.rc_end_usage = VPX_CBR;
+    config.rc_target_bitrate = layers[i].kbps;
+    config.rc_dropframe_thresh = 0;
+    config.kf_mode = VPX_KF_AUTO;
+    config.kf_max_dist = 3000; // key frames come when they are asked for
+    if (vpx_codec_enc_init(&c.context, vpx_codec_vp8_cx(), &config, 0) != VPX_CODEC_OK) return nullptr;
+    c.ready = true;
+    vpx_codec_control_(&c.context, VP8E_SET_CPUUSED, -12); // realtime, and cheap
+    vpx_codec_control_(&c.context, VP8E_SET_STATIC_THRESHOLD, 100);
+    c.image = vpx_img_alloc(nullptr, VPX_IMG_FMT_I420, layers[i].width, layers[i].height, 16);
+    if (c.image == nullptr) return nullptr;
+  }
+  return pattern;
 }
 
 void TestPattern::draw() {
-  vpx_image_t& image = *codec_->image;
+  constexpr unsigned width = layers.back().width, height = layers.back().height;
+  vpx_image_t& image = *codecs_.back()->image;
   const auto t = static_cast<unsigned>(frame_);
   const auto bounce = [](unsigned at, unsigned range) { return at % (2 * range) < range ? at % range : range - at % range; };
   const unsigned box_x = bounce(t * 5, width - 80), box_y = bounce(t * 3, height - 80);
@@ -75,11 +79,32 @@ void TestPattern::draw() {
   }
 }
 
-ByteView TestPattern::next(bool key_frame) {
+namespace {
+/// Half as wide and high: the mean of each four.
+void halve(const vpx_image_t& from, vpx_image_t& to) {
+  for (const int plane : {VPX_PLANE_Y, VPX_PLANE_U, VPX_PLANE_V}) {
+    const unsigned shift = plane == VPX_PLANE_Y ? 0 : 1;
+    const unsigned width = (to.d_w + shift) >> shift, height = (to.d_h + shift) >> shift;
+    const unsigned last_row = ((from.d_h + shift) >> shift) - 1;
+    for (unsigned y = 0; y < height; ++y) {
+      const std::uint8_t* const upper = from.planes[plane] + static_cast<std::ptrdiff_t>(2 * y) * from.stride[plane];
+      const std::uint8_t* const lower = from.planes[plane] + static_cast<std::ptrdiff_t>(std::min(2 * y + 1, last_row)) * from.stride[plane];
+      std::uint8_t* const row = to.planes[plane] + static_cast<std::ptrdiff_t>(y) * to.stride[plane];
+      for (unsigned x = 0; x < width; ++x) row[x] = static_cast<std::uint8_t>((upper[2 * x] + upper[2 * x + 1] + lower[2 * x] + lower[2 * x + 1] + 2) / 4);
+    }
+  }
+}
+} // namespace
+
+void TestPattern::advance() {
   draw();
-  Codec& c = *codec_;
-  if (vpx_codec_encode(&c.context, c.image, static_cast<vpx_codec_pts_t>(frame_), 1, key_frame ? VPX_EFLAG_FORCE_KF : 0, VPX_DL_REALTIME) != VPX_CODEC_OK) return {};
   ++frame_;
+  for (std::size_t i = layers.size() - 1; i > 0; --i) halve(*codecs_[i]->image, *codecs_[i - 1]->image);
+}
+
+ByteView TestPattern::encode(std::size_t layer, bool key_frame) {
+  Codec& c = *codecs_[layer];
+  if (vpx_codec_encode(&c.context, c.image, static_cast<vpx_codec_pts_t>(frame_), 1, key_frame ? VPX_EFLAG_FORCE_KF : 0, VPX_DL_REALTIME) != VPX_CODEC_OK) return {};
   vpx_codec_iter_t iterator = nullptr;
   while (const vpx_codec_cx_pkt_t* packet = vpx_codec_get_cx_data(&c.context, &iterator))
     if (packet->kind == VPX_CODEC_CX_FRAME_PKT) return {static_cast<const std::uint8_t*>(packet->data.frame.buf), packet->data.frame.sz};

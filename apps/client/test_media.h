@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -10,21 +12,28 @@
 /// Media made and looked at by this program itself, with libvpx and libopus.
 namespace satsuma::client {
 
-/// A moving pattern as VP8: bars that wander, a box that bounces, so that a frozen picture is seen at once.
+/// A moving pattern as VP8 in three sizes: bars that wander, a box that bounces, so that a frozen picture is seen at once.
 class TestPattern {
  public:
-  static constexpr unsigned width = 640, height = 360, fps = 25;
+  static constexpr unsigned fps = 25;
+  struct Layer {
+    unsigned width, height, kbps;
+  };
+  /// From the smallest; each has half the width of the next.
+  static constexpr std::array<Layer, 3> layers{{{160, 90, 60}, {320, 180, 200}, {640, 360, 600}}};
   /// Null if libvpx fails. `hue` 0 to 255 tells several patterns apart.
-  static std::unique_ptr<TestPattern> create(unsigned kbps, std::uint8_t hue);
+  static std::unique_ptr<TestPattern> create(std::uint8_t hue);
   ~TestPattern();
-  /// The next frame, encoded; empty when the encoder left it out. Valid until the next call.
-  ByteView next(bool key_frame);
+  /// Draws the next picture.
+  void advance();
+  /// It, encoded; empty when the encoder left it out. Valid until the next call.
+  ByteView encode(std::size_t layer, bool key_frame);
 
  private:
   struct Codec;
   TestPattern() = default;
   void draw();
-  std::unique_ptr<Codec> codec_;
+  std::array<std::unique_ptr<Codec>, layers.size()> codecs_;
   std::uint8_t hue_ = 0;
   std::uint64_t frame_ = 0;
 };

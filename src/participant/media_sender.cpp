@@ -53,12 +53,15 @@ void MediaSender::send_packet(Stream& stream, const rtp::Header& header, ByteVie
   const std::uint8_t number_bytes[2] = {static_cast<std::uint8_t>(number >> 8), static_cast<std::uint8_t>(number)};
   // RFC 6464 s.3: the upper bit says that it is speech, which a sender that has no detector may say always.
   const std::uint8_t level_byte[1] = {static_cast<std::uint8_t>(0x80 | std::min<std::uint8_t>(level.value_or(127), 127))};
-  std::array<rtp::HeaderExtension, 3> elements;
+  std::array<rtp::HeaderExtension, 4> elements;
   std::size_t count = 0;
   if (extensions_.mid) elements[count++] = {*extensions_.mid, as_bytes(stream.description.mid)};
   if (extensions_.transport_cc) elements[count++] = {*extensions_.transport_cc, number_bytes};
   if (extensions_.audio_level && level) elements[count++] = {*extensions_.audio_level, level_byte};
-  constexpr std::size_t max_header = rtp::fixed_header_size + 4 + 24;
+  // On every packet: the server may have forgotten the numbers that it learned.
+  const auto& rid = header.ssrc == stream.description.ssrc ? extensions_.rid : extensions_.repaired_rid;
+  if (rid && !stream.description.rid.empty()) elements[count++] = {*rid, as_bytes(stream.description.rid)};
+  constexpr std::size_t max_header = rtp::fixed_header_size + 4 + 40;
   const MutableByteView space = queue_.reserve(max_header + prefix.size() + payload.size() + srtp::max_rtp_overhead);
   if (space.empty()) return;
   const auto written = rtp::write_header(header, std::span(elements).first(count), space.first(max_header));

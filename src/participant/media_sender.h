@@ -32,6 +32,7 @@ struct OutgoingStream {
   std::optional<std::uint8_t> rtx_payload_type;
   std::uint32_t ssrc = 0;
   std::uint32_t rtx_ssrc = 0;
+  std::string rid = {}; ///< of a simulcast (RFC 8852): in each of its packets
 };
 
 /// The header extensions (RFC 8285) that the peer agreed to.
@@ -39,6 +40,7 @@ struct Extensions {
   std::optional<std::uint8_t> mid;
   std::optional<std::uint8_t> transport_cc;
   std::optional<std::uint8_t> audio_level = std::nullopt; ///< RFC 6464, of the streams that tell it
+  std::optional<std::uint8_t> rid = std::nullopt, repaired_rid = std::nullopt;
 };
 
 /// A connection that sends: frames become RTP packets, what the peer misses is sent again, its wishes for key frames are passed on. The payload of a frame is

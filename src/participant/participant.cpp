@@ -1,6 +1,9 @@
 #include "participant/participant.h"
 
 #include <algorithm>
+#include <array>
+#include <tuple>
+#include <utility>
 
 #include "sframe/shell.h"
 #include "signaling/sdp.h"
@@ -8,6 +11,8 @@
 namespace satsuma::participant {
 
 namespace {
+
+constexpr std::array<std::string_view, max_camera_layers> layer_rids{"q", "h", "f"}; // as the page calls them
 
 constexpr std::size_t kept_rosters = 1 + call::EpochKeys::max_previous_epochs; ///< whatever can be decrypted has a sender
 
@@ -147,9 +152,13 @@ void Participant::handle_text(TimePoint now, std::string_view text) {
   } else if (const auto* offer = std::get_if<signaling::Offer>(&*message)) {
     handle_offer(now, *offer);
   } else if (const auto* slots = std::get_if<signaling::Slots>(&*message)) {
-    slots_in_use_ = slots->slots.size();
+    slots_ = slots->slots;
   } else if (const auto* turn = std::get_if<signaling::TurnServer>(&*message)) {
     turn_server_ = *turn;
+  } else if (const auto* layers = std::get_if<signaling::Layers>(&*message)) {
+    handle_layers(*layers);
+  } else if (const auto* report = std::get_if<signaling::Path>(&*message)) {
+    server_report_ = *report;
   } else if (const auto* error = std::get_if<signaling::ControlError>(&*message)) {
     outputs_.push_back(Refused{error->code, error->message});
     if (error->id && error->id == publish_request_) {
@@ -165,6 +174,24 @@ void Participant::handle_text(TimePoint now, std::string_view text) {
 
 // ---- publishing
 
+void Participant::handle_layers(const signaling::Layers& layers) {
+  const auto sends = [&](std::size_t layer) { return std::ranges::any_of(sending_, [&](const Sending& s) { return s.source == layers.source && s.layer == layer; }); };
+  if (!sends(0)) return;
+  auto& unwanted = unwanted_[layers.source];
+  const std::vector<bool> before = std::exchange(unwanted, std::vector<bool>(layers.active.size()));
+  for (std::size_t i = 0; i < layers.active.size(); ++i) {
+    unwanted[i] = !layers.active[i];
+    // Who wants it again has nothing to begin from.
+    if (layers.active[i] && i < before.size() && before[i] && sends(i)) outputs_.push_back(KeyFrameWanted{layers.source, i});
+  }
+}
+
+bool Participant::wanted(Source source, std::size_t layer) const {
+  if (sender_ && published_ && std::ranges::none_of(sending_, [&](const Sending& s) { return s.source == source && s.layer == layer && s.accepted; })) return false;
+  const auto found = unwanted_.find(source);
+  return found == unwanted_.end() || layer >= found->second.size() || !found->second[layer];
+}
+
 void Participant::start_publish(TimePoint now) {
   publish_timer_.reset();
   if (!ready_ || config_.publish.empty() || leaving_) return;
@@ -173,10 +200,16 @@ void Participant::start_publish(TimePoint now) {
     close_leg(Leg::publish);
     sender_ = std::make_unique<MediaSender>(now, context_, ice::Credentials::generate(random_), random_, config_.max_payload);
     offered_.clear();
+    unwanted_.clear();
+    layer_ssrcs_.clear();
     for (std::size_t i = 0; i < config_.publish.size(); ++i) {
       const bool audio = signaling::is_audio(config_.publish[i]);
       offered_.push_back({audio ? signaling::MediaKind::audio : signaling::MediaKind::video, std::to_string(i), fresh_ssrc(random_), audio ? 0 : fresh_ssrc(random_),
                           config_.tell_levels && config_.publish[i] == Source::microphone});
+      const std::size_t layers = config_.publish[i] == Source::camera ? std::min(config_.camera_layers, max_camera_layers) : 1;
+      if (layers < 2) continue;
+      offered_.back().rids.assign(layer_rids.begin(), layer_rids.begin() + static_cast<std::ptrdiff_t>(layers));
+      while (layer_ssrcs_.size() < layers) layer_ssrcs_.emplace_back(fresh_ssrc(random_), fresh_ssrc(random_));
     }
     publish_session_ = random_.u64() >> 2;
     publish_version_ = 0;
@@ -220,18 +253,31 @@ void Participant::handle_published(TimePoint now, const signaling::Published& pu
     SATSUMA_TRY(const dtls::Fingerprint fingerprint, dtls::Fingerprint::parse(answer.transport.fingerprint));
     SATSUMA_TRY(const std::vector<NetworkPath> remote_paths, paths(answer.transport, Leg::publish));
     std::vector<OutgoingStream> streams;
-    accepted_.clear();
+    sending_.clear();
     for (std::size_t i = 0; i < offered_.size(); ++i) {
       const bool video = offered_[i].kind == signaling::MediaKind::video;
       OutgoingStream stream{video, offered_[i].mid, video ? signaling::client_vp8_payload_type : signaling::client_opus_payload_type, {}, offered_[i].ssrc, offered_[i].rtx_ssrc};
       if (answer.streams[i].retransmissions) stream.rtx_payload_type = signaling::client_rtx_payload_type;
-      streams.push_back(std::move(stream));
-      accepted_.push_back(answer.streams[i].accepted);
+      const std::size_t layers = std::max<std::size_t>(1, offered_[i].rids.size());
+      for (std::size_t layer = 0; layer < layers; ++layer) {
+        bool accepted = answer.streams[i].accepted;
+        if (layers > 1) {
+          const auto& taken = answer.streams[i].rids;
+          std::tie(stream.ssrc, stream.rtx_ssrc) = layer_ssrcs_[layer];
+          stream.rid = taken.empty() ? "" : offered_[i].rids[layer];
+          // Who takes no simulcast gets the best, as a stream like any other (RFC 8853 s.5.3.2).
+          accepted = accepted && (taken.empty() ? layer + 1 == layers : std::find(taken.begin(), taken.end(), stream.rid) != taken.end());
+        }
+        streams.push_back(stream);
+        sending_.push_back({config_.publish[i], layer, accepted});
+      }
     }
     Extensions extensions;
     if (answer.mid_extension) extensions.mid = signaling::client_mid_extension;
     if (answer.transport_cc_extension) extensions.transport_cc = signaling::client_transport_cc_extension;
     if (answer.audio_level_extension) extensions.audio_level = signaling::client_audio_level_extension;
+    if (answer.rid_extension) extensions.rid = signaling::client_rid_extension;
+    if (answer.repaired_rid_extension) extensions.repaired_rid = signaling::client_repaired_rid_extension;
     sender_->set_streams(std::move(streams), extensions);
     const dtls::Role role = answer.transport.setup == signaling::SetupRole::active ? dtls::Role::server : dtls::Role::client;
     return sender_->transport().set_remote(now, {answer.transport.ice.ufrag, answer.transport.ice.password}, fingerprint, role, remote_paths);
@@ -264,10 +310,10 @@ void Participant::pump_sender(TimePoint now) {
       publish_timer_.reset();
       outputs_.push_back(MediaState{Leg::publish, true});
       // Whoever waits for our picture is served by its beginning.
-      for (const Source source : config_.publish)
-        if (!signaling::is_audio(source)) outputs_.push_back(KeyFrameWanted{source});
-    } else if (const auto* wanted = std::get_if<MediaSender::KeyFrameWanted>(&*output)) {
-      if (wanted->stream < config_.publish.size()) outputs_.push_back(KeyFrameWanted{config_.publish[wanted->stream]});
+      for (const Sending& sending : sending_)
+        if (!signaling::is_audio(sending.source)) outputs_.push_back(KeyFrameWanted{sending.source, sending.layer});
+    } else if (const auto* key_frame = std::get_if<MediaSender::KeyFrameWanted>(&*output)) {
+      if (key_frame->stream < sending_.size()) outputs_.push_back(KeyFrameWanted{sending_[key_frame->stream].source, sending_[key_frame->stream].layer});
     } else {
       media_down(now, Leg::publish, std::get<MediaSender::Disconnected>(*output).final);
     }
@@ -296,7 +342,8 @@ void Participant::close_leg(Leg leg) {
     subscribe_request_.reset();
     subscribe_timer_.reset();
     held_.clear();
-    slots_in_use_ = 0;
+    slots_.clear();
+    server_report_.reset();
   }
 }
 
@@ -459,11 +506,12 @@ std::optional<Output> Participant::poll_output(TimePoint now) {
 
 // ---- frames
 
-Result<void> Participant::send_frame(TimePoint now, Source source, ByteView frame, std::uint32_t timestamp, bool key_frame, std::optional<std::uint8_t> level) {
-  const auto place = std::find(config_.publish.begin(), config_.publish.end(), source);
-  if (place == config_.publish.end()) return participant_not_publishing;
-  const auto index = static_cast<std::size_t>(place - config_.publish.begin());
-  if (!sender_ || !sender_->transport().connected() || index >= accepted_.size() || !accepted_[index]) {
+Result<void> Participant::send_frame(TimePoint now, Source source, ByteView frame, std::uint32_t timestamp, bool key_frame, std::optional<std::uint8_t> level,
+                                     std::size_t layer) {
+  if (std::find(config_.publish.begin(), config_.publish.end(), source) == config_.publish.end()) return participant_not_publishing;
+  const auto place = std::ranges::find_if(sending_, [&](const Sending& s) { return s.source == source && s.layer == layer; });
+  const auto index = static_cast<std::size_t>(place - sending_.begin());
+  if (!sender_ || !sender_->transport().connected() || place == sending_.end() || !place->accepted) {
     ++frames_.unsent;
     return media_not_connected;
   }
@@ -501,7 +549,6 @@ Participant::Fate Participant::try_frame(TimePoint now, std::size_t stream, std:
       ++frames_.duplicates; // padding probes repeat whole frames
       return Fate::done;
     }
-    // Senders stay in their old epoch for a moment, so that a newcomer is sent what was never meant for it.
     ++(error == Error(call::frame_key_expired) && from_before_entry(video ? sframe::ShellKind::video : sframe::ShellKind::none, payload) ? frames_.before_entry : frames_.undecryptable);
     drop(stream);
     return Fate::done;

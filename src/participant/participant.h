@@ -36,6 +36,7 @@ inline constexpr Duration max_held_time = std::chrono::seconds(1);
 inline constexpr Duration answer_timeout = std::chrono::seconds(6);
 inline constexpr Duration media_connect_patience = std::chrono::seconds(10);
 inline constexpr Duration media_retry_delay = std::chrono::seconds(1);
+inline constexpr std::size_t max_camera_layers = signaling::max_simulcast_streams;
 
 /// How a datagram goes; with the leg it makes NetworkPath::socket.
 enum class Route : std::uint8_t {
@@ -52,6 +53,8 @@ struct ParticipantConfig {
   call::SessionConfig session; ///< goes to the session
   call::SessionOptions session_options;
   std::vector<Source> publish; ///< what will be sent; in the order of their values
+  /// The camera is sent in so many sizes at once, of which the server forwards each member one: send_frame's `layer`, from the smallest. At most max_camera_layers.
+  std::size_t camera_layers = 1;
   bool subscribe = true;
   /// The server may know how loud our microphone is (RFC 6464), and so who speaks.
   bool tell_levels = false;
@@ -76,6 +79,7 @@ struct MediaState {
 };
 struct KeyFrameWanted {
   Source source = Source::camera;
+  std::size_t layer = 0;
 };
 /// The server refused a request of ours; it is tried again where that makes sense.
 struct Refused {
@@ -134,7 +138,10 @@ class Participant {
 
   /// Encrypts and sends one encoded frame. frame_no_key and media_not_connected until we are in and connected: the frame is dropped.
   /// `level`: of the microphone, in -dBov; leaves only with tell_levels.
-  Result<void> send_frame(TimePoint now, Source source, ByteView frame, std::uint32_t timestamp, bool key_frame, std::optional<std::uint8_t> level = std::nullopt);
+  Result<void> send_frame(TimePoint now, Source source, ByteView frame, std::uint32_t timestamp, bool key_frame, std::optional<std::uint8_t> level = std::nullopt,
+                          std::size_t layer = 0);
+  /// Whether anybody can use this now; what nobody can need not be encoded. True until the server says otherwise.
+  bool wanted(Source source, std::size_t layer = 0) const;
   /// What we want to be sent; told to the server now and whenever it offers anew. Before the first call everything is wanted.
   void set_view(signaling::View view);
   /// Our addresses changed: ICE begins anew on both legs.
@@ -152,7 +159,9 @@ class Participant {
   /// Where the server gives them: what its TURN takes, for paths with Route::tls.
   const std::optional<signaling::TurnServer>& turn_server() const { return turn_server_; }
   /// What the server says it sends us.
-  std::size_t slots_in_use() const { return slots_in_use_; }
+  const std::vector<signaling::Slot>& slots() const { return slots_; }
+  /// What the server last said of the path to us; nothing before.
+  const std::optional<signaling::Path>& server_report() const { return server_report_; }
 
  private:
   struct Held {
@@ -179,6 +188,7 @@ class Participant {
   void send_control(const signaling::ClientControl& message);
 
   void start_publish(TimePoint now);
+  void handle_layers(const signaling::Layers& layers);
   void handle_published(TimePoint now, const signaling::Published& published);
   void start_subscribe(TimePoint now);
   void handle_offer(TimePoint now, const signaling::Offer& offer);
@@ -208,7 +218,15 @@ class Participant {
 
   std::unique_ptr<MediaSender> sender_;
   std::vector<signaling::OfferedStream> offered_;
-  std::vector<bool> accepted_;
+  /// The streams of the sender, by their index there.
+  struct Sending {
+    Source source = Source::microphone;
+    std::size_t layer = 0;
+    bool accepted = false;
+  };
+  std::vector<Sending> sending_;
+  std::map<Source, std::vector<bool>> unwanted_; ///< by layer
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> layer_ssrcs_; ///< of the camera in layers: media and retransmissions
   std::uint64_t publish_session_ = 0, publish_version_ = 0;
   std::optional<std::uint32_t> publish_request_;
   bool published_ = false;
@@ -221,7 +239,8 @@ class Participant {
   std::uint64_t subscribe_session_ = 0, subscribe_version_ = 0;
   std::optional<std::uint32_t> subscribe_request_;
   std::optional<TimePoint> subscribe_timer_;
-  std::size_t slots_in_use_ = 0;
+  std::vector<signaling::Slot> slots_;
+  std::optional<signaling::Path> server_report_;
   std::optional<signaling::View> view_;
   std::optional<signaling::TurnServer> turn_server_;
 

@@ -104,6 +104,15 @@ std::string write_publish_offer(std::span<const OfferedStream> streams, const Cl
         << mid_uri << "\r\na=extmap:" << std::uint64_t{client_transport_cc_extension} << " " << transport_cc_uri << "\r\na=msid:- " << stream.mid << "\r\n";
     if (audio && stream.audio_level) out << "a=extmap:" << std::uint64_t{client_audio_level_extension} << " " << audio_level_uri << "\r\n";
     write_codec(out, stream.kind, payload_type, audio ? std::nullopt : std::optional(client_rtx_payload_type), true);
+    if (!stream.rids.empty()) { // their packets name them (RFC 8852)
+      out << "a=extmap:" << std::uint64_t{client_rid_extension} << " " << rid_uri << "\r\na=extmap:" << std::uint64_t{client_repaired_rid_extension} << " " << repaired_rid_uri << "\r\n";
+      for (const std::string& rid : stream.rids) out << "a=rid:" << rid << " send\r\n";
+      out << "a=simulcast:send ";
+      for (const std::string& rid : stream.rids) out << (&rid == stream.rids.data() ? "" : ";") << rid;
+      out << "\r\n";
+      if (&stream == streams.data()) write_candidates(out, local);
+      continue;
+    }
     if (!audio) out << "a=ssrc-group:FID " << std::uint64_t{stream.ssrc} << " " << std::uint64_t{stream.rtx_ssrc} << "\r\n";
     out << "a=ssrc:" << std::uint64_t{stream.ssrc} << " cname:satsuma\r\n";
     if (!audio) out << "a=ssrc:" << std::uint64_t{stream.rtx_ssrc} << " cname:satsuma\r\n";
@@ -128,6 +137,12 @@ Result<PublishAnswer> interpret_publish_answer(const SessionDescription& descrip
                       (media.direction == MediaDirection::recvonly || media.direction == MediaDirection::sendrecv);
     if (!stream.accepted) continue;
     if (offered[i].audio_level && find_extension(media, audio_level_uri) == client_audio_level_extension) answer.audio_level_extension = true;
+    if (!offered[i].rids.empty() && find_extension(media, rid_uri) == client_rid_extension) {
+      for (const std::string& rid : offered[i].rids)
+        if (std::find(media.simulcast_receive.begin(), media.simulcast_receive.end(), rid) != media.simulcast_receive.end()) stream.rids.push_back(rid);
+      if (!stream.rids.empty()) answer.rid_extension = true;
+      if (find_extension(media, repaired_rid_uri) == client_repaired_rid_extension) answer.repaired_rid_extension = true;
+    }
     const SdpCodec* const rtx = find_rtx(media, own);
     stream.retransmissions = rtx && rtx->payload_type == client_rtx_payload_type;
     if (!first) continue;

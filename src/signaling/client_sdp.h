@@ -37,6 +37,8 @@ struct OfferedStream {
   std::uint32_t ssrc = 0;
   std::uint32_t rtx_ssrc = 0; ///< video only
   bool audio_level = false;   ///< audio only: the server may know how loud it is (RFC 6464)
+  /// Video only: it is sent in several sizes at once (RFC 8853), of rising quality; at most max_simulcast_streams.
+  std::vector<std::string> rids = {};
 };
 
 // Ours to choose in our offers.
@@ -46,6 +48,8 @@ inline constexpr std::uint8_t client_rtx_payload_type = 97;
 inline constexpr std::uint8_t client_mid_extension = 1;
 inline constexpr std::uint8_t client_transport_cc_extension = 2;
 inline constexpr std::uint8_t client_audio_level_extension = 3;
+inline constexpr std::uint8_t client_rid_extension = 4;
+inline constexpr std::uint8_t client_repaired_rid_extension = 5;
 
 /// sendonly m-lines, one for each stream, in their order.
 std::string write_publish_offer(std::span<const OfferedStream> streams, const ClientDescription& local);
@@ -55,11 +59,14 @@ struct PublishAnswer {
   struct Stream {
     bool accepted = false;
     bool retransmissions = false;
+    std::vector<std::string> rids = {}; ///< those of the offered that are taken; empty: one stream
   };
   std::vector<Stream> streams; ///< one for each that was offered
   bool mid_extension = false;
   bool transport_cc_extension = false;
   bool audio_level_extension = false;
+  bool rid_extension = false;
+  bool repaired_rid_extension = false;
 };
 /// sdp_media_mismatch unless the m-lines are those of the offer.
 Result<PublishAnswer> interpret_publish_answer(const SessionDescription& description, std::span<const OfferedStream> offered);

@@ -351,9 +351,9 @@ Result<void> Parser::media_attribute(SdpMedia& media, std::string_view name, std
         std::string_view rid = take(alternatives, ',');
         if (rid.starts_with('~')) rid.remove_prefix(1);
         if (!is_rid(rid)) return sdp_malformed;
-        if (way != "send") continue;
-        if (media.simulcast_send.size() == max_sdp_ssrcs) return sdp_too_many_items;
-        media.simulcast_send.emplace_back(rid);
+        std::vector<std::string>& streams_of_way = way == "send" ? media.simulcast_send : media.simulcast_receive;
+        if (streams_of_way.size() == max_sdp_ssrcs) return sdp_too_many_items;
+        streams_of_way.emplace_back(rid);
       }
     }
   } else if (name == "ssrc-group" && take(value, ' ') == "FID") {

@@ -91,6 +91,7 @@ struct SdpMedia {
   std::vector<SdpFid> fids;
   std::vector<std::string> send_rids;      ///< a=rid:<id> send (RFC 8851)
   std::vector<std::string> simulcast_send; ///< a=simulcast:send, in its order; of alternatives the first, paused ones too
+  std::vector<std::string> simulcast_receive; ///< a=simulcast:recv, likewise
   std::vector<TransportAddress> candidates; ///< UDP, of the first component; names (mDNS) and what is beyond max_sdp_candidates are passed over
   std::vector<TransportAddress> tcp_candidates; ///< RFC 6544, passive; so many at most as well
 };

@@ -33,6 +33,34 @@ TEST(ClientDescriptions, TheServerUnderstandsOurOfferAndWeItsAnswer) {
   EXPECT_EQ(signaling::interpret_publish_answer(*signaling::parse_sdp(answer_text), others).error(), Error(signaling::sdp_media_mismatch));
 }
 
+TEST(ClientDescriptions, SizesOfThePictureAreOfferedByRidAndTakenWhereTheOtherSideCan) {
+  const std::string fingerprint = dtls_context().fingerprint().text();
+  std::vector<signaling::OfferedStream> streams{{signaling::MediaKind::audio, "0", 1111, 0}, {signaling::MediaKind::video, "1", 2222, 3333}};
+  streams[1].rids = {"q", "h", "f"};
+  const auto text = signaling::write_publish_offer(streams, {{"abcdefgh", "0123456789012345678901"}, fingerprint, 1, 1});
+  const auto offer = signaling::interpret_publish_offer(*signaling::parse_sdp(text));
+  ASSERT_TRUE(offer) << text;
+  EXPECT_EQ(offer->media[1].rids, streams[1].rids);
+  EXPECT_EQ(offer->media[1].rid_extension, signaling::client_rid_extension);
+  EXPECT_EQ(offer->media[1].repaired_rid_extension, signaling::client_repaired_rid_extension);
+  const std::array candidates{World::server_address};
+  std::string answer_text = signaling::write_publish_answer(*offer, {{"ijklmnop", "9876543210987654321098"}, fingerprint, candidates, 2, 1});
+  const auto answer = signaling::interpret_publish_answer(*signaling::parse_sdp(answer_text), streams);
+  ASSERT_TRUE(answer) << answer_text;
+  EXPECT_EQ(answer->streams[1].rids, streams[1].rids);
+  EXPECT_TRUE(answer->streams[0].rids.empty());
+  EXPECT_TRUE(answer->rid_extension && answer->repaired_rid_extension);
+  // A peer that takes two of them, and one that knows nothing of it.
+  const std::size_t at = answer_text.find("a=simulcast:recv q;h;f");
+  ASSERT_NE(at, std::string::npos);
+  std::string two = answer_text, none = answer_text;
+  two.replace(at, 22, "a=simulcast:recv q;h");
+  none.erase(at, 24);
+  EXPECT_EQ(signaling::interpret_publish_answer(*signaling::parse_sdp(two), streams)->streams[1].rids, (std::vector<std::string>{"q", "h"}));
+  const auto plain = signaling::interpret_publish_answer(*signaling::parse_sdp(none), streams);
+  EXPECT_TRUE(plain->streams[1].accepted && plain->streams[1].rids.empty() && !plain->rid_extension);
+}
+
 TEST(ClientDescriptions, LevelsAreTakenWhereTheyAreOfferedOnly) {
   const std::string fingerprint = dtls_context().fingerprint().text();
   for (const bool tells : {false, true}) {

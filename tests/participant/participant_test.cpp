@@ -163,6 +163,49 @@ TEST(Participant, WhatANewcomerCannotReadWasFromBeforeItsEntryHoweverLateItComes
   EXPECT_EQ(cy.participant->frames().undecryptable, 0U);
 }
 
+TEST(Participant, EachGetsTheSizeThatItsPathCarriesAndWhatNobodyCanUseIsNotSent) {
+  World w(16);
+  auto& ada = w.add("Ada", {Source::camera}, "delay=10ms", 3); // 600, 150 and 38 kbit/s
+  auto& bob = w.add("Bob", {});
+  auto& cy = w.add("Cy", {}, "delay=10ms down.rate=300k");
+  const std::pair<std::string, Source> camera("Ada", Source::camera);
+  ASSERT_TRUE(w.until([&] { return w.all_receive_all(); }));
+  w.run(15s);
+  EXPECT_EQ(bob.received.at(camera).layer, 2U);
+  EXPECT_LT(cy.received.at(camera).layer, 2U);
+  const auto sent = ada.layers_sent;
+  w.leave(bob);
+  w.run(5s);
+  EXPECT_GT(ada.layers_sent[1] + ada.layers_sent[0], sent[1] + sent[0]);
+  // Cy has the picture in a tile of 90 lines: the server cannot tell sizes, so that it is the least that fits.
+  signaling::View view;
+  view.tiles.push_back({"", ada.participant->session().incarnation(), Source::camera, 90});
+  cy.participant->set_view(view);
+  w.run(3s);
+  EXPECT_TRUE(ada.participant->wanted(Source::camera, 0));
+  EXPECT_FALSE(ada.participant->wanted(Source::camera, 2));
+  const auto small = ada.layers_sent;
+  const auto seen = cy.received.at(camera).frames;
+  w.run(2s);
+  EXPECT_EQ(ada.layers_sent[2], small[2]) << "nobody can use it";
+  EXPECT_GE(ada.layers_sent[0], small[0] + 55);
+  EXPECT_GE(cy.received.at(camera).frames, seen + 55);
+  // On a good path and wanted larger, the largest comes back, and begins with a key frame.
+  w.set_network(cy, "delay=10ms");
+  view.tiles[0].height = 720;
+  cy.participant->set_view(view);
+  ASSERT_TRUE(w.until([&] { return cy.received.at(camera).layer == 2; }, 30s));
+  EXPECT_GT(ada.layers_sent[2], small[2]);
+  // A server that names more sizes than there are, or those of what we do not send, changes nothing.
+  for (const char* source : {"camera", "screen"}) {
+    for (const char* active : {"false,false,false,false", "true,true,true,true"})
+      ada.participant->handle_text(w.now(), std::string("{\"type\":\"layers\",\"source\":\"") + source + "\",\"active\":[" + active + "]}");
+  }
+  w.run(1s);
+  EXPECT_TRUE(ada.participant->wanted(Source::camera, 2));
+  for (const auto& p : w.people()) EXPECT_EQ(p->participant->frames().undecryptable, 0U) << p->name;
+}
+
 TEST(Participant, AfterAnOutageMediaComesBackByItself) {
   World w(6);
   w.add("Ada", both);

@@ -43,6 +43,8 @@ class World {
     std::uint64_t frames = 0;
     std::uint64_t last_number = 0;
     std::uint64_t key_frames = 0;
+    std::array<std::uint64_t, max_camera_layers> layers{}; ///< frames of each size
+    std::size_t layer = 0;                                 ///< of the latest
     std::uint64_t missing = 0; ///< numbers that were skipped since the first
     std::optional<TimePoint> first_at, last_at;
     Duration longest_gap{};
@@ -63,7 +65,9 @@ class World {
     bool sends_video = false, sends_audio = false;
     std::optional<TimePoint> next_video, next_audio;
     std::uint64_t videos = 0, audios = 0;
-    bool key_frame_due = true;
+    std::size_t layers = 1; ///< of the camera; each has a quarter of the next one's bytes
+    std::array<bool, max_camera_layers> key_frame_due{true, true, true};
+    std::array<std::uint64_t, max_camera_layers> layers_sent{};
     int ignores_key_frames = 0; ///< so many requests
     int key_frames_asked = 0;
     bool hears_server = true; ///< what the server says on the WebSocket; it waits until then
@@ -83,7 +87,7 @@ class World {
   }
 
   /// `network` is a schedule for both directions of media, in force from now.
-  Person& add(const std::string& name, std::vector<Source> publish, const std::string& network = "delay=10ms") {
+  Person& add(const std::string& name, std::vector<Source> publish, const std::string& network = "delay=10ms", std::size_t layers = 1) {
     auto person = std::make_unique<Person>();
     const std::uint64_t number = ++people_made_;
     person->name = name;
@@ -94,6 +98,7 @@ class World {
     config.session.device_seed = SecretBytes::copy_of(Bytes(32, static_cast<std::uint8_t>(number)));
     config.session.name = name;
     config.publish = publish;
+    config.camera_layers = person->layers = layers;
     for (const Source source : publish) (signaling::is_audio(source) ? person->sends_audio : person->sends_video) = true;
     auto made = Participant::create(std::move(config), now_, 1'800'000'000, client_dtls_, *person->random);
     EXPECT_TRUE(made);
@@ -257,7 +262,9 @@ class World {
       }
       if (p.next_video && *p.next_video <= now_) {
         *p.next_video += video_interval;
-        send(p, Source::camera, p.key_frame_due ? key_frame_size : delta_frame_size, p.videos++);
+        for (std::size_t layer = 0; layer < p.layers; ++layer)
+          if (p.participant->wanted(Source::camera, layer)) send(p, Source::camera, (p.key_frame_due[layer] ? key_frame_size : delta_frame_size) >> 2 * (p.layers - 1 - layer), p.videos, layer);
+        ++p.videos;
       }
       if (p.next_audio && *p.next_audio <= now_) {
         *p.next_audio += audio_interval;
@@ -271,14 +278,16 @@ class World {
   }
 
   // A frame carries its number and the time it was made.
-  void send(Person& p, Source source, std::size_t size, std::uint64_t number) {
+  void send(Person& p, Source source, std::size_t size, std::uint64_t number, std::size_t layer = 0) {
     Bytes frame(size, 0x5a);
     SpanWriter out(frame);
     out.u64(number);
     out.u64(static_cast<std::uint64_t>(now_.time_since_epoch().count()));
-    const bool key = source == Source::camera && p.key_frame_due;
+    const bool key = source == Source::camera && p.key_frame_due[layer];
     const auto timestamp = static_cast<std::uint32_t>(now_.time_since_epoch().count() * (source == Source::camera ? 90 : 48) / 1000);
-    if (p.participant->send_frame(now_, source, frame, timestamp, key) && key) p.key_frame_due = false;
+    if (!p.participant->send_frame(now_, source, frame, timestamp, key, std::nullopt, layer)) return;
+    if (key) p.key_frame_due[layer] = false;
+    if (source == Source::camera) ++p.layers_sent[layer];
   }
 
   void handle_control(Person& p, std::string_view text) {
@@ -301,6 +310,10 @@ class World {
       EXPECT_TRUE(sfu_->handle_sources(now_, id, sources->active));
     } else if (const auto* subscribe = std::get_if<signaling::Subscribe>(&*message)) {
       if (const auto asked = sfu_->request_subscribe(now_, id); !asked) refuse(subscribe->id, asked.error());
+    } else if (const auto* view = std::get_if<signaling::View>(&*message)) {
+      std::vector<sfu::TileView> tiles;
+      for (const auto& tile : view->tiles) tiles.push_back({tile.mid, tile.height, tile.incarnation, tile.source});
+      EXPECT_TRUE(sfu_->handle_view(now_, id, tiles));
     } else if (const auto* answer = std::get_if<signaling::Answer>(&*message)) {
       const auto taken = sfu_->handle_subscribe_answer(now_, id, answer->revision, answer->sdp);
       EXPECT_TRUE(taken || taken.error() == Error(sfu::sfu_unknown_revision)) << taken.error().name();
@@ -358,6 +371,8 @@ class World {
         message.sequence = slots->sequence;
         for (const sfu::SlotUse& use : slots->slots) message.slots.push_back({use.mid, use.incarnation, use.source});
         if (Person* p = owner(slots->id)) tell(*p, message);
+      } else if (const auto* layers = std::get_if<sfu::WantedLayers>(&*output)) {
+        if (Person* p = owner(layers->id)) tell(*p, signaling::Layers{layers->source, layers->active});
       }
     }
     for (const sfu::OutgoingDatagram& datagram : sfu_->pending_datagrams())
@@ -387,10 +402,11 @@ class World {
           if (p.sends_video && !p.next_video) p.next_video = now_;
           if (p.sends_audio && !p.next_audio) p.next_audio = now_;
         }
-      } else if (std::holds_alternative<KeyFrameWanted>(*output)) {
+      } else if (const auto* wanted = std::get_if<KeyFrameWanted>(&*output)) {
         ++p.key_frames_asked;
+        ASSERT_LT(wanted->layer, p.layers);
         if (p.ignores_key_frames > 0) --p.ignores_key_frames;
-        else p.key_frame_due = true;
+        else p.key_frame_due[wanted->layer] = true;
       } else if (std::holds_alternative<Refused>(*output)) {
         ++p.refused;
       } else if (const auto* frame = std::get_if<Frame>(&*output)) {
@@ -429,8 +445,12 @@ class World {
     ByteReader in(frame.payload);
     const std::uint64_t number = *in.u64();
     const TimePoint made{Duration(static_cast<std::int64_t>(*in.u64()))};
+    std::optional<std::size_t> layer;
     if (!signaling::is_audio(frame.source)) {
-      EXPECT_EQ(frame.payload.size(), frame.key_frame ? key_frame_size : delta_frame_size);
+      const std::size_t layers = from ? from->layers : 1;
+      for (std::size_t i = 0; i < layers; ++i)
+        if (frame.payload.size() == (frame.key_frame ? key_frame_size : delta_frame_size) >> 2 * (layers - 1 - i)) layer = i;
+      EXPECT_TRUE(layer) << frame.payload.size();
     }
     for (const std::uint8_t byte : in.rest()) {
       if (byte == 0x5a) continue;
@@ -439,6 +459,10 @@ class World {
     }
     Received& r = p.received[{name, frame.source}];
     r.key_frames += frame.key_frame ? 1 : 0;
+    if (layer) {
+      ++r.layers[*layer];
+      r.layer = *layer;
+    }
     if (r.frames > 0 && number > r.last_number) r.missing += number - r.last_number - 1;
     if (r.last_at) r.longest_gap = std::max(r.longest_gap, now_ - *r.last_at);
     if (frame.key_frame || (r.shown && number == *r.shown + 1)) {
