@@ -109,6 +109,15 @@ scenario('the encryption engine of a page dies: it starts anew with fresh keys, 
     const before = { self: await own(person), number: await person.safetyNumber() };
     // As when the browser takes the memory away: no word of farewell.
     await person.evaluate(() => window.e2e.workers.forEach((worker) => worker.terminate()));
+    await sleep(500); // what was encrypted is on its way
+    const sent = await person.stats('outbound-rtp');
+    assert.ok(sent.some(({ packetsSent }) => packetsSent > 0), 'the connection is still there');
+    await sleep(1000);
+    const now = await person.stats('outbound-rtp');
+    for (const { id, connection, kind, packetsSent } of sent) {
+      const after = now.find((entry) => entry.id === id && entry.connection === connection);
+      assert.ok(after === undefined || after.packetsSent === packetsSent, `${person.kind}: no ${kind} leaves that nobody encrypts: ${packetsSent}, then ${after?.packetsSent}`);
+    }
     await eventually(`${person.name} is back as somebody new`, async () => ![null, before.self].includes(await own(person)), 60_000);
     await commonSafetyNumber([ada, bo], [before.number]);
     await ada.seesAndHears(1, 60_000);
