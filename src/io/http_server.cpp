@@ -13,7 +13,7 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
-#include <deque>
+#include <list>
 #include <map>
 #include <unordered_map>
 
@@ -63,7 +63,7 @@ using Acceptor = asio::basic_socket_acceptor<tcp, Executor>;
 using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
 using Timer = asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
 
-constexpr std::size_t kept_buffer = 64 * 1024; // between messages: larger ones are rare
+constexpr std::size_t message_begin = 64; // room while a message is waited for, which an idle WebSocket does
 constexpr std::size_t gather_size = 16 * 1024; // a TLS record holds no more
 
 struct SslFree {
@@ -419,7 +419,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void close_slow() {
     if (closing_) return finish();
     if (queue_.size() > 1) {
-      queue_.erase(queue_.begin() + 1, queue_.end());
+      queue_.erase(std::next(queue_.begin()), queue_.end());
       count_queued(queue_.front().bytes.size());
     }
     ++server_.statistics.closed_too_large;
@@ -852,6 +852,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
     ws_.emplace(std::move(*stream_));
     stream_.reset();
     buffer_.clear();
+    buffer_.shrink_to_fit();
+    parser_.reset();
     ws_->set_option(websocket::stream_base::timeout{websocket::stream_base::none(), websocket::stream_base::none(), false}); // our timer does it
     ws_->set_option(websocket::stream_base::decorator([subprotocol](websocket::response_type& response) { response.set(http::field::sec_websocket_protocol, subprotocol); }));
     ws_->read_message_max(0); // counted in on_read, which answers with our own close code
@@ -873,7 +875,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void read_message() {
     if (closing_ || finished_) return;
-    ws_->async_read_some(buffer_, frame_limit() + 1 - buffer_.size(), [self = shared_from_this()](error_code error, std::size_t) { self->on_read(error); });
+    const std::size_t room = frame_limit() + 1 - buffer_.size();
+    ws_->async_read_some(buffer_, buffer_.size() == 0 ? std::min(room, message_begin) : room, [self = shared_from_this()](error_code error, std::size_t) { self->on_read(error); });
   }
 
   void on_read(error_code error) {
@@ -900,9 +903,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
       } else {
         server_.handler.on_binary(id_, {data, buffer_.size()});
       }
-      const bool large = buffer_.size() > kept_buffer || server_.receive_bytes > server_.options.limits.receive_buffers / 2;
       buffer_.consume(buffer_.size());
-      if (large) buffer_.shrink_to_fit();
+      buffer_.shrink_to_fit();
       if (!finished_) count_received();
     }
     read_message();
@@ -984,7 +986,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   TimePoint heard_{};
   TimePoint tokens_at_ = monotonic_now();
   double tokens_ = static_cast<double>(server_.options.limits.message_burst);
-  std::deque<Outgoing> queue_; // the first one is being written
+  std::list<Outgoing> queue_; // the first one is being written
   std::size_t queued_bytes_ = 0;
   std::size_t receive_bytes_ = 0; // as counted in the server's
   std::optional<TimePoint> message_since_;
