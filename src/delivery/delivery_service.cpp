@@ -45,6 +45,8 @@ struct DeliveryService::Room {
   std::deque<IncarnationId> departed;                ///< oldest first
   std::map<IncarnationId, std::size_t> reports;      ///< of each member's commits, in this era
   std::optional<TimePoint> armed;
+  std::uint64_t quiet_head = 0; ///< of the log, since quiet_since
+  TimePoint quiet_since{};
   TokenBucket joins;
   TokenBucket relayed;
 
@@ -385,10 +387,17 @@ void DeliveryService::handle_ack(TimePoint now, ConnectionId id, Room& room, Par
   // One that is lower comes from before a reconnection. It is a sign of life all the same.
   const std::uint64_t before = *room.sequencer.cursor(participant.who);
   outputs_.push_back(Followed{room.name, participant.who, std::max(before, ack.cursor)}); // again each time: who was too busy to hear it hears the next
-  if (ack.cursor <= before) return;
-  room.sequencer.acknowledge(participant.who, ack.cursor);
-  send_entries(room, participant);
-  if (room.sequencer.should_trim()) trim(room);
+  if (ack.cursor > before) {
+    room.sequencer.acknowledge(participant.who, ack.cursor);
+    send_entries(room, participant);
+  }
+  if (room.quiet_head != room.sequencer.head()) {
+    room.quiet_head = room.sequencer.head();
+    room.quiet_since = now;
+  }
+  const bool quiet = now - room.quiet_since >= options_.quiet_trim && room.sequencer.log_start() < room.quiet_head &&
+                     room.sequencer.lowest_cursor() == room.quiet_head;
+  if (quiet || (ack.cursor > before && room.sequencer.should_trim())) trim(room);
 }
 
 void DeliveryService::handle_genesis(TimePoint now, ConnectionId id, Room& room, IncarnationId who,

@@ -28,6 +28,7 @@ struct DeliveryOptions {
   Duration stall = std::chrono::seconds(15);         ///< from the last acknowledgement to gone, while connected
   Duration hello_timeout = std::chrono::seconds(10); ///< from connected to the first frame
   Duration forget_after = std::chrono::seconds(60);  ///< from the last live incarnation's end to the room's
+  Duration quiet_trim = std::chrono::seconds(10);    ///< from the last entry of a log that all have processed until it is trimmed, however short it is
 
   // What strangers can make the server hold.
   std::size_t max_connections = 10'000;

@@ -493,6 +493,23 @@ TEST_F(DeliveryServiceTest, WhatAllHaveProcessedIsTrimmedAndTheRestGoesOn) {
   EXPECT_EQ(w.error(w.enter(b, start - 1)), ErrorReason::gone) << "from below the log nobody can go on";
 }
 
+TEST_F(DeliveryServiceTest, ALogThatAllHaveProcessedIsTrimmedWhenTheRoomHasBeenQuietForTenSeconds) {
+  two_members();
+  w.commit(ca, a, 1, 1, {}, {});
+  w.ack_all(ca);
+  for (int i = 0; i < 4; ++i, w.pass(4s)) w.ack_all(ca);
+  EXPECT_EQ(w.room().log_start(), 0u) << "one of them has not";
+  w.ack_all(cb);
+  for (int i = 0; i < 4; ++i, w.pass(4s)) {
+    w.ack_all(ca);
+    w.ack_all(cb);
+  }
+  EXPECT_EQ(w.room().log_start(), w.room().head());
+  EXPECT_EQ(store.trims, 1);
+  w.commit(cb, b, 1, 2, {}, {});
+  EXPECT_EQ(w.entries(ca).back().index, w.room().head() - 1);
+}
+
 TEST_F(DeliveryServiceTest, WhoHoldsBackMoreThanTheLogsBoundIsGone) {
   DeliveryOptions options;
   options.room.log_entries = 10;
