@@ -5,12 +5,11 @@
 namespace satsuma::rtp {
 
 NackGenerator::NackGenerator(std::size_t capacity, Duration repeat_after, unsigned max_requests)
-    : capacity_(capacity), repeat_after_(repeat_after), max_requests_(max_requests) {
-  missing_.reserve(capacity);
-}
+    : capacity_(capacity), repeat_after_(repeat_after), max_requests_(max_requests) {}
 
 NackGenerator::Outcome NackGenerator::on_packet(ExtendedSequence sequence) {
   if (highest_ < 0) {
+    missing_.reserve(capacity_);
     highest_ = sequence;
     return Outcome::fine;
   }
@@ -54,6 +53,11 @@ std::size_t NackGenerator::poll(TimePoint now, std::span<std::uint16_t> out) {
 void NackGenerator::reset() {
   missing_.clear();
   highest_ = -1;
+}
+
+void NackGenerator::rest() {
+  reset();
+  missing_.shrink_to_fit();
 }
 
 } // namespace satsuma::rtp

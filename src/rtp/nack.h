@@ -10,7 +10,7 @@
 
 namespace satsuma::rtp {
 
-/// Which packets of one stream to ask for again (RFC 4585 s.6.2.1), and when. Memory is taken once.
+/// Which packets of one stream to ask for again (RFC 4585 s.6.2.1), and when. Memory is taken once, with the first packet.
 class NackGenerator {
  public:
   /// `capacity`: packets waited for at once. `repeat_after` is somewhat more than a round trip.
@@ -30,6 +30,8 @@ class NackGenerator {
 
   std::size_t missing() const { return missing_.size(); }
   void reset();
+  /// The same, and gives the memory back.
+  void rest();
 
  private:
   struct Missing {

@@ -76,11 +76,17 @@ void TransportFeedbackRecorder::on_packet(TimePoint arrival, std::uint16_t seque
   const auto before = unwrapper_.highest();
   const ExtendedSequence extended = unwrapper_.unwrap(sequence);
   if (before && extended <= *before - static_cast<ExtendedSequence>(window)) return; // too late to tell of
-  Arrival& slot = arrivals_[static_cast<std::size_t>(extended) % window];
+  if (!arrivals_) arrivals_ = std::make_unique<std::array<Arrival, window>>();
+  Arrival& slot = (*arrivals_)[static_cast<std::size_t>(extended) % window];
   if (slot.sequence == extended) return; // the first arrival counts
   slot = {extended, arrival};
   // One that comes late has been reported lost: say it again, from there on.
   if (!first_unreported_ || extended < *first_unreported_) first_unreported_ = extended;
+}
+
+void TransportFeedbackRecorder::rest() {
+  arrivals_.reset();
+  first_unreported_.reset();
 }
 
 std::optional<MutableByteView> TransportFeedbackRecorder::write(std::uint32_t sender, std::uint32_t media, MutableByteView out) {

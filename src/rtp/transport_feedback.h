@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 
@@ -35,7 +36,7 @@ struct TransportFeedback {
 Result<TransportFeedback> parse_transport_feedback(ByteView control, std::span<PacketStatus> storage);
 
 /// Remembers when packets with transport-wide sequence numbers arrived, and writes feedback messages about them: each packet
-/// at least once, lost ones too.
+/// at least once, lost ones too. 32 KB from the first packet on.
 class TransportFeedbackRecorder {
  public:
   void on_packet(TimePoint arrival, std::uint16_t sequence);
@@ -43,6 +44,8 @@ class TransportFeedbackRecorder {
   /// Writes one message about what has not been reported yet, as much of it as fits; nothing when nothing is pending.
   /// Call until pending() is false. Space for about 100 bytes at least.
   std::optional<MutableByteView> write(std::uint32_t sender, std::uint32_t media, MutableByteView out);
+  /// Gives the memory back until the next packet; what is pending is not told of.
+  void rest();
 
  private:
   static constexpr std::size_t window = 2048; // power of two; a second and more at 1500 packets a second
@@ -51,12 +54,12 @@ class TransportFeedbackRecorder {
     ExtendedSequence sequence = -1;
     TimePoint at;
   };
-  const Arrival& arrival_of(ExtendedSequence sequence) const { return arrivals_[static_cast<std::size_t>(sequence) % window]; }
+  const Arrival& arrival_of(ExtendedSequence sequence) const { return (*arrivals_)[static_cast<std::size_t>(sequence) % window]; }
 
   SequenceUnwrapper unwrapper_;
   std::optional<ExtendedSequence> first_unreported_;
   std::uint8_t number_ = 0;
-  std::array<Arrival, window> arrivals_{};
+  std::unique_ptr<std::array<Arrival, window>> arrivals_; ///< null: nothing is pending
 };
 
 } // namespace satsuma::rtp

@@ -351,6 +351,12 @@ void Encoding::stop_waiting() {
   key_frame_requested_ = key_frame_urgent_ = false;
 }
 
+void Encoding::rest() {
+  stop_waiting();
+  nacks_.rest();
+  history_.reset();
+}
+
 std::size_t Encoding::reports(TimePoint now, std::span<rtp::ReportBlock> out) {
   std::size_t count = 0;
   if (ssrc_ && statistics_.started() && count < out.size()) out[count++] = statistics_.report(now, *ssrc_);

@@ -141,6 +141,8 @@ class Encoding {
 
   /// Nobody needs what is missing any more.
   void stop_waiting();
+  /// The same, and gives the memory back that only packets need.
+  void rest();
   std::size_t poll_nacks(TimePoint now, std::span<std::uint16_t> out) { return nacks_.poll(now, out); }
   /// Report blocks of the main stream and of the retransmissions, if they have begun.
   std::size_t reports(TimePoint now, std::span<rtp::ReportBlock> out);

@@ -11,6 +11,8 @@ namespace {
 /// Of a datagram, below RTP: IPv4, UDP and the tag that SRTP appends.
 constexpr std::size_t below_rtp = 28 + 16;
 constexpr Duration feedback_interval = std::chrono::milliseconds(60);
+/// What only packets need, most of a megabyte for a stream of video, is given back when there have been none for so long.
+constexpr Duration rest_after = std::chrono::seconds(10);
 constexpr Duration report_interval = std::chrono::seconds(1);
 constexpr std::size_t max_rtcp_size = 1200;
 constexpr std::size_t max_padding = 255; // its last byte says how many
@@ -286,7 +288,7 @@ void MediaGraph::set_connected(TimePoint now, ParticipantIndex index, Leg leg, b
   Participant& p = *participants_[index];
   if (leg == Leg::publish && p.publisher) {
     p.publisher->connected = connected;
-    if (renewed && p.publisher->feedback) *p.publisher->feedback = {};
+    if (renewed) p.publisher->feedback = {};
     if (connected)
       for (std::size_t i = 0; i < signaling::source_count; ++i)
         if (p.publisher->publications[i]) send_key_frame_requests(now, {index, static_cast<Source>(i)});
@@ -481,10 +483,8 @@ void MediaGraph::add_to_run(TimePoint now, ParticipantIndex index, ByteView data
   }
   Publisher& publisher = *p.publisher;
   if (publisher.transport_cc_extension)
-    if (const auto value = packet->extension(*publisher.transport_cc_extension); value && value->size() == 2) {
-      if (!publisher.feedback) publisher.feedback = std::make_unique<rtp::TransportFeedbackRecorder>(); // 32 KB, for those who send
-      publisher.feedback->on_packet(arrived, static_cast<std::uint16_t>((*value)[0] << 8 | (*value)[1]));
-    }
+    if (const auto value = packet->extension(*publisher.transport_cc_extension); value && value->size() == 2)
+      publisher.feedback.on_packet(arrived, static_cast<std::uint16_t>((*value)[0] << 8 | (*value)[1]));
 
   const Stream* const stream = stream_of(publisher, *packet);
   if (!stream) {
@@ -879,6 +879,10 @@ void MediaGraph::tick_publisher(TimePoint now, ParticipantIndex index) {
   for (std::size_t i = 0; i < signaling::source_count; ++i) {
     Publication* const p = publisher.publications[i].get();
     if (!p) continue;
+    if (p->watched())
+      p->watched_at = now;
+    else if (now - p->watched_at >= rest_after)
+      p->rest();
     if (!p->video()) {
       if (!mirror && p->watched()) ask_for_missing(now, index, *p);
       continue;
@@ -904,12 +908,16 @@ void MediaGraph::tick_publisher(TimePoint now, ParticipantIndex index) {
   if (mirror) return;
   if (now >= publisher.next_feedback) {
     publisher.next_feedback = now + feedback_interval;
-    for (int i = 0; i < 8 && publisher.feedback && publisher.feedback->pending(); ++i)
+    if (publisher.feedback.pending())
+      publisher.fed_at = now;
+    else if (now - publisher.fed_at >= rest_after)
+      publisher.feedback.rest();
+    for (int i = 0; i < 8 && publisher.feedback.pending(); ++i)
       emit_rtcp(index, Leg::publish, [&](SpanWriter& out) {
         std::array<std::uint8_t, max_rtcp_size> message;
         // The draft wants the SSRC of a stream; which one does not matter.
         const std::uint32_t media = publisher.streams.empty() ? 0 : publisher.streams.front().ssrc;
-        if (const auto written = publisher.feedback->write(publisher.ssrc, media, message)) out.bytes(*written);
+        if (const auto written = publisher.feedback.write(publisher.ssrc, media, message)) out.bytes(*written);
       });
   }
   if (now >= publisher.next_report) {

@@ -164,7 +164,8 @@ class MediaGraph {
     std::optional<std::uint8_t> audio_level_extension;
     std::uint8_t loudest = 127; ///< of its levels since the other shards were told
     TimePoint next_level{};     ///< when they are
-    std::unique_ptr<rtp::TransportFeedbackRecorder> feedback;
+    rtp::TransportFeedbackRecorder feedback;
+    TimePoint fed_at{};         ///< when it was last written
     std::uint32_t ssrc = 0; ///< ours, as a sender of RTCP
     bool connected = false;
     TimePoint next_feedback{};

@@ -45,6 +45,11 @@ class Publication {
     for (Encoding& e : encodings_) e.stop_waiting();
   }
 
+  /// Gives back what is kept for subscribers; it comes again with the next packet that somebody is to have.
+  void rest() {
+    for (Encoding& e : encodings_) e.rest();
+  }
+
   /// Which encodings somebody can use, as the publisher was told last. An encoding is switched on at once and off after a while.
   std::array<bool, max_encodings> wanted{};
   std::array<std::optional<TimePoint>, max_encodings> wanted_since{};
@@ -59,6 +64,8 @@ class Publication {
   std::array<std::uint8_t, max_shards> interest{};
   /// Of one that arrives elsewhere: what its home was told of that last.
   std::optional<std::uint8_t> told_interest;
+
+  TimePoint watched_at{}; ///< as it was seen last
 
   bool watched() const { return !subscribers.empty() || interested != 0; }
 

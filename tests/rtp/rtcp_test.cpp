@@ -190,6 +190,24 @@ TEST(TransportFeedback, WhatIsRecordedIsReadBackLossesAndWrapIncluded) {
   }
 }
 
+TEST(TransportFeedback, TheRecorderGoesOnAfterItsRestWithWhatComesThen) {
+  TransportFeedbackRecorder recorder;
+  TimePoint now{std::chrono::seconds(1)};
+  Bytes out(1000);
+  recorder.on_packet(now, 10);
+  recorder.rest();
+  EXPECT_FALSE(recorder.pending());
+  recorder.on_packet(now, 12);
+  const Bytes message = to_bytes(*recorder.write(1, 2, out));
+  std::vector<PacketStatus> storage(64);
+  RtcpReader reader(message);
+  const auto feedback = parse_transport_feedback(parse_feedback(**reader.next())->control, storage);
+  ASSERT_TRUE(feedback);
+  ASSERT_EQ(feedback->statuses.size(), 1u);
+  EXPECT_EQ(feedback->statuses[0].sequence, 12);
+  EXPECT_FALSE(recorder.pending());
+}
+
 TEST(TransportFeedback, ALatePacketIsReportedAgainAndAJumpIsSurvived) {
   TransportFeedbackRecorder recorder;
   TimePoint now{std::chrono::seconds(1)};

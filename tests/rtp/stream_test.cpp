@@ -46,6 +46,17 @@ TEST(NackGenerator, AsksForGapsRepeatsAndGivesUp) {
   EXPECT_EQ(nacks.missing(), 0u);
 }
 
+TEST(NackGenerator, BeginsAnewAfterItsRest) {
+  NackGenerator nacks(100);
+  static_cast<void>(nacks.on_packet(10));
+  static_cast<void>(nacks.on_packet(12));
+  nacks.rest();
+  EXPECT_EQ(nacks.missing(), 0u);
+  EXPECT_EQ(nacks.on_packet(500), NackGenerator::Outcome::fine) << "nothing is missing before the first";
+  EXPECT_EQ(nacks.on_packet(502), NackGenerator::Outcome::fine);
+  EXPECT_EQ(nacks.missing(), 1u);
+}
+
 TEST(NackGenerator, ForgetsWhatAKeyFrameMakesUseless) {
   NackGenerator nacks(100);
   nacks.on_packet(1);
