@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <malloc.h>
 #include <unistd.h>
 
 #include <future>
@@ -92,7 +93,19 @@ void MeetingServer::on_relayed_stream(int descriptor, const TransportAddress& re
 void MeetingServer::on_deadline(TimePoint now) {
   deadline_.reset();
   service_.handle_timeout(now);
+  if (trim_at_ && now >= *trim_at_) {
+    trim_at_.reset();
+    changed_at_.reset();
+    ::malloc_trim(0);
+    spdlog::debug("event=heap_trimmed us={}", (io::monotonic_now() - now).count());
+  }
   pump();
+}
+
+void MeetingServer::note_change() {
+  const TimePoint now = io::monotonic_now();
+  if (!changed_at_) changed_at_ = now;
+  trim_at_ = std::min(now + trim_after, *changed_at_ + trim_at_most_after);
 }
 
 void MeetingServer::on_stop() { spdlog::info("event=stopping websockets={}", connections_.size()); }
@@ -221,7 +234,8 @@ void MeetingServer::pump() {
 #ifdef SATSUMA_TEST_HOOKS
   if (room_trace_ != nullptr) room_trace_->flush();
 #endif
-  const auto next = service_.next_deadline();
+  auto next = service_.next_deadline();
+  if (trim_at_ && (!next || *trim_at_ < *next)) next = trim_at_;
   if (next == deadline_) return;
   deadline_ = next;
   http_->set_deadline(next);
@@ -299,6 +313,7 @@ void MeetingServer::handle(const delivery::Followed& followed) {
 void MeetingServer::handle(const delivery::MemberAdded& added) {
   Participant* const who = participant(added.room, added.incarnation);
   if (who == nullptr) return;
+  note_change();
   who->member = true;
   if (who->in_media) {
     post(*shards_[who->shard], [id = added.incarnation](TimePoint now, sfu::Sfu& sfu) { static_cast<void>(sfu.set_member(now, id, true)); });
@@ -318,6 +333,7 @@ void MeetingServer::handle(const delivery::MemberRemoved& removed) {
 void MeetingServer::handle(const delivery::Departed& departed) {
   Participant* const known = find_participant(departed.room, departed.incarnation);
   if (known == nullptr) return;
+  note_change();
   Participant& who = *known;
   who.departed = true;
   if (who.in_media) {
@@ -427,6 +443,10 @@ signaling::Path path_message(const sfu::SubscriberReport& report) {
 } // namespace
 
 void MeetingServer::handle_media(sfu::Output output) {
+  if (std::holds_alternative<sfu::Connected>(output) || std::holds_alternative<sfu::Disconnected>(output)) {
+    note_change();
+    pump();
+  }
   const auto connection_of = [this](const IncarnationId& id) -> Participant* {
     const auto found = participants_.find(id);
     return found == participants_.end() ? nullptr : &found->second;

@@ -83,6 +83,9 @@ class MeetingServer final : public io::HttpServer::Handler {
   static constexpr double control_burst = 60;
 
   void pump();
+  /// Somebody came or went: some time after the last such, the heap's free pages go back to the system. What entering takes for a moment lies between what
+  /// stays, and would be the process's for good.
+  void note_change();
   void handle(const delivery::Send& send);
   void handle(const delivery::Close& close);
   void handle(const delivery::Joined& joined);
@@ -130,6 +133,9 @@ class MeetingServer final : public io::HttpServer::Handler {
   std::unordered_map<io::ConnectionId, Connection> connections_;
   std::unordered_map<IncarnationId, Participant> participants_;
   std::optional<TimePoint> deadline_;
+  static constexpr Duration trim_after = std::chrono::seconds(20), trim_at_most_after = std::chrono::seconds(60);
+  std::optional<TimePoint> changed_at_; ///< first since the last trim
+  std::optional<TimePoint> trim_at_;
   std::uint64_t media_disconnections_ = 0;
   std::uint64_t control_errors_ = 0;
   std::uint64_t media_commands_lost_ = 0;
