@@ -48,6 +48,7 @@ struct LoadOptions {
   unsigned packets_per_frame = 1; ///< ... so many of them at a time
   unsigned layers = 1;           ///< sizes of each publisher's video, the largest of video_kbps
   bool audio = true, video = true;
+  bool muted = false;            ///< publishers are connected for sending, and send nothing
   unsigned decrypt_every = 1;    ///< every so many-th participant decrypts what it gets; the others count packets
   double churn = 0;              ///< participants that leave and are replaced, a second
   unsigned threads = 1;

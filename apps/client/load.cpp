@@ -264,6 +264,7 @@ class Share final : public NativeClient::Listener {
     if (publishes && options_.audio) config.publish.push_back(Source::microphone);
     if (publishes && options_.video) config.publish.push_back(Source::camera);
     config.camera_layers = options_.layers;
+    config.muted = options_.muted;
     config.receiver.history_packets = 128;
     config.receiver.audio_frames = config.receiver.video_frames = person->decrypts;
     if (options_.packet_bytes > 0) config.max_payload = options_.packet_bytes - packet_overhead + 4;
@@ -368,7 +369,7 @@ class Share final : public NativeClient::Listener {
       if (!p.leaving) ++results_.media_lost;
       return;
     }
-    if (leg != Leg::publish || !p.publishes) return;
+    if (leg != Leg::publish || !p.publishes || options_.muted) return;
     // Spread over an interval, so that all do not send at once.
     if (options_.video && !p.video_timer) {
       const TimePoint due = now + video_interval() * static_cast<Duration::rep>(client.number % 16) / 16;
@@ -437,6 +438,7 @@ class Share final : public NativeClient::Listener {
   // ---- the course of things
 
   std::size_t expected_sources(const Person& p) const {
+    if (options_.muted) return 0;
     return (options_.publishers + options_.other_publishers - (p.publishes ? 1U : 0U)) * ((options_.audio ? 1U : 0U) + (options_.video ? 1U : 0U));
   }
 

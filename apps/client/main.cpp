@@ -68,6 +68,7 @@ int run(int argc, char** argv) {
   bool no_audio = false, no_video = false;
   load_command->add_flag("--no-audio", no_audio, "publishers send no sound");
   load_command->add_flag("--no-video", no_video, "publishers send no video");
+  load_command->add_flag("--muted", load_options.muted, "publishers are connected for sending, with microphone and camera off");
   load_command->add_option("--decrypt-every", load_options.decrypt_every, "only each n-th participant decrypts frames, the others count packets: when the generator is the bottleneck")->check(CLI::Range(1, 100000))->capture_default_str();
   load_command->add_option("--churn", load_options.churn, "participants that leave and are replaced, a second; nobody leaves in the last ten seconds")->check(CLI::Range(0.0, 100.0));
   load_command->add_option("--threads", load_options.threads, "so many share the participants")->check(CLI::Range(1, 64))->capture_default_str();

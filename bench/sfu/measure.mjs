@@ -18,7 +18,7 @@ packet at the same offered load, what of it was lost, and the latency added; the
 UDP_SEGMENT in one thread, the same packets to as many who read them, with no logic.
   --seconds N  of measuring for each (default 5)
   --ramp       besides, double the load of 1to100 until something is lost
-  --idle N     besides, the memory of N participants who send nothing (default 0)
+  --idle N     besides, the memory of N participants, connected both ways, who send nothing (default 0)
   --join-rate N  how many of ours come in a second (default 40); a busy machine cannot make as many
   --json       the figures as JSON
 Latencies and losses mean something on a quiet machine only: the generator needs a core of its own.
@@ -202,11 +202,12 @@ async function idle(participants) {
   const ready = path.join(folder, "ready-idle");
   // In rooms of 50, so that what grows with the square of a room is not what is measured.
   const rooms = Math.max(1, Math.round(participants / 50));
-  const load = start(client, ["load", started.link, "--participants", Math.round(participants / rooms), "--publishers", 0, "--rooms", rooms, "--seconds", 6, "--join-rate", 60, "--json", "--ready-timeout", 90,
+  const load = start(client, ["load", started.link, "--participants", Math.round(participants / rooms), "--publishers", Math.round(participants / rooms), "--muted", "--rooms", rooms, "--seconds", 40,
+    "--join-rate", Math.min(60, options.joinRate), "--json", "--ready-timeout", 200,
     "--ready-file", ready].map(String));
   try {
     await until(() => existsSync(ready) || load.exitCode !== null, 300_000, "the entry of all");
-    await sleep(3000);
+    await sleep(35_000); // what entering took goes back to the system twenty seconds after the last came in
     const after = residentOf(started.child.pid);
     await load.ended;
     const result = JSON.parse(load.output);

@@ -298,7 +298,8 @@ void Participant::send_sources() {
   if (!ready_ || !published_ || !entered_ || sources_told_) return;
   sources_told_ = true;
   signaling::Sources sources;
-  for (const Source source : config_.publish) sources.active.insert(source);
+  if (!config_.muted)
+    for (const Source source : config_.publish) sources.active.insert(source);
   send_control(sources);
 }
 

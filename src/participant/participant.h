@@ -55,6 +55,7 @@ struct ParticipantConfig {
   std::vector<Source> publish; ///< what will be sent; in the order of their values
   /// The camera is sent in so many sizes at once, of which the server forwards each member one: send_frame's `layer`, from the smallest. At most max_camera_layers.
   std::size_t camera_layers = 1;
+  bool muted = false;          ///< all of it is off: the connection for it is there, and nothing is sent
   bool subscribe = true;
   /// The server may know how loud our microphone is (RFC 6464), and so who speaks.
   bool tell_levels = false;
