@@ -51,8 +51,8 @@ Result<TransportFeedback> parse_transport_feedback(ByteView control, std::span<P
         if (!add(*chunk >> bit & 3U)) return transport_feedback_malformed;
     }
   }
-  // The reference time is a signed number of 24 bits.
-  std::int64_t time = (static_cast<std::int64_t>(*reference) - ((*reference & 0x800000) != 0 ? 0x1000000 : 0)) * reference_tick_us;
+  // The draft calls the reference time signed. Senders count up from their clock's zero, and half of its 12 days is not to look like a time before that.
+  std::int64_t time = static_cast<std::int64_t>(*reference) * reference_tick_us;
   for (PacketStatus& status : storage.first(*count)) {
     if (!status.received) {
       status.arrival_us = 0;

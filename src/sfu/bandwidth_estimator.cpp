@@ -115,7 +115,7 @@ void BandwidthEstimator::on_feedback(TimePoint now, std::span<const rtp::PacketS
       continue;
     }
     round_trip_ = std::clamp(now - sent->at, Duration(std::chrono::milliseconds(1)), Duration(std::chrono::seconds(3)));
-    add_transit(now, Duration(status.arrival_us - micros(sent->at)));
+    add_transit(now, Duration(status.arrival_us - micros(sent->at)), round_trip_);
     on_arrival(now, *sent, status.arrival_us);
   }
   if (!any) return;
@@ -262,19 +262,22 @@ void BandwidthEstimator::detect(TimePoint now, double trend, double send_delta_m
 
 // ---- the estimate
 
-void BandwidthEstimator::add_transit(TimePoint now, Duration transit) {
-  // No queue is that long: one of the clocks jumped.
-  const bool jumped = least_transit_since_ && std::chrono::abs(transit - least_transit_) > std::chrono::seconds(10);
-  if (!least_transit_since_ || jumped) {
-    least_transit_ = least_transit_before_ = transit;
-    least_transit_since_ = now;
-  } else if (now - *least_transit_since_ > std::chrono::seconds(15)) { // clocks drift
-    least_transit_before_ = least_transit_;
-    least_transit_ = transit;
-    least_transit_since_ = now;
+void BandwidthEstimator::add_transit(TimePoint now, Duration transit, Duration round_trip) {
+  constexpr Duration window = std::chrono::seconds(15);
+  // No queue is that long: one of the clocks jumped. And what was measured long ago is not comparable: clocks drift.
+  const bool stale = !least_since_ || now - *least_since_ > 2 * window || std::chrono::abs(transit - least_transit_.now) > std::chrono::seconds(10);
+  if (stale) {
+    least_transit_ = {transit, transit};
+    least_round_trip_ = {round_trip, round_trip};
+    least_since_ = now;
+  } else if (now - *least_since_ > window) {
+    least_transit_ = {transit, least_transit_.now};
+    least_round_trip_ = {round_trip, least_round_trip_.now};
+    least_since_ = now;
   }
-  least_transit_ = std::min(least_transit_, transit);
-  queue_ = transit - std::min(least_transit_, least_transit_before_);
+  least_transit_.now = std::min(least_transit_.now, transit);
+  least_round_trip_.now = std::min(least_round_trip_.now, round_trip);
+  queue_ = std::min(transit - least_transit_.least(), round_trip - least_round_trip_.least());
 }
 
 void BandwidthEstimator::watch_queue() {

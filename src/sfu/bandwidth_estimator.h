@@ -54,8 +54,8 @@ class BandwidthEstimator {
   std::int64_t acknowledged_bitrate() const { return acknowledged_; }
   double loss() const { return loss_; } ///< of the last half second that had enough packets, 0 to 1
   Duration round_trip() const { return round_trip_; }
-  /// How long packets wait in the path's queue: by how much they take longer than the quickest did. Their way alone counts; the way back of what tells of
-  /// them, and how long a receiver takes to tell, do not.
+  /// How long packets wait in the path's queue: by how much they take longer than the quickest did, of the way there and of the way there and back the less.
+  /// The former holds what two clocks do to each other, the latter how long the receiver takes to tell and what waits on its way back.
   Duration queue() const { return queue_; }
   Usage usage() const { return usage_; }
   /// A queue is there, or was a moment ago, and is to drain.
@@ -102,7 +102,7 @@ class BandwidthEstimator {
   void add_to_probe(const Sent& sent, std::int64_t arrival_us);
   void finish_probe(TimePoint now);
   /// How long it took by two clocks of which only the difference to others counts.
-  void add_transit(TimePoint now, Duration transit);
+  void add_transit(TimePoint now, Duration transit, Duration round_trip);
   void watch_queue();
   void update_rate(TimePoint now);
   void update_loss(TimePoint now);
@@ -117,8 +117,12 @@ class BandwidthEstimator {
   std::optional<TimePoint> silence_counted_at_;
   Duration round_trip_{std::chrono::milliseconds(100)};
   /// The least of this and of the last quarter of a minute: what the path takes without a queue.
-  Duration least_transit_{}, least_transit_before_{};
-  std::optional<TimePoint> least_transit_since_;
+  struct Least {
+    Duration now{}, before{};
+    Duration least() const { return std::min(now, before); }
+  };
+  Least least_transit_, least_round_trip_;
+  std::optional<TimePoint> least_since_;
   Duration queue_{};
   unsigned late_feedbacks_ = 0;
   std::array<std::size_t, 10> arrived_{}; ///< bytes in each 50 ms of the receiver's clock

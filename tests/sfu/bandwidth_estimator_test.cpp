@@ -55,7 +55,7 @@ struct World {
     }
     down.handle_timeout(now);
     while (const auto got = down.poll_output()) {
-      recorder.on_packet(now + 7h, static_cast<std::uint16_t>((*got)[0] << 8 | (*got)[1])); // another clock
+      recorder.on_packet(now + other_clock, static_cast<std::uint16_t>((*got)[0] << 8 | (*got)[1])); // another clock
       received += got->size() + below_rtp;
     }
     if (now >= next_feedback) {
@@ -97,6 +97,7 @@ struct World {
   std::optional<BandwidthEstimator::Probe> probe;
   TimePoint next_feedback{};
   Duration feedback_interval = 50ms;
+  Duration other_clock = 7h;
   std::vector<rtp::PacketStatus> storage{rtp::max_feedback_statuses};
   std::uint64_t received = 0;
 };
@@ -139,6 +140,29 @@ TEST(BandwidthEstimatorTest, BeginsWithWhatArrivesAlready) {
     EXPECT_GT(world.estimator.bitrate(), 2'500'000) << seed;
     EXPECT_LT(world.estimator.bitrate(), 5'000'000) << seed;
   }
+}
+
+TEST(BandwidthEstimatorTest, AReceiverThatHasBeenUpForAWeekIsLikeAnyOther) {
+  // Its clock is beyond half of what the reference time tells (24 bits of 64 ms).
+  for (const Duration clock : {Duration(7h), Duration(24h * 8), Duration(24h * 12)}) {
+    World world("delay=25ms rate=2M queue=400ms", 3);
+    world.other_clock = clock;
+    world.run(10s, 5'000'000);
+    const double rate = world.utilised(10s, 5'000'000);
+    EXPECT_GT(rate, 1'200'000) << clock.count();
+    EXPECT_LT(rate, 2'000'000) << clock.count();
+    EXPECT_GT(world.estimator.acknowledged_bitrate(), 1'000'000) << clock.count();
+  }
+}
+
+TEST(BandwidthEstimatorTest, AClockThatRunsDifferentlyWhileNothingIsSentIsNoQueue) {
+  World world("delay=20ms rate=10M", 1);
+  world.run(5s, 2'000'000);
+  const std::int64_t before = world.estimator.bitrate();
+  world.run(600s, 0); // all are silent
+  world.other_clock += 200ms;
+  world.run(5s, 2'000'000);
+  EXPECT_GE(world.estimator.bitrate(), before * 9 / 10);
 }
 
 TEST(BandwidthEstimatorTest, AReceiverThatTakesLongToTellWhatArrivedIsNoFullPath) {
