@@ -18,8 +18,8 @@ namespace satsuma::io {
 
 namespace {
 
-// Batches taken from one socket before the others, the timer and commands have their turn.
-constexpr std::size_t max_batches_per_turn = 8;
+// Datagrams taken from one socket before the others and commands have their turn; of one batch more, since a message may hold many.
+constexpr std::size_t max_datagrams_per_turn = 512;
 /// What waits to be sent is said to have left when it was decided, so it is not to wait for long; runs for UDP_SEGMENT want some.
 constexpr std::size_t max_pending = 512;
 
@@ -264,13 +264,14 @@ void MediaLoop::adopt_waiting(TimePoint now) {
 }
 
 void MediaLoop::receive(std::size_t socket) {
-  for (std::size_t batch = 0; batch < max_batches_per_turn; ++batch) {
+  for (std::size_t taken = 0; taken < max_datagrams_per_turn;) {
     const auto received = sockets_[socket].receive();
     if (!received) {
       receive_failures_.fetch_add(1, std::memory_order_relaxed);
       return;
     }
     if (received->empty()) return;
+    taken += received->size();
     TimePoint now = monotonic_now();
     datagrams_in_.fetch_add(received->size(), std::memory_order_relaxed);
     for (std::size_t i = 0; i < received->size();) {
@@ -282,6 +283,7 @@ void MediaLoop::receive(std::size_t socket) {
       if (sfu_.pending_count() < max_pending) continue;
       flush();
       now = monotonic_now();
+      if (const auto deadline = sfu_.next_deadline(); deadline && *deadline <= now) sfu_.handle_timeout(now); // what is paced does not wait for the rest
     }
     flush();
     if (received->size() < receive_batch_size) return;

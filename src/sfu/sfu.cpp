@@ -74,7 +74,7 @@ class Sfu::Shard {
   std::optional<TimePoint> next_deadline() const;
   std::optional<Output> poll_output();
   std::span<const OutgoingDatagram> pending_datagrams();
-  std::size_t pending_count() const { return queued_.size(); }
+  std::size_t pending_count() const { return queued_.size() + graph_.shard_messages().size(); }
   void clear_datagrams();
   void set_room_shards(std::string_view room, ShardSet shards) { graph_.set_room_shards(room, shards & ~(ShardSet{1} << config_.part)); }
   void handle_from_shard(TimePoint now, std::size_t part, const ShardMessage& message);

@@ -204,6 +204,7 @@ class Sfu {
   /// What is to be sent now, datagrams to one destination side by side (for UDP_SEGMENT), in their order. Valid until the
   /// next call of anything else.
   std::span<const OutgoingDatagram> pending_datagrams();
+  /// Of both.
   std::size_t pending_count() const;
   void clear_datagrams();
 
