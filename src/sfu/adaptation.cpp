@@ -81,7 +81,7 @@ void MediaGraph::allocate(TimePoint now, ParticipantIndex index) {
     if (height == 0U || demands_.size() + 1 == slot_of.size()) {
       slot.limit = SlotLimit::view;
       slot.set_target(std::nullopt);
-      subscriber.pacer.remove_slot(static_cast<std::uint32_t>(i));
+      drop_waiting(now, index, static_cast<std::uint32_t>(i));
       continue;
     }
     LayerDemand& demand = demands_.emplace_back();
@@ -185,14 +185,17 @@ void MediaGraph::choose_copies(TimePoint now, Subscriber& subscriber, std::int64
   }
 }
 
-void MediaGraph::drop_waiting(TimePoint, ParticipantIndex index, std::uint32_t number) {
+std::size_t MediaGraph::drop_waiting(TimePoint, ParticipantIndex index, std::uint32_t number) {
   Subscriber& subscriber = *participants_[index]->subscriber;
   Slot& slot = subscriber.slots[number];
   // The receiver will ask for them, and is not to get them.
+  std::size_t dropped = 0;
   subscriber.pacer.remove_slot(number, [&](const Pacer::Item& item) {
     if (!item.rtx_sequence) slot.forget(item.sequence);
     ++counters_.dropped_pacer_full;
+    ++dropped;
   });
+  return dropped;
 }
 
 void MediaGraph::update_wanted(TimePoint now, ParticipantIndex index, Publication& p) {
@@ -318,7 +321,7 @@ void MediaGraph::drain_pacer(TimePoint now, ParticipantIndex index) {
   if (subscriber.pacer.age(now) > max_pacer_age) {
     for (std::size_t i = 0; i < subscriber.slots.size(); ++i) {
       if (!subscriber.slots[i].video() || !subscriber.slots[i].publication()) continue;
-      drop_waiting(now, index, static_cast<std::uint32_t>(i));
+      if (drop_waiting(now, index, static_cast<std::uint32_t>(i)) == 0) continue;
       subscriber.slots[i].restart();
       want_key_frame_for(now, index, subscriber.slots[i], false);
     }

@@ -525,7 +525,7 @@ void MediaGraph::forward_run(TimePoint now) {
   const Publication* const source = publication(run_.from);
   SATSUMA_CHECK(source != nullptr);
   if (source->interested != 0)
-    for (const MediaPacket& packet : run_.packets) relay(run_.from, *source, packet, source->interested);
+    for (const MediaPacket& packet : run_.packets) relay(run_.from, *source, run_.generation, packet, source->interested);
   const std::vector<SlotReference>& all = source->subscribers;
   // The subscribers of a large room do not fit into the nearer caches: those that come next are fetched meanwhile.
   const auto fetch = [](const auto& object) {
@@ -541,8 +541,8 @@ void MediaGraph::forward_run(TimePoint now) {
 
 void MediaGraph::forward(TimePoint now, const PublicationReference& from, const MediaPacket& packet) {
   const Publication& source = *publication(from);
-  if (source.interested != 0) relay(from, source, packet, source.interested);
   const Encoding& encoding = source.encoding(packet.layer.encoding);
+  if (source.interested != 0) relay(from, source, encoding.generation(), packet, source.interested);
   for (const SlotReference& to : source.subscribers) {
     if (!packet.starts_key_frame) {
       send_to_slot(now, to, encoding.generation(), packet);
@@ -593,8 +593,12 @@ void MediaGraph::send_to_slot(TimePoint now, const SlotReference& to, std::uint3
   if (subscriber.pacer.push(item)) {
     ++counters_.paced_packets;
   } else {
+    // Without it nothing behind it can be decoded.
     ++counters_.dropped_pacer_full;
     slot.forget(rewrite->sequence);
+    drop_waiting(now, to.participant, to.slot);
+    slot.restart();
+    want_key_frame_for(now, to.participant, slot, false);
   }
   pace(now, to.participant);
 }

@@ -245,7 +245,7 @@ class MediaGraph {
   void withdraw(ParticipantIndex index, std::size_t shard);
   void withdraw(ParticipantIndex index);
   static void set_interest(Publication& p, std::size_t shard, std::uint8_t encodings);
-  void relay(const PublicationReference& from, const Publication& source, const MediaPacket& packet, ShardSet shards);
+  void relay(const PublicationReference& from, const Publication& source, std::uint32_t generation, const MediaPacket& packet, ShardSet shards);
   void relay_clock(const PublicationReference& from, const Publication& source, const Encoding& encoding, ShardSet shards);
   /// Null unless `shard` knows it and speaks of the present one.
   Publication* own_publication(const IncarnationId& id, Source source, std::uint64_t version, std::size_t shard);
@@ -293,8 +293,8 @@ class MediaGraph {
   void send_probe(TimePoint now, ParticipantIndex index);
   /// Chooses the layers of the subscriber's slots.
   void allocate(TimePoint now, ParticipantIndex index);
-  /// Gives up what waits for the slot's turn.
-  void drop_waiting(TimePoint now, ParticipantIndex index, std::uint32_t slot);
+  /// Gives up what waits for the slot's turn. How many packets that were.
+  std::size_t drop_waiting(TimePoint now, ParticipantIndex index, std::uint32_t slot);
   void update_wanted(TimePoint now, ParticipantIndex index, Publication& publication);
   void handle_feedback(TimePoint now, ParticipantIndex index, ByteView control);
   void handle_subscriber_rtcp(TimePoint now, ParticipantIndex index, const rtp::RtcpPacket& packet);

@@ -39,7 +39,9 @@ void Slot::release() {
 }
 
 void Slot::restart() {
-  if (state_ == State::flowing) state_ = State::waiting;
+  if (state_ != State::flowing) return;
+  state_ = State::waiting;
+  ++assignments_; // nobody has a use for what was sent before, nor for what waits
 }
 
 void Slot::set_target(std::optional<Layer> target, bool at_once) {

@@ -61,7 +61,7 @@ void MediaGraph::set_interest(Publication& p, std::size_t shard, std::uint8_t en
   if (!p.watched()) p.stop_waiting();
 }
 
-void MediaGraph::relay(const PublicationReference& from, const Publication& source, const MediaPacket& packet, ShardSet shards) {
+void MediaGraph::relay(const PublicationReference& from, const Publication& source, std::uint32_t generation, const MediaPacket& packet, ShardSet shards) {
   const ByteView descriptor = packet.descriptor ? packet.descriptor->value : ByteView{};
   const std::size_t size = packet.payload.size() + descriptor.size();
   const MutableByteView space = arena_.take(size);
@@ -77,7 +77,7 @@ void MediaGraph::relay(const PublicationReference& from, const Publication& sour
   message.source = from.source;
   message.spatial_layers = encoding.spatial_layers();
   message.temporal_layers = encoding.temporal_layers();
-  message.generation = encoding.generation();
+  message.generation = generation;
   message.version = source.version;
   for (std::uint8_t s = 0; s < encoding.spatial_layers(); ++s) message.heights[s] = static_cast<std::uint16_t>(encoding.height(s));
   message.media = packet;
@@ -125,7 +125,7 @@ void MediaGraph::handle(TimePoint, std::size_t shard, const MissingPackets& m) {
   if (encoding.generation() != m.generation) return;
   // What is not here either is being asked for of the publisher, and passed on when it comes.
   for (std::size_t i = 0; i < m.count; ++i)
-    if (const auto held = encoding.find(encoding.extend(m.sequences[i]))) relay({*find(m.id), m.source}, *p, *held, shard_bit(shard));
+    if (const auto held = encoding.find(encoding.extend(m.sequences[i]))) relay({*find(m.id), m.source}, *p, encoding.generation(), *held, shard_bit(shard));
 }
 
 // ---- in the others

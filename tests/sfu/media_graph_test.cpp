@@ -11,6 +11,7 @@
 #include "layered_av1.h"
 #include "rtp/packet.h"
 #include "rtp/rtcp.h"
+#include "rtp/transport_feedback.h"
 
 namespace satsuma::sfu {
 namespace {
@@ -231,6 +232,86 @@ TEST_F(MediaGraphTest, AudioReachesEveryOtherMemberOfTheRoomAndNobodyElse) {
   EXPECT_EQ(as_text(*out[0].packet.extension(signaling::slot_mid_extension)), "a0");
   EXPECT_EQ(graph.slot_uses(b), (std::vector<SlotUse>{{"a0", id_of(1), Source::microphone}}));
   EXPECT_TRUE(graph.slot_uses(a).empty());
+}
+
+TEST_F(MediaGraphTest, WhereMoreWaitsThanThereIsRoomForAKeyFrameIsAskedForAtOnce) {
+  const auto a = join(1), b = join(2);
+  graph.set_active(now, a, {Source::camera});
+  Sender sender{1010};
+  rtp::TransportFeedbackRecorder recorder;
+  for (int i = 0; i < 10; ++i) {
+    for (const Received& r : send(a, sender.frame(i == 0))) {
+      const ByteView number = *r.packet.extension(signaling::slot_transport_cc_extension);
+      recorder.on_packet(now, static_cast<std::uint16_t>(number[0] << 8 | number[1]));
+    }
+    tick();
+  }
+  Bytes feedback(1200);
+  const auto written = recorder.write(1, 2, feedback);
+  ASSERT_TRUE(written);
+  graph.handle_rtcp(now, b, Leg::subscribe, *written); // the path is known now, and packets are paced
+  for (int i = 0; i < 50; ++i) tick();
+  count_plis(a);
+  for (int i = 0; i < 900; ++i) graph.handle_rtp(now, a, sender.frame(false));
+  EXPECT_GT(graph.counters().dropped_pacer_full, 0u);
+  EXPECT_EQ(count_plis(a), 1);
+  // What is behind the hole is of no use.
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_TRUE(send(a, sender.frame(false)).empty());
+    for (const Received& r : tick()) EXPECT_EQ(r.packet.payload_type, signaling::slot_rtx_payload_type(signaling::Codec::vp8)) << "padding at most";
+  }
+  graph.handle_rtp(now, a, sender.frame(true));
+  std::size_t sent = media().size();
+  for (int i = 0; i < 10; ++i) sent += tick().size();
+  EXPECT_GE(sent, 1u);
+}
+
+/// Another graph beside the fixture's.
+struct Twin final : MediaGraphTest {
+  void TestBody() override {}
+  ParticipantIndex begin() {
+    const ParticipantIndex publisher = join(1);
+    for (std::uint8_t n = 2; n < 12; ++n) join(n);
+    graph.set_active(now, publisher, {Source::microphone, Source::camera, Source::screen});
+    return publisher;
+  }
+  std::map<ParticipantIndex, std::vector<Bytes>> give(ParticipantIndex from, std::vector<Bytes> packets, bool in_a_row) {
+    for (Bytes& packet : packets) {
+      graph.add_to_run(now, from, packet, now);
+      if (!in_a_row) graph.forward_run(now);
+    }
+    graph.forward_run(now);
+    for (Bytes& packet : packets) std::fill(packet.begin(), packet.end(), std::uint8_t{0xdd}); // nobody looks at them any more
+    std::map<ParticipantIndex, std::vector<Bytes>> out;
+    for (const Received& r : media()) out[r.participant].push_back(r.bytes);
+    for (const Received& r : tick()) out[r.participant].push_back(r.bytes);
+    return out;
+  }
+};
+
+TEST(MediaGraphRuns, WhatComesInARowGoesOutAsIfEachHadComeAlone) {
+  Twin row, alone;
+  const ParticipantIndex from = row.begin();
+  ASSERT_EQ(alone.begin(), from);
+  Sender microphone{1000}, camera{1010}, screen{1020};
+  std::size_t sent = 0;
+  for (int round = 0; round < 60; ++round) {
+    std::vector<Bytes> packets;
+    const auto picture = [&](Sender& sender, bool key, std::size_t count) {
+      sender.next_frame();
+      for (std::size_t i = 0; i < count; ++i)
+        packets.push_back(sender.packet(vp8, sender.sequence++, i + 1 == count, sender.vp8_payload(key, i == 0, static_cast<std::uint8_t>(round))));
+    };
+    picture(camera, round % 7 == 2, 1 + static_cast<std::size_t>(round % 5));
+    if (round % 3 == 0) packets.push_back(microphone.audio());
+    picture(screen, round % 11 == 3, round % 10 == 9 ? 70 : 2);
+    picture(camera, round % 13 == 5, 3);
+    if (round % 4 == 1 && packets.size() > 3) std::swap(packets[1], packets[2]);
+    const auto together = row.give(from, packets, true);
+    ASSERT_EQ(together, alone.give(from, packets, false)) << round;
+    for (const auto& [to, bytes] : together) sent += bytes.size();
+  }
+  EXPECT_GT(sent, 3'000u);
 }
 
 TEST_F(MediaGraphTest, NothingFlowsFromOrToSomebodyOutsideTheRoster) {
