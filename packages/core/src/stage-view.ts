@@ -1,5 +1,5 @@
 /** What is on the screen, as the server is told it (docs/protocol.md s.6, "view"). Pure. */
-import type { StageView } from "./api.ts";
+import type { ParticipantId, StageView } from "./api.ts";
 import type { SpeakersView, TileView } from "./control.ts";
 import type { Model } from "./model.ts";
 
@@ -32,10 +32,17 @@ export function viewMessage(model: Model, stage: StageView): ViewMessage {
     if (height >= 1) tiles.push({ mid: slot.mid, height });
   }
   if (!stage.isCrowded) return { tiles, speakers: null };
+  const ask = (participant: ParticipantId, source: "camera" | "screen", height: number): void => {
+    if (height >= 1 && tiles.length < model.slots.size + maxNamed) tiles.push({ incarnation: participant, source, height });
+  };
+  const shared = new Set([...model.slots.values()].filter(({ source }) => source === "screen").map(({ incarnation }) => incarnation));
+  // Cameras may have taken all the slots: a screen, which has no tile without one, would never be seen.
+  for (const { incarnation, self } of model.roster) {
+    if (self || shared.has(incarnation) || model.announced.get(incarnation)?.screen !== true) continue;
+    ask(incarnation, "screen", heights.get(key(incarnation, "screen")) ?? unprovenHeight);
+  }
   for (const { participant, source } of stage.tiles) {
-    const height = heights.get(key(participant, source)) ?? 0;
-    if (height < 1 || model.announced.get(participant)?.[source] !== true || tiles.length >= model.slots.size + maxNamed) continue;
-    tiles.push({ incarnation: participant, source, height });
+    if (source === "camera" && model.announced.get(participant)?.camera === true) ask(participant, source, heights.get(key(participant, source)) ?? 0);
   }
   const highest = Math.max(0, ...stage.tiles.filter(({ source }) => source === "camera").map(({ height }) => Math.round(height)));
   return { tiles, speakers: highest >= 1 ? { count: unaskedSpeakers, height: Math.min(highest, maxTileHeight) } : null };

@@ -50,6 +50,18 @@ test("slots of whom has a tile are asked for as high as it is, others not at all
   });
 });
 
+test("in a crowd a screen that is shared and has no slot is asked for by name, for nobody sees it otherwise", () => {
+  const on = { microphone: true, camera: true, screen: true, video: [] };
+  const roster = [ada, bo, cy].map((incarnation) => ({ incarnation, self: incarnation === bo }) as never);
+  const sharing: Model = { ...model(), roster, announced: new Map([ada, bo, cy].map((incarnation) => [incarnation, on])) };
+  const tiles = [
+    { mid: "v0", height: 180 },
+    { mid: "v2", height: 360 },
+  ];
+  assert.deepEqual(viewMessage(sharing, stage(true, tile(ada, 180))).tiles, [...tiles, { incarnation: ada, source: "screen", height: 360 }], "not one's own, nor what has a slot");
+  assert.deepEqual(viewMessage(sharing, stage(false, tile(ada, 180))).tiles, tiles, "where there is room all have slots");
+});
+
 test("in a crowd a tile without a slot is asked for by name, if there is a camera, and who speaks next besides", () => {
   const crowded = stage(true, tile(bo, 240.4), tile(cy, 120));
   const tiles = [
