@@ -493,7 +493,8 @@ class EncryptedMeeting implements Meeting {
         const id = mids.get(mid);
         return id === undefined ? [] : [[id, level] as const];
       }));
-      if (this.#detector.handle(performance.now(), levels)) this.#apply({ type: "speakers", speakers: this.#detector.state });
+      const members = new Set(this.#model.roster.map(({ incarnation }) => incarnation));
+      if (this.#detector.handle(performance.now(), levels, members)) this.#apply({ type: "speakers", speakers: this.#detector.state });
     } catch {
       // The connection was closed meanwhile.
     } finally {

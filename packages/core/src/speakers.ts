@@ -17,7 +17,7 @@ const maxRanked = 64;
 
 export interface Speakers {
   readonly speaking: ReadonlySet<ParticipantId>;
-  /** Who has the floor; kept when nobody speaks, until somebody else does. */
+  /** Who has the floor; kept by who falls silent, or turns the microphone off, until somebody else speaks. */
   readonly main: ParticipantId | null;
   /** Who spoke, and not only coughed: who began last, first. */
   readonly ranking: readonly ParticipantId[];
@@ -43,8 +43,8 @@ export class SpeakerDetector {
     return this.#state;
   }
 
-  /** The level of everybody who can be heard, 0 to 1, over the time since the last call. True when `state` is another one than before. */
-  handle(now: number, levels: ReadonlyMap<ParticipantId, number>): boolean {
+  /** The level of everybody who can be heard, 0 to 1, over the time since the last call, and who is in the room. True when `state` is another one than before. */
+  handle(now: number, levels: ReadonlyMap<ParticipantId, number>, members: ReadonlySet<ParticipantId>): boolean {
     for (const [id, level] of levels) {
       const voice = this.#voices.get(id);
       if (voice === undefined) {
@@ -58,7 +58,7 @@ export class SpeakerDetector {
       if (!levels.has(id) || now - voice.heard > pauseMs) this.#voices.delete(id);
       else if (!voice.ranked && voice.heard - voice.began >= establishedMs) this.#rank(id, voice);
     }
-    this.#chooseMain(now, levels);
+    this.#chooseMain(now, members);
     const speaking = new Set(this.#voices.keys());
     const same = this.#main === this.#state.main && this.#ranking === this.#state.ranking && speaking.size === this.#state.speaking.size && [...speaking].every((id) => this.#state.speaking.has(id));
     if (!same) this.#state = { speaking, main: this.#main, ranking: this.#ranking };
@@ -70,8 +70,8 @@ export class SpeakerDetector {
     if (this.#ranking[0] !== id) this.#ranking = [id, ...this.#ranking.filter((other) => other !== id)].slice(0, maxRanked);
   }
 
-  #chooseMain(now: number, levels: ReadonlyMap<ParticipantId, number>): void {
-    if (this.#main !== null && !levels.has(this.#main)) this.#main = null;
+  #chooseMain(now: number, members: ReadonlySet<ParticipantId>): void {
+    if (this.#main !== null && !members.has(this.#main)) this.#main = null;
     const present = this.#main === null ? undefined : this.#voices.get(this.#main);
     // Who has the floor keeps it while speaking, and for a moment in any case.
     if (this.#main !== null && (present !== undefined || now - this.#mainSince < holdMs)) return;
