@@ -176,12 +176,19 @@ export interface MeetingState {
   readonly overdue: boolean;
   readonly local: LocalMedia;
   readonly devices: Devices;
+  readonly audioLevels: AudioLevels;
   /** The media connections; "none" before there is one. Trouble here is shown, and mended without the person. */
   readonly media: { readonly publish: MediaConnection; readonly subscribe: MediaConnection };
   readonly notices: readonly Notice[];
 }
 
 export type MediaConnection = "none" | "connecting" | "connected" | "interrupted" | "failed";
+
+/**
+ * "told": the server (and who listens on the network) may know how loud the microphone is, so that in a room with more people than a screen holds it can
+ * send the pictures of who speaks at once. "hidden": only the members hear it, and ask for the pictures of whom they hear.
+ */
+export type AudioLevels = "hidden" | "told";
 
 export interface MeetingOptions {
   /** Where the server is: its origin, `https://host[:port]`; the WebSocket is at `/ws` of it. */
@@ -198,11 +205,8 @@ export interface MeetingOptions {
    * and written by the worker alone; "temporary": a new identity for this meeting.
    */
   readonly deviceIdentity?: "persistent" | "temporary";
-  /**
-   * "told": the server (and who listens on the network) may know how loud the microphone is, so that in a room with more people than a screen holds it can
-   * send the pictures of who speaks at once. "hidden", the default: only the members hear it, and ask for the pictures of whom they hear.
-   */
-  readonly audioLevels?: "hidden" | "told";
+  /** "hidden" if left out. */
+  readonly audioLevels?: AudioLevels;
   /** Tracks from the lobby's preview (`LocalPreview.take()`), so that the camera does not blink. */
   readonly local?: LocalTracks;
   /** Devices chosen in the lobby. */
@@ -237,8 +241,8 @@ export interface Meeting {
   watchMicrophoneLevel(listener: (level: number) => void, signal: AbortSignal): void;
   /** What of the others is on the screen; what is not is not sent to us until it is. */
   setView(stage: StageView): void;
-  /** MeetingOptions.audioLevels, from now on. */
-  setAudioLevels(levels: "hidden" | "told"): void;
+  /** From now on. "hidden" takes effect at once, whether the server answers or not. */
+  setAudioLevels(levels: AudioLevels): void;
   dismissNotice(id: number): void;
   stats(): Promise<MeetingStats>;
 }

@@ -14,7 +14,6 @@ import type { ViewMessage } from "./stage-view.ts";
 import { SubscribeConnection } from "./subscribe.ts";
 
 /** The server answers each request at once, if only to refuse it: silence means that the socket is dead. */
-const unansweredCountsTolerated = 5;
 const answerTimeoutMs = 6000;
 const retryDelayMs = 1000;
 /** ICE often mends itself within this time after "disconnected". */
@@ -46,7 +45,9 @@ export class MediaSession {
   #publish: PublishConnection | null = null;
   #subscribe: SubscribeConnection | null = null;
   #ready = false;
-  #unanswered = 0; // questions in a row how much was encrypted
+  /** Questions in a row how much was encrypted that the worker did not answer, and what had been sent at the second. */
+  #unanswered = 0;
+  #sentInSilence: ReadonlyMap<Source, number> = new Map();
   #closed = false;
   #request = 0;
   #publishRequest: number | null = null;
@@ -68,10 +69,12 @@ export class MediaSession {
   #hasConnected = false;
   /** Attempts in a row that came to nothing. */
   #missed = 0;
-  readonly #stopped = new Set<Source>();
+  readonly #stopped: Set<Source>;
 
-  constructor(port: MediaSessionPort) {
+  /** `stopped`: what the watchdog has found to leave unencrypted, and adds to. It is not sent again on any connection, nor with another engine. */
+  constructor(port: MediaSessionPort, stopped: Set<Source>) {
     this.#port = port;
+    this.#stopped = stopped;
   }
 
   get publishConnection(): PublishConnection | null {
@@ -167,11 +170,13 @@ export class MediaSession {
     const workers = await counts();
     if (publish !== this.#publish) return; // closed meanwhile, and forgotten by the worker: its counts are no measure for what was sent
     this.#unanswered = workers === null ? this.#unanswered + 1 : 0;
-    if (workers === null && this.#unanswered < unansweredCountsTolerated) return;
+    // It may have encrypted until the first question came, and that is out when the second, three seconds later, is asked. What leaves after that it has not seen.
+    if (this.#unanswered === 2) this.#sentInSilence = new Map([...outbound].map(([source, { sent }]) => [source, sent]));
+    if (this.#unanswered === 1) return;
     for (const [source, { sent }] of outbound) {
-      // A worker that does not answer can vouch for nothing.
       const own = workers?.senders.find((sender) => sender.connection === publish.number && sender.source === source);
-      if (this.#stopped.has(source) || sent <= (own?.protected ?? 0)) continue;
+      const vouched = workers === null ? this.#sentInSilence.get(source) : own?.protected;
+      if (this.#stopped.has(source) || sent <= (vouched ?? 0)) continue;
       this.#stopped.add(source);
       await publish.stop(source);
       this.setTracks(this.#tracks, this.#active);
@@ -183,9 +188,14 @@ export class MediaSession {
     }
   }
 
-  /** What the server may know has changed: it is offered anew, on the same connection. */
-  offerAnew(): void {
-    if (this.#publish !== null) this.#startPublish();
+  /**
+   * Whether the server may know how loud the microphone is has changed. What it may know is offered on the connection that there is; what it may not know
+   * any more ends at once with that connection, for an offer without it would leave it to the server when, and whether, it ends.
+   */
+  handleTellsLevels(): void {
+    if (this.#publish === null) return;
+    if (this.#port.tellsLevels()) this.#startPublish();
+    else if (this.#publish.offersLevels) this.#publishAnew();
   }
 
   close(): void {
@@ -211,6 +221,7 @@ export class MediaSession {
       if (connection === this.#publish) this.#watchPublish(state);
     });
     void connection.setVideoCodec(this.#codec);
+    this.#unanswered = 0;
     this.#port.onNewPublication();
     return connection;
   }

@@ -1,5 +1,6 @@
 /** Ties the parts together: engine (worker), capture, media connections, model. Effects are here, decisions in `model`. */
 import type {
+  AudioLevels,
   DeviceKind,
   Meeting,
   MeetingError,
@@ -20,7 +21,7 @@ import { type DebugOptions, debugOptions } from "./debug-options.ts";
 import { EngineClient, takeEngine } from "./engine-client.ts";
 import { missingFeatures } from "./features.ts";
 import { decodeRoomSecret, makeRoomLink } from "./link.ts";
-import { MediaSession } from "./media-session.ts";
+import { MediaSession, type MediaSessionPort } from "./media-session.ts";
 import type { FromWorker } from "./messages.ts";
 import { audibleMids, activeSources, type Change, codecsOfOthers, initialModel, type Model, ownAnnouncement, reduce, view } from "./model.ts";
 import { SpeakerDetector } from "./speakers.ts";
@@ -75,7 +76,8 @@ class EncryptedMeeting implements Meeting {
   #codecs: readonly VideoCodec[] = [baseCodec];
   #codec: VideoCodec = baseCodec;
   #forcedCodec: VideoCodec | null = null;
-  #audioLevels: "hidden" | "told";
+  /** What the watchdog stopped: the browser is the same with a new engine. */
+  readonly #stopped = new Set<Source>();
   #codecTimer: ReturnType<typeof setTimeout> | undefined;
   #rosterChangedAt = -Infinity;
   #startedAt: number | null = null;
@@ -89,7 +91,6 @@ class EncryptedMeeting implements Meeting {
 
   constructor(options: MeetingOptions) {
     this.#options = options;
-    this.#audioLevels = options.audioLevels ?? "hidden";
     this.#debug = debugOptions();
     this.#capture = new Capture(
       {
@@ -99,7 +100,7 @@ class EncryptedMeeting implements Meeting {
       },
       (source) => this.#handleEnded(source),
     );
-    this.#model = initialModel(options.room, this.#capture.store.state, options.suite);
+    this.#model = initialModel(options.room, this.#capture.store.state, options.suite, options.audioLevels);
     this.#states = new Store(view(this.#model));
     // The engine loads while the person still looks for the button.
     const canRun = missingFeatures().length === 0;
@@ -221,10 +222,10 @@ class EncryptedMeeting implements Meeting {
     this.#media?.setView(viewMessage(this.#model, stage));
   }
 
-  setAudioLevels(levels: "hidden" | "told"): void {
-    if (levels === this.#audioLevels) return;
-    this.#audioLevels = levels;
-    this.#media?.offerAnew();
+  setAudioLevels(levels: AudioLevels): void {
+    if (levels === this.#model.audioLevels) return;
+    this.#apply({ type: "audio-levels", levels });
+    this.#media?.handleTellsLevels();
   }
 
   dismissNotice(id: number): void {
@@ -256,7 +257,7 @@ class EncryptedMeeting implements Meeting {
       this.#fail({
         code: "engine-failed",
         message: `The encryption engine stopped: ${reason}.`,
-        advice: "Reload the page to come back. Nothing was sent unencrypted.",
+        advice: `Reload the page to come back.${this.#nothingLeaked}`,
       });
       return;
     }
@@ -273,9 +274,13 @@ class EncryptedMeeting implements Meeting {
     this.#notice({
       code: "engine-restarted",
       message: "The encryption engine of this page stopped and was started anew.",
-      advice: "You come back by yourself, with fresh keys. Nothing was sent unencrypted.",
+      advice: `You come back by yourself, with fresh keys.${this.#nothingLeaked}`,
     });
     void this.#start(engine);
+  }
+
+  get #nothingLeaked(): string {
+    return this.#stopped.size === 0 ? " Nothing was sent unencrypted." : "";
   }
 
   #handleEngine(message: FromWorker): void {
@@ -440,9 +445,9 @@ class EncryptedMeeting implements Meeting {
   }
 
   #newMediaSession(engine: EngineClient): MediaSession {
-    return new MediaSession({
+    const port: MediaSessionPort = {
       worker: engine.worker,
-      tellsLevels: () => this.#audioLevels === "told",
+      tellsLevels: () => this.#model.audioLevels === "told",
       send: (message) => engine.post({ type: "control", message }),
       onSilence: () => engine.post({ type: "reconnect" }),
       closeConnection: (connection) => engine.post({ type: "close-connection", connection }),
@@ -463,7 +468,8 @@ class EncryptedMeeting implements Meeting {
       onNewPublication: () => {
         for (const source of this.#model.protecting) this.#apply({ type: "protecting", source, on: false });
       },
-    });
+    };
+    return new MediaSession(port, this.#stopped);
   }
 
   async #watch(): Promise<void> {

@@ -1,5 +1,6 @@
 /** What is known of a meeting, how each event changes it, and what a user interface sees of it. Pure. */
 import type {
+  AudioLevels,
   Connection,
   MediaConnection,
   MeetingError,
@@ -67,6 +68,7 @@ export interface Model {
   readonly forged: ReadonlySet<string>;
   readonly speakers: Speakers;
   readonly capture: CaptureState;
+  readonly audioLevels: AudioLevels;
   readonly media: { readonly publish: MediaConnection; readonly subscribe: MediaConnection };
   readonly notices: readonly Notice[];
 }
@@ -76,6 +78,7 @@ export type Change =
   | { readonly type: "session"; readonly event: SessionEvent; readonly calendarMs: number }
   | { readonly type: "fail"; readonly error: MeetingError }
   | { readonly type: "capture"; readonly capture: CaptureState }
+  | { readonly type: "audio-levels"; readonly levels: AudioLevels }
   | { readonly type: "slots"; readonly sequence: number; readonly slots: readonly Slot[] }
   /** A new subscribing connection: nothing of the old one counts. */
   | { readonly type: "subscription"; readonly connection: number }
@@ -87,7 +90,7 @@ export type Change =
   | { readonly type: "notice"; readonly notice: Problem<NoticeCode>; readonly id: number }
   | { readonly type: "dismiss"; readonly id: number };
 
-export function initialModel(room: RoomName, capture: CaptureState, suite: RoomSuite = standardSuite): Model {
+export function initialModel(room: RoomName, capture: CaptureState, suite: RoomSuite = standardSuite, audioLevels: AudioLevels = "hidden"): Model {
   return {
     room,
     suite,
@@ -111,6 +114,7 @@ export function initialModel(room: RoomName, capture: CaptureState, suite: RoomS
     forged: new Set(),
     speakers: nobodySpeaks,
     capture,
+    audioLevels,
     media: { publish: "none", subscribe: "none" },
     notices: [],
   };
@@ -127,6 +131,8 @@ export function reduce(model: Model, change: Change, now: number): Model {
       return moveTo(model, { at: "failed", error: change.error }, now);
     case "capture":
       return { ...model, capture: change.capture };
+    case "audio-levels":
+      return { ...model, audioLevels: change.levels };
     case "slots":
       // Messages of an older mapping may not overtake a newer one.
       if (change.sequence <= model.slotSequence) return model;
@@ -296,6 +302,7 @@ export function view(model: Model): MeetingState {
     overdue: model.overdue && model.link.at === "in",
     local: model.capture.local,
     devices: model.capture.devices,
+    audioLevels: model.audioLevels,
     media: model.media,
     notices: model.notices,
   };

@@ -40,8 +40,8 @@ export class PublishConnection {
   readonly #sent = new SentTotals();
   #codec: VideoCodec = baseCodec;
   #changes: Promise<void> = Promise.resolve();
-
   readonly #tellsLevels: () => boolean;
+  #offersLevels = false;
 
   /** `tellsLevels`: the server may know how loud the microphone is, and so who speaks (RFC 6464). */
   constructor(worker: Worker, tellsLevels: () => boolean, turn: TurnCredentials | null, onState: (state: RTCPeerConnectionState) => void) {
@@ -55,15 +55,21 @@ export class PublishConnection {
     return this.#connection.connectionState;
   }
 
+  /** It has offered them, and a server that took the offer gets them until the connection is closed: only its answer to another offer would end that. */
+  get offersLevels(): boolean {
+    return this.#offersLevels;
+  }
+
   /** With new ICE credentials when it is not the first. */
   async offer(): Promise<string> {
+    this.#offersLevels ||= this.#tellsLevels();
     const isFirst = this.#connection.localDescription === null;
     const microphone = this.#connection.getTransceivers().find(({ sender }) => sender === this.#senders.get("microphone"));
-    if (this.#tellsLevels() && microphone !== undefined) offerAudioLevel(microphone);
+    if (this.#offersLevels && microphone !== undefined) offerAudioLevel(microphone);
     const offer = await this.#connection.createOffer({ iceRestart: !isFirst });
     const resending = withResentSound(offer.sdp ?? "");
     await this.#connection.setLocalDescription({ type: "offer", sdp: resending }).catch(() => this.#connection.setLocalDescription(offer));
-    return withAllowedExtensions(this.#connection.localDescription?.sdp ?? "", this.#tellsLevels());
+    return withAllowedExtensions(this.#connection.localDescription?.sdp ?? "", this.#offersLevels);
   }
 
   /** False for the answer of a server that started anew: it needs a new connection. */
@@ -73,7 +79,7 @@ export class PublishConnection {
   }
 
   async accept(sdp: string): Promise<void> {
-    await this.#connection.setRemoteDescription({ type: "answer", sdp: withAllowedExtensions(sdp, this.#tellsLevels()) });
+    await this.#connection.setRemoteDescription({ type: "answer", sdp: withAllowedExtensions(sdp, this.#offersLevels) });
     await this.#applyCodec();
   }
 

@@ -100,6 +100,11 @@ test("no device is known before it was checked, and one that pretends to be anot
   assert.deepEqual(proofs(model), ["proven d0", "refuted "]);
 });
 
+test("what is shown of the choice who may know how loud the microphone is, is what the meeting goes by", () => {
+  assert.equal(view(start()).audioLevels, "hidden");
+  assert.equal(view(after(start(), { type: "audio-levels", levels: "told" })).audioLevels, "told");
+});
+
 test("left and failed are final", () => {
   const left = after(start(), connecting, event({ type: "left" }));
   assert.equal(status(after(left, connecting, ready)), "left");

@@ -9,7 +9,7 @@ import { Participants } from "../components/Participants.tsx";
 import { SafetyNumberButton } from "../components/SafetyNumber.tsx";
 import { SettingsDialog } from "../components/SettingsDialog.tsx";
 import { Tile } from "../components/Tile.tsx";
-import { storedTellsLevels, storeTellsLevels } from "../components/TellLevels.tsx";
+import { storeTellsLevels } from "../components/TellLevels.tsx";
 import { Audio } from "../components/Video.tsx";
 import { useIsWide, useShortcuts, useStore, useView } from "../hooks.ts";
 import { chooseStage, placesFor } from "../stage.ts";
@@ -24,7 +24,6 @@ interface Props {
 export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
   const state = useStore(meeting);
   const [listOpen, setListOpen] = useState(false);
-  const [tellsLevels, setTellsLevels] = useState(storedTellsLevels);
   const watchLevel = useCallback(meeting.watchMicrophoneLevel.bind(meeting), [meeting]);
   const setView = useCallback(meeting.setView.bind(meeting), [meeting]);
   const stats = useCallback(meeting.stats.bind(meeting), [meeting]);
@@ -104,10 +103,9 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
           microphoneOn={local.microphone.status === "on"}
           watchLevel={watchLevel}
           stats={stats}
-          nameOf={(id) => participants.find((participant) => participant.id === id)?.name ?? ""}
-          tellsLevels={tellsLevels}
+          nameOf={(id) => displayedName(participants.find((participant) => participant.id === id)?.name ?? "")}
+          tellsLevels={state.audioLevels === "told"}
           onTellLevels={(told) => {
-            setTellsLevels(told);
             storeTellsLevels(told);
             meeting.setAudioLevels(told ? "told" : "hidden");
           }}

@@ -1,0 +1,200 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { NoticeCode, Source } from "../src/api.ts";
+import type { ClientControl } from "../src/control.ts";
+import { sources } from "../src/ids.ts";
+import { MediaSession, type MediaSessionPort } from "../src/media-session.ts";
+import type { Counts } from "../src/messages.ts";
+
+const levels = "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level";
+const answer = "v=0\r\na=fingerprint:sha-256 00\r\n";
+
+/** A browser's: what it sends and what it counts is the test's to say. */
+class FakeSender {
+  transform: unknown = null;
+  track: unknown = null;
+  framesSent = 0;
+  async replaceTrack(track: unknown): Promise<void> {
+    this.track = track;
+  }
+  async getStats(): Promise<Map<string, object>> {
+    return new Map([["o", { id: "o", ssrc: 1, type: "outbound-rtp", timestamp: performance.now(), framesSent: this.framesSent, packetsSent: this.framesSent }]]);
+  }
+  getParameters(): object {
+    return { encodings: [], codecs: [] };
+  }
+  async setParameters(): Promise<void> {
+    return;
+  }
+}
+
+class FakeConnection {
+  static readonly all: FakeConnection[] = [];
+  readonly transceivers: { sender: FakeSender; setCodecPreferences: () => void }[] = [];
+  connectionState = "new";
+  localDescription: { sdp: string } | null = null;
+  remoteDescription: { sdp: string } | null = null;
+  constructor() {
+    FakeConnection.all.push(this);
+  }
+  addTransceiver(): object {
+    const transceiver = { sender: new FakeSender(), setCodecPreferences: () => undefined };
+    this.transceivers.push(transceiver);
+    return transceiver;
+  }
+  getTransceivers(): readonly object[] {
+    return this.transceivers;
+  }
+  async createOffer(): Promise<object> {
+    return { type: "offer", sdp: `v=0\r\nm=audio 9\r\n${levels}\r\n` };
+  }
+  async setLocalDescription(description: { sdp: string }): Promise<void> {
+    this.localDescription = description.sdp.includes(levels) ? description : { sdp: `${description.sdp}${levels}\r\n` };
+  }
+  async setRemoteDescription(description: { sdp: string }): Promise<void> {
+    this.remoteDescription = description;
+  }
+  close(): void {
+    this.connectionState = "closed";
+  }
+}
+
+Object.assign(globalThis, {
+  RTCPeerConnection: FakeConnection,
+  RTCRtpReceiver: { getCapabilities: () => ({ codecs: [] }) },
+  RTCRtpScriptTransform: class {},
+});
+
+const settled = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 5));
+
+class Page {
+  told = false;
+  readonly sent: ClientControl[] = [];
+  readonly notices: NoticeCode[] = [];
+  readonly stopped: Set<Source>;
+  readonly session: MediaSession;
+
+  constructor(stopped = new Set<Source>()) {
+    this.stopped = stopped;
+    const port: Partial<MediaSessionPort> = {
+      worker: {} as Worker,
+      tellsLevels: () => this.told,
+      send: (message) => void this.sent.push(message),
+      onSilence: () => undefined,
+      closeConnection: () => undefined,
+      onState: () => undefined,
+      onNotice: ({ code }) => void this.notices.push(code),
+      onNewPublication: () => undefined,
+    };
+    this.session = new MediaSession(port as MediaSessionPort, stopped);
+  }
+
+  get connection(): FakeConnection {
+    const last = FakeConnection.all.at(-1);
+    assert.ok(last !== undefined);
+    return last;
+  }
+
+  camera(): FakeSender {
+    const transceiver = this.connection.transceivers[sources.indexOf("camera")];
+    assert.ok(transceiver !== undefined);
+    return transceiver.sender;
+  }
+
+  /** The offers that were made, as what they ask for and whether they tell how loud the microphone is. */
+  get offers(): readonly string[] {
+    return this.sent.flatMap((message) => ("sdp" in message ? [`${message.type}${message.sdp.includes(levels) ? " with levels" : ""}`] : []));
+  }
+
+  async publish(): Promise<void> {
+    this.session.handleReady(true);
+    await settled();
+    const offer = this.sent.find((message) => message.type === "publish");
+    assert.ok(offer?.type === "publish");
+    this.session.handleControl({ type: "published", id: offer.id, sdp: answer });
+    await settled();
+  }
+}
+
+test("the server is told how loud the microphone is by another offer, and told no more at once, by the end of the connection, whatever the server does", async () => {
+  const page = new Page();
+  await page.publish();
+  const connection = page.connection;
+  page.told = true;
+  page.session.handleTellsLevels();
+  await settled();
+  assert.deepEqual(page.offers, ["publish", "restart with levels"]);
+  assert.equal(page.connection, connection);
+  page.told = false; // before the server has answered
+  page.session.handleTellsLevels();
+  assert.equal(connection.connectionState, "closed");
+  await settled();
+  assert.deepEqual(page.offers.slice(2), ["publish"]);
+  page.session.close();
+});
+
+test("... also while the server is away", async () => {
+  const page = new Page();
+  page.told = true;
+  await page.publish();
+  const connection = page.connection;
+  page.session.handleNotReady();
+  page.told = false;
+  page.session.handleTellsLevels();
+  assert.equal(connection.connectionState, "closed");
+  await settled();
+  assert.deepEqual(page.offers, ["publish with levels"]);
+  page.session.handleReady(false);
+  await settled();
+  assert.deepEqual(page.offers, ["publish with levels", "publish"]);
+  page.session.close();
+});
+
+test("a choice that is taken back while the server is away costs no connection", async () => {
+  const page = new Page();
+  await page.publish();
+  page.session.handleNotReady();
+  for (const told of [true, false]) {
+    page.told = told;
+    page.session.handleTellsLevels();
+  }
+  assert.equal(page.connection.connectionState, "new");
+  page.session.close();
+});
+
+const track = {} as MediaStreamTrack;
+const none: Counts = { senders: [], slots: [] } as unknown as Counts;
+
+test("what left unencrypted once is not sent with another engine either", async () => {
+  const page = new Page();
+  await page.publish();
+  page.session.setTracks({ microphone: null, camera: track, screen: null }, ["camera"]);
+  await settled();
+  assert.equal(page.camera().track, track);
+  page.camera().framesSent = 1;
+  await page.session.checkNothingUnprotected(async () => none);
+  await settled();
+  assert.deepEqual([page.notices, page.camera().track, [...page.stopped]], [["media-stopped-unencrypted"], null, ["camera"]]);
+  page.session.close();
+
+  const after = new Page(page.stopped);
+  await after.publish();
+  after.session.setTracks({ microphone: null, camera: track, screen: null }, ["camera"]);
+  await settled();
+  assert.equal(after.camera().track, null);
+  assert.deepEqual(after.sent.filter(({ type }) => type === "sources"), [{ type: "sources", active: [] }]);
+  after.session.close();
+});
+
+test("of an engine that does not answer: what leaves from its second silence on was not encrypted, and what left before may have been", async () => {
+  const page = new Page();
+  await page.publish();
+  const look = async (framesSent: number): Promise<number> => {
+    page.camera().framesSent = framesSent;
+    await page.session.checkNothingUnprotected(async () => null);
+    return page.notices.length;
+  };
+  assert.deepEqual([await look(10), await look(12), await look(12), await look(12)], [0, 0, 0, 0]);
+  assert.equal(await look(13), 1);
+  page.session.close();
+});
