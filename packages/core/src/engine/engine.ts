@@ -20,8 +20,8 @@ const unreadableDelayMs = 2000;
 const closeReplaced = 4409;
 /** docs/protocol.md, bounds. */
 const maxSocketFrameBytes = 384 * 1024;
-/** Frames of an epoch arrive up to ten seconds after it: longer than leaves need to be remembered in any room but the busiest. */
-const maxRosters = 16;
+/** The present epoch and the 64 before it whose frames still decrypt, for ten seconds. */
+const maxRosters = 65;
 /** Attached while the module still loads. */
 const maxEarlyTransforms = 256;
 

@@ -62,7 +62,7 @@ function Table({ shown: { now, before }, nameOf }: { readonly shown: Shown } & P
             .map((sender) => (
               <tr key={sender.source}>
                 <th scope="row">Your {sourceNames[sender.source]}</th>
-                <td>{[...(sender.width > 0 ? [`${sender.width} × ${sender.height}`] : []), sender.codec?.replace(/^.*\//, "") ?? ""].join(", ")}</td>
+                <td>{[sender.width > 0 ? `${sender.width} × ${sender.height}` : "", sender.codec?.replace(/^.*\//, "") ?? ""].filter((part) => part !== "").join(", ")}</td>
                 <td>{kilobits(before?.senders.find(({ source }) => source === sender.source)?.bytesSent, sender.bytesSent, ms)}</td>
                 <td />
                 <td />
