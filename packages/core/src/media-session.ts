@@ -45,9 +45,6 @@ export class MediaSession {
   #publish: PublishConnection | null = null;
   #subscribe: SubscribeConnection | null = null;
   #ready = false;
-  /** Questions in a row how much was encrypted that the worker did not answer, and what had been sent at the second. */
-  #unanswered = 0;
-  #sentInSilence: ReadonlyMap<Source, number> = new Map();
   #closed = false;
   #request = 0;
   #publishRequest: number | null = null;
@@ -169,14 +166,11 @@ export class MediaSession {
     const outbound = await publish.outbound();
     const workers = await counts();
     if (publish !== this.#publish) return; // closed meanwhile, and forgotten by the worker: its counts are no measure for what was sent
-    this.#unanswered = workers === null ? this.#unanswered + 1 : 0;
-    // It may have encrypted until the first question came, and that is out when the second, three seconds later, is asked. What leaves after that it has not seen.
-    if (this.#unanswered === 2) this.#sentInSilence = new Map([...outbound].map(([source, { sent }]) => [source, sent]));
-    if (this.#unanswered === 1) return;
+    // Chromium counts frames as sent before a worker that is dead lets none of them out: the engine is started anew then, and nothing can be said of this one.
+    if (workers === null) return;
     for (const [source, { sent }] of outbound) {
-      const own = workers?.senders.find((sender) => sender.connection === publish.number && sender.source === source);
-      const vouched = workers === null ? this.#sentInSilence.get(source) : own?.protected;
-      if (this.#stopped.has(source) || sent <= (vouched ?? 0)) continue;
+      const own = workers.senders.find((sender) => sender.connection === publish.number && sender.source === source);
+      if (this.#stopped.has(source) || sent <= (own?.protected ?? 0)) continue;
       this.#stopped.add(source);
       await publish.stop(source);
       this.setTracks(this.#tracks, this.#active);
@@ -221,7 +215,6 @@ export class MediaSession {
       if (connection === this.#publish) this.#watchPublish(state);
     });
     void connection.setVideoCodec(this.#codec);
-    this.#unanswered = 0;
     this.#port.onNewPublication();
     return connection;
   }
