@@ -9,36 +9,50 @@ scenario('in a room with more people than tiles who speaks gets one, and is mark
   const link = server.link();
   const ada = await world.person('Ada', 'chrome', { width: 160, height: 90, frameRate: 5 });
   await ada.enter(`${server.origin}/r/${link.room}?debug=1#${link.secret}`);
-  const cameras = (count) => eventually(`${count} cameras are on`, async () => (await ada.evaluate(() => window.satsumaDebug.state().participants.filter(({ camera }) => camera.on).length)) === count, 20_000, 100);
-  /** Whether the server may have levels of the microphone: what it answered to the page's offer. */
-  const told = () => ada.evaluate(() => window.e2e.connections[0].remoteDescription.sdp.includes('ssrc-audio-level'));
+  const cameras = (count) => eventually(`${count} cameras are on`, async () => (await ada.evaluate(() => window.satsumaDebug.state().participants.filter(({ camera }) => camera.on).length)) === count, 40_000, 100);
+  /** Whether the server may have levels of the microphone: what it answered to the page's last offer, on a connection that stands. */
+  const told = (publishing) => ada.evaluate((index) => {
+    const connection = window.e2e.connections.at(index);
+    return connection.connectionState === 'connected' && connection.remoteDescription.sdp.includes('ssrc-audio-level');
+  }, publishing);
   const tile = (name) => ada.evaluate((label) => {
     const figure = document.querySelector(`figure[aria-label="${label}"]`);
     return figure && { speaks: figure.dataset.speaking, pictureOf: figure.querySelector('video')?.videoWidth ?? 0 };
   }, name);
+  const speaks = (name) => eventually(`${name} has a tile with a picture and a mark`, async () => {
+    const found = await tile(name);
+    if (found?.speaks === 'true' && found.pictureOf > 0) return true;
+    throw new Error(JSON.stringify(found));
+  }, 40_000, 100);
   const ends = [];
+  const begin = (...args) => {
+    ends.push(runNatively(...args));
+    return ends.at(-1);
+  };
+  // With a camera, or those who speak would have a tile for theirs. Each speaks from the start, and on.
+  const join = (name, ...options) => begin('join', link.url, '--insecure', '--publish', 'test-pattern', '--name', name, ...options);
+  const tellLevels = () => ada.click('Let the server see when I speak', 'checkbox');
   try {
-    // With cameras, or those who speak would have a tile for theirs.
-    ends.push(runNatively('load', link.url, '--insecure', '--participants', '12', '--publishers', '12', '--no-audio', '--video-kbps', '5', '--video-fps', '1', '--join-rate', '100', '--seconds', '100'));
+    begin('load', link.url, '--insecure', '--participants', '12', '--publishers', '12', '--no-audio', '--video-kbps', '5', '--video-fps', '1', '--join-rate', '100', '--seconds', '200');
     await cameras(13);
-    const speaker = ['--insecure', '--publish', 'test-pattern'];
-    ends.push(runNatively('join', link.url, ...speaker, '--name', 'Hidden', '--voice-from', '3', '--voice-to', '5.5'));
-    ends.push(runNatively('join', link.url, ...speaker, '--name', 'Told', '--voice-from', '6', '--voice-to', '9', '--tell-levels'));
-    await cameras(15);
-    assert.equal(await told(), false, 'unless its user wants it');
-    for (const name of ['Hidden', 'Told']) assert.equal(await tile(name), null, `${name} has a tile before speaking`);
-    const speaks = (name) => eventually(`${name} has a tile with a picture and a mark`, async () => {
-      const found = await tile(name);
-      if (found?.speaks === 'true' && found.pictureOf > 0) return true;
-      throw new Error(JSON.stringify(found));
-    }, 20_000, 100);
+    join('Silent', '--voice-to', '0');
+    await cameras(14);
+    assert.equal(await told(0), false, 'unless its user wants it');
+    join('Hidden');
     await speaks('Hidden');
-    assert.equal(await tile('Told'), null);
     await ada.click('Settings');
-    await ada.click('Let the server see when I speak', 'checkbox');
-    await eventually('the server is told', told, 5000, 100);
+    await tellLevels();
+    await eventually('the server is told', () => told(0), 40_000, 100);
+    const endTold = join('Told', '--tell-levels');
     await speaks('Told');
-    await eventually('the mark goes', async () => (await tile('Told'))?.speaks === 'false', 10_000, 100);
+    assert.equal(await tile('Silent'), null, 'who does not speak has none');
+    endTold(); // without a goodbye: the tile stays for a while
+    await eventually('the mark goes with the voice', async () => (await tile('Told'))?.speaks === 'false', 40_000, 100);
+    await tellLevels();
+    await eventually('the server is told no more', () => ada.evaluate(() => {
+      const [before, now] = [window.e2e.connections[0], window.e2e.connections.at(-1)];
+      return before.connectionState === 'closed' && now.connectionState === 'connected' && now.getSenders().length === 3 && !now.remoteDescription.sdp.includes('ssrc-audio-level');
+    }), 40_000, 100);
   } finally {
     for (const end of ends) end();
   }
