@@ -8,6 +8,8 @@ const unprovenHeight = 360;
 const maxTileHeight = 16_384;
 /** Tiles of people whose pictures no slot carries; the server takes 64. */
 const maxNamed = 40;
+/** Of these, shared screens: few share at a time, and who only says so takes the place of no more than as many cameras. */
+const maxNamedScreens = 8;
 /** Of those who let the server know how loud they are, whose pictures it sends as soon as they speak, before we have asked. */
 const unaskedSpeakers = 2;
 
@@ -32,18 +34,17 @@ export function viewMessage(model: Model, stage: StageView): ViewMessage {
     if (height >= 1) tiles.push({ mid: slot.mid, height });
   }
   if (!stage.isCrowded) return { tiles, speakers: null };
+  const named: TileView[] = [];
   const ask = (participant: ParticipantId, source: "camera" | "screen", height: number): void => {
-    if (height >= 1 && tiles.length < model.slots.size + maxNamed) tiles.push({ incarnation: participant, source, height });
+    if (height >= 1 && named.length < maxNamed) named.push({ incarnation: participant, source, height });
   };
   const shared = new Set([...model.slots.values()].filter(({ source }) => source === "screen").map(({ incarnation }) => incarnation));
   // Cameras may have taken all the slots: a screen, which has no tile without one, would never be seen.
-  for (const { incarnation, self } of model.roster) {
-    if (self || shared.has(incarnation) || model.announced.get(incarnation)?.screen !== true) continue;
-    ask(incarnation, "screen", heights.get(key(incarnation, "screen")) ?? unprovenHeight);
-  }
+  const unseen = model.roster.filter(({ incarnation, self }) => !self && !shared.has(incarnation) && model.announced.get(incarnation)?.screen === true);
+  for (const { incarnation } of unseen.slice(0, maxNamedScreens)) ask(incarnation, "screen", heights.get(key(incarnation, "screen")) ?? unprovenHeight);
   for (const { participant, source } of stage.tiles) {
     if (source === "camera" && model.announced.get(participant)?.camera === true) ask(participant, source, heights.get(key(participant, source)) ?? 0);
   }
   const highest = Math.max(0, ...stage.tiles.filter(({ source }) => source === "camera").map(({ height }) => Math.round(height)));
-  return { tiles, speakers: highest >= 1 ? { count: unaskedSpeakers, height: Math.min(highest, maxTileHeight) } : null };
+  return { tiles: [...tiles, ...named], speakers: highest >= 1 ? { count: unaskedSpeakers, height: Math.min(highest, maxTileHeight) } : null };
 }

@@ -59,6 +59,10 @@ test("in a crowd a screen that is shared and has no slot is asked for by name, f
     { mid: "v2", height: 360 },
   ];
   assert.deepEqual(viewMessage(sharing, stage(true, tile(ada, 180))).tiles, [...tiles, { incarnation: ada, source: "screen", height: 360 }], "not one's own, nor what has a slot");
+  const many = Array.from({ length: 90 }, (_, index) => id((index + 16).toString(16).padStart(2, "0")));
+  const all: Model = { ...sharing, roster: many.map((incarnation) => ({ incarnation, self: false }) as never), announced: new Map(many.map((incarnation) => [incarnation, on])) };
+  const named = viewMessage(all, stage(true, tile(ada, 180), ...many.map((incarnation) => tile(incarnation, 90)))).tiles.filter((asked) => "incarnation" in asked);
+  assert.deepEqual([named.length, named.filter(({ source }) => source === "screen").length], [40, 8], "no more than the server takes");
   assert.deepEqual(viewMessage(sharing, stage(false, tile(ada, 180))).tiles, tiles, "where there is room all have slots");
 });
 
