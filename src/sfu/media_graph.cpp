@@ -526,16 +526,8 @@ void MediaGraph::forward_run(TimePoint now) {
   SATSUMA_CHECK(source != nullptr);
   if (source->interested != 0)
     for (const MediaPacket& packet : run_.packets) relay(run_.from, *source, run_.generation, packet, source->interested);
-  const std::vector<SlotReference>& all = source->subscribers;
-  // The subscribers of a large room do not fit into the nearer caches: those that come next are fetched meanwhile.
-  const auto fetch = [](const auto& object) {
-    for (std::size_t line = 0; line < sizeof object; line += 64) __builtin_prefetch(reinterpret_cast<const std::uint8_t*>(&object) + line);
-  };
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    if (i + 4 < all.size()) fetch(*participants_[all[i + 4].participant]);
-    if (i + 2 < all.size()) fetch(participants_[all[i + 2].participant]->subscriber->slots[all[i + 2].slot]);
-    for (const MediaPacket& packet : run_.packets) send_to_slot(now, all[i], run_.generation, packet);
-  }
+  for (const SlotReference& to : source->subscribers)
+    for (const MediaPacket& packet : run_.packets) send_to_slot(now, to, run_.generation, packet);
   run_.packets.clear();
 }
 

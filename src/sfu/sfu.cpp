@@ -616,16 +616,7 @@ void Sfu::Shard::send(const ConnectionKey& key, const NetworkPath& path, ByteVie
 }
 
 void Sfu::Shard::drain_graph(TimePoint now) {
-  const std::span<const MediaGraph::OutgoingPacket> packets = graph_.packets();
-  // The connections of a large room do not fit into the nearer caches: those that come next are fetched meanwhile, one pointer after the other.
-  const auto fetch = [&](std::size_t i) {
-    if (i + 6 < packets.size()) __builtin_prefetch(connection({packets[i + 6].participant, packets[i + 6].leg}).get());
-    if (i + 4 < packets.size())
-      if (const Connection* const c = connection({packets[i + 4].participant, packets[i + 4].leg}).get()) c->transport->fetch();
-  };
-  for (std::size_t i = 0; i < packets.size(); ++i) {
-    fetch(i);
-    const MediaGraph::OutgoingPacket& packet = packets[i];
+  for (const MediaGraph::OutgoingPacket& packet : graph_.packets()) {
     const ConnectionKey key{packet.participant, packet.leg};
     Connection* const c = connection(key).get();
     if (!c || !c->transport->path()) continue;

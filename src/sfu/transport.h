@@ -107,12 +107,6 @@ class Transport {
   bool connected() const { return state_ == State::connected; }
   bool closed() const { return state_ == State::closed; }
   const ice::Credentials& local_credentials() const { return ice_.local(); }
-  /// What protect_rtp() will look at is brought into the cache.
-  void fetch() const {
-    __builtin_prefetch(&ice_.selected());
-    __builtin_prefetch(&sender_);
-    __builtin_prefetch(&state_);
-  }
   /// How many bytes protect_rtp and protect_rtcp add.
   std::size_t rtp_overhead() const { return sender_ ? srtp::rtp_overhead(sender_->profile()) : srtp::max_rtp_overhead; }
   std::size_t rtcp_overhead() const { return sender_ ? srtp::rtcp_overhead(sender_->profile()) : srtp::max_rtcp_overhead; }
