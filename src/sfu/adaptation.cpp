@@ -162,7 +162,9 @@ void MediaGraph::allocate(TimePoint now, ParticipantIndex index) {
       if (const auto encoding = slot.key_frame_wanted(); encoding && has_keys(now, *participants_[index]))
         want_key_frame(now, *slot.publication(), *encoding, slot.state() == Slot::State::waiting);
   }
-  subscriber.pacer.set_rate(limited ? std::max<std::int64_t>(estimator.bitrate() * (estimator.draining(now) ? draining_percent : pacing_percent) / 100, 100'000) : 0);
+  // The first estimate is a guess until it is known what arrives: more flows already, and would wait for that.
+  const bool known = limited && estimator.acknowledged_bitrate() > 0;
+  subscriber.pacer.set_rate(known ? std::max<std::int64_t>(estimator.bitrate() * (estimator.draining(now) ? draining_percent : pacing_percent) / 100, 100'000) : 0);
   // The key frame of the lower encoding is not to be lost in the queue that the higher one has filled.
   if (fell) subscriber.pacer.hold(now, estimator.queue() / 2);
 }
