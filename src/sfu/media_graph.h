@@ -16,9 +16,9 @@
 #include "base/ids.h"
 #include "base/random.h"
 #include "base/time.h"
+#include "congestion/bandwidth_estimator.h"
 #include "rtp/active_speakers.h"
 #include "rtp/transport_feedback.h"
-#include "sfu/bandwidth_estimator.h"
 #include "sfu/layer_allocator.h"
 #include "sfu/limits.h"
 #include "sfu/pacer.h"
@@ -29,6 +29,8 @@
 #include "sfu/slot.h"
 
 namespace satsuma::sfu {
+
+using congestion::BandwidthEstimator;
 
 /// Names a participant within a shard. Reused after removal.
 using ParticipantIndex = std::uint32_t;

@@ -1,6 +1,6 @@
 // The estimator and a bottleneck, in virtual time: a sender that uses what it is told it may.
 
-#include "sfu/bandwidth_estimator.h"
+#include "congestion/bandwidth_estimator.h"
 
 #include <gtest/gtest.h>
 
@@ -10,9 +10,8 @@
 #include "impairment/link.h"
 #include "rtp/rtcp.h"
 #include "rtp/transport_feedback.h"
-#include "sfu/pacer.h"
 
-namespace satsuma::sfu {
+namespace satsuma::congestion {
 namespace {
 
 using namespace std::chrono_literals;
@@ -261,66 +260,5 @@ TEST(BandwidthEstimatorTest, AReceiversNonsenseStaysWithinTheBounds) {
   }
 }
 
-Pacer::Item item(std::uint32_t slot, rtp::ExtendedSequence original, bool rtx = false) {
-  Pacer::Item out;
-  out.slot = slot;
-  out.original = original;
-  out.size = 1200;
-  if (rtx) out.rtx_sequence = 1;
-  return out;
-}
-
-TEST(PacerTest, WithoutARateNothingWaits) {
-  Pacer pacer;
-  TimePoint now{1s};
-  for (int i = 0; i < 1000; ++i) {
-    EXPECT_TRUE(pacer.ready(now));
-    pacer.count(now, 1200);
-  }
-}
-
-TEST(PacerTest, PacketsLeaveAtTheRateRetransmissionsFirst) {
-  Pacer pacer;
-  TimePoint now{1s};
-  pacer.set_rate(960'000); // a hundred packets a second
-  int at_once = 0;
-  while (pacer.ready(now)) {
-    pacer.count(now, 1200);
-    ++at_once;
-  }
-  EXPECT_LE(at_once, 4);
-  for (int i = 0; i < 100; ++i) ASSERT_TRUE(pacer.push(item(1, i)));
-  ASSERT_TRUE(pacer.push(item(2, 500, true)));
-  int left = 0;
-  std::optional<Pacer::Item> first;
-  for (int ms = 0; ms < 500; ++ms) {
-    now += 1ms;
-    while (const auto next = pacer.poll(now)) {
-      if (!first) first = next;
-      pacer.count(now, next->size);
-      ++left;
-    }
-  }
-  ASSERT_TRUE(first);
-  EXPECT_EQ(first->original, 500);
-  EXPECT_NEAR(left, 50, 3);
-  EXPECT_EQ(pacer.waiting(), 101u - left);
-}
-
-TEST(PacerTest, WhatASlotDropsLeavesTheOthersInTheirOrderAndTheQueueIsBounded) {
-  Pacer pacer;
-  pacer.set_rate(1000);
-  for (int i = 0; i < 300; ++i) ASSERT_TRUE(pacer.push(item(i % 2, i)));
-  pacer.remove_slot(1);
-  EXPECT_EQ(pacer.waiting(), 150u);
-  for (std::size_t i = 150; i < Pacer::max_waiting; ++i) ASSERT_TRUE(pacer.push(item(0, 1000)));
-  EXPECT_FALSE(pacer.push(item(0, 1)));
-  pacer.set_rate(0);
-  for (int i = 0; i < 150; ++i) EXPECT_EQ(pacer.poll(TimePoint{1s})->original, 2 * i);
-  pacer.clear();
-  EXPECT_EQ(pacer.waiting(), 0u);
-  EXPECT_EQ(pacer.waiting_bytes(), 0u);
-}
-
 } // namespace
-} // namespace satsuma::sfu
+} // namespace satsuma::congestion

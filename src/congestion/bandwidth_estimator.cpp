@@ -1,9 +1,9 @@
-#include "sfu/bandwidth_estimator.h"
+#include "congestion/bandwidth_estimator.h"
 
 #include <algorithm>
 #include <cmath>
 
-namespace satsuma::sfu {
+namespace satsuma::congestion {
 
 namespace {
 
@@ -437,4 +437,4 @@ void BandwidthEstimator::finish_probe(TimePoint now) {
   if (result * 10 > probe_.target * 7) next_probe_ = 2 * result;
 }
 
-} // namespace satsuma::sfu
+} // namespace satsuma::congestion

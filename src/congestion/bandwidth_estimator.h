@@ -12,9 +12,9 @@
 #include "rtp/sequence.h"
 #include "rtp/transport_feedback.h"
 
-namespace satsuma::sfu {
+namespace satsuma::congestion {
 
-/// How much one subscriber's path carries, from its transport-wide feedback: Google's congestion control as
+/// How much the path to one receiver carries, from its transport-wide feedback: Google's congestion control as
 /// draft-ietf-rmcat-gcc-02 describes it (delay gradient by a trend line, an adaptive threshold, additive-multiplicative rate control, and
 /// loss), and probes, without which a sender that forwards what others produce would never learn that there is room for more.
 ///
@@ -42,7 +42,7 @@ class BandwidthEstimator {
   /// `repeated`: it is sent several times, and nobody can say which of them arrived: it tells of loss, and nothing of delay.
   void on_sent(TimePoint now, std::uint16_t sequence, std::size_t size, std::uint16_t probe_cluster = 0, bool repeated = false);
   void on_feedback(TimePoint now, std::span<const rtp::PacketStatus> statuses);
-  /// Whether to probe now. `wanted`: what the subscriber could use; nothing is probed for that is not.
+  /// Whether to probe now. `wanted`: what could be used; nothing is probed for that is not.
   std::optional<Probe> poll_probe(TimePoint now, std::int64_t wanted);
   /// Every 20 ms or so: silence of the receiver is a sign as well.
   void handle_timeout(TimePoint now);
@@ -171,4 +171,4 @@ class BandwidthEstimator {
   std::int64_t next_probe_ = 3 * start_bitrate; ///< the first are sent at once
 };
 
-} // namespace satsuma::sfu
+} // namespace satsuma::congestion
