@@ -261,7 +261,7 @@ export class MediaSession {
         return;
       case "new":
       case "connecting":
-        this.#publishTimer = setTimeout(() => this.#publishOtherwise(), this.#patienceMs);
+        this.#publishTimer = setTimeout(() => this.#publishOtherwise(), this.#patienceMs(this.#publish));
         return;
       case "disconnected":
         this.#publishTimer = setTimeout(() => this.#startPublish(), interruptedPatienceMs);
@@ -328,16 +328,18 @@ export class MediaSession {
 
   async #handleOffer(revision: number, sdp: string): Promise<void> {
     if (!this.#ready || this.#closed) return;
-    this.#subscribeRequest = null;
-    clearTimeout(this.#subscribeTimer);
     if (this.#subscribe !== null && !this.#subscribe.canContinueWith(sdp)) this.#closeSubscribe();
+    // An offer of other slots changes nothing of how it connects, nor of how long that may take.
+    const connects = this.#subscribe === null || this.#subscribeRequest !== null;
+    if (connects) clearTimeout(this.#subscribeTimer);
+    this.#subscribeRequest = null;
     const connection = this.#subscribe ?? this.#newSubscribe(sdp);
     this.#subscribe = connection;
     try {
       const answer = await connection.answer(sdp);
       if (connection !== this.#subscribe || !this.#ready) return;
       this.#port.send({ type: "answer", revision, sdp: answer });
-      this.#watchSubscribe(connection.state);
+      if (connects) this.#watchSubscribe(connection.state);
     } catch {
       if (connection === this.#subscribe) this.#subscribeLater();
     }
@@ -368,7 +370,7 @@ export class MediaSession {
         return;
       case "new":
       case "connecting":
-        this.#subscribeTimer = setTimeout(() => this.#subscribeOtherwise(), this.#patienceMs);
+        this.#subscribeTimer = setTimeout(() => this.#subscribeOtherwise(), this.#patienceMs(this.#subscribe));
         return;
       case "disconnected":
         this.#subscribeTimer = setTimeout(() => this.#startSubscribe(), interruptedPatienceMs);
@@ -423,8 +425,10 @@ export class MediaSession {
     return this.#needsTurn ? this.#turn : null;
   }
 
-  get #patienceMs(): number {
-    return this.#turn === null || this.#needsTurn || this.#hasConnected ? connectPatienceMs : directPatienceMs;
+  /** How long an attempt may take: not long if it is one that does not go inside TLS, and that could be what is needed. */
+  #patienceMs(attempt: { readonly hasTurn: boolean } | null): number {
+    const another = this.#turn !== null && attempt?.hasTurn !== true && (this.#needsTurn || !this.#hasConnected);
+    return another ? directPatienceMs : connectPatienceMs;
   }
 
   #handleError(id: number | null, message: string): void {

@@ -34,6 +34,7 @@ const maxBitrate: Readonly<Record<Source, number>> = { microphone: 48_000, camer
 
 export class PublishConnection {
   readonly number = nextConnectionNumber();
+  readonly hasTurn: boolean;
   readonly #connection: RTCPeerConnection;
   readonly #senders: ReadonlyMap<Source, RTCRtpSender>;
   readonly #stopped = new Set<Source>();
@@ -46,6 +47,7 @@ export class PublishConnection {
   /** `tellsLevels`: the server may know how loud the microphone is, and so who speaks (RFC 6464). */
   constructor(worker: Worker, tellsLevels: () => boolean, turn: TurnCredentials | null, onState: (state: RTCPeerConnectionState) => void) {
     this.#tellsLevels = tellsLevels;
+    this.hasTurn = turn !== null;
     this.#connection = newPeerConnection(turn);
     this.#senders = new Map(sources.map((source) => [source, this.#addSender(worker, source)]));
     this.#connection.onconnectionstatechange = () => onState(this.#connection.connectionState);

@@ -5,6 +5,7 @@ import { newPeerConnection, nextConnectionNumber, sdpLine, shortenedAnswer } fro
 
 export class SubscribeConnection {
   readonly number = nextConnectionNumber();
+  readonly hasTurn: boolean;
   readonly #connection: RTCPeerConnection;
   readonly #fingerprint: string | null;
   readonly #loudness = new Map<string, { readonly energy: number; readonly seconds: number }>();
@@ -16,6 +17,7 @@ export class SubscribeConnection {
     turn: TurnCredentials | null,
     onState: (state: RTCPeerConnectionState) => void,
   ) {
+    this.hasTurn = turn !== null;
     this.#connection = newPeerConnection(turn);
     this.#fingerprint = serverFingerprint(firstOffer);
     this.#connection.ontrack = ({ transceiver, receiver, track }) => {

@@ -30,12 +30,22 @@ class FakeSender {
 
 class FakeConnection {
   static readonly all: FakeConnection[] = [];
+  readonly configuration: RTCConfiguration;
   readonly transceivers: { sender: FakeSender; setCodecPreferences: () => void }[] = [];
   connectionState = "new";
   localDescription: { sdp: string } | null = null;
   remoteDescription: { sdp: string } | null = null;
-  constructor() {
+  onconnectionstatechange: (() => void) | null = null;
+  constructor(configuration: RTCConfiguration) {
+    this.configuration = configuration;
     FakeConnection.all.push(this);
+  }
+  get hasTurn(): boolean {
+    return this.configuration.iceServers?.length === 1;
+  }
+  become(state: string): void {
+    this.connectionState = state;
+    this.onconnectionstatechange?.();
   }
   addTransceiver(): object {
     const transceiver = { sender: new FakeSender(), setCodecPreferences: () => undefined };
@@ -47,6 +57,9 @@ class FakeConnection {
   }
   async createOffer(): Promise<object> {
     return { type: "offer", sdp: `v=0\r\nm=audio 9\r\n${levels}\r\n` };
+  }
+  async createAnswer(): Promise<object> {
+    return { type: "answer", sdp: "v=0\r\n" };
   }
   async setLocalDescription(description: { sdp: string }): Promise<void> {
     this.localDescription = description.sdp.includes(levels) ? description : { sdp: `${description.sdp}${levels}\r\n` };
@@ -61,11 +74,40 @@ class FakeConnection {
 
 Object.assign(globalThis, {
   RTCPeerConnection: FakeConnection,
+  location: { hostname: "meet.test", port: "" },
   RTCRtpReceiver: { getCapabilities: () => ({ codecs: [] }) },
   RTCRtpScriptTransform: class {},
 });
 
-const settled = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 5));
+const realTimeout = setTimeout;
+const settled = (): Promise<void> => new Promise((resolve) => void realTimeout(resolve, 5));
+
+/** Time that passes when told to, for what the session waits for. */
+class Clock {
+  readonly #real = [globalThis.setTimeout, globalThis.clearTimeout] as const;
+  readonly #waiting = new Map<number, { readonly at: number; readonly call: () => void }>();
+  #now = 0;
+  #last = 0;
+
+  constructor() {
+    const set = (call: () => void, after = 0): number => {
+      this.#last += 1;
+      this.#waiting.set(this.#last, { at: this.#now + after, call });
+      return this.#last;
+    };
+    Object.assign(globalThis, { setTimeout: set, clearTimeout: (id: number) => this.#waiting.delete(id) });
+  }
+
+  async pass(ms: number): Promise<void> {
+    this.#now += ms;
+    for (const [id, { at, call }] of [...this.#waiting]) if (at <= this.#now && this.#waiting.delete(id)) call();
+    await settled();
+  }
+
+  stop(): void {
+    [globalThis.setTimeout, globalThis.clearTimeout] = this.#real;
+  }
+}
 
 class Page {
   told = false;
@@ -82,6 +124,7 @@ class Page {
       send: (message) => void this.sent.push(message),
       onSilence: () => undefined,
       closeConnection: () => undefined,
+      onSubscription: () => undefined,
       onState: () => undefined,
       onNotice: ({ code }) => void this.notices.push(code),
       onNewPublication: () => undefined,
@@ -197,4 +240,55 @@ test("an engine that does not answer accuses nobody, however many frames the bro
   for (let seconds = 1; seconds < 8; seconds += 1) assert.equal(await look(15 * seconds, null), 0);
   assert.equal(await look(120, none), 1);
   page.session.close();
+});
+
+test("where nothing connects, both connections are tried inside TLS after two seconds, whatever one of them and the server do meanwhile", async () => {
+  const clock = new Clock();
+  try {
+    const page = new Page();
+    page.session.handleControl({ type: "turn", username: "1:a", credential: "b" });
+    await page.publish();
+    const publish = page.connection;
+    page.session.handleControl({ type: "offer", revision: 1, sdp: answer });
+    await settled();
+    const subscribe = page.connection;
+    assert.notEqual(subscribe, publish);
+    for (const connection of [publish, subscribe]) connection.become("connecting");
+    await clock.pass(1900);
+    page.session.handleControl({ type: "offer", revision: 2, sdp: answer }); // somebody came
+    await settled();
+    const offered = page.sent.length;
+    await clock.pass(100);
+    assert.deepEqual([publish.connectionState, subscribe.connectionState], ["closed", "closed"]);
+    assert.deepEqual(page.sent.slice(offered).map(({ type }) => type).sort(), ["publish", "subscribe"]);
+    assert.ok(page.connection.hasTurn);
+    page.session.close();
+  } finally {
+    clock.stop();
+  }
+});
+
+test("... and also one that began before the other was found to need it, and was asked for a change of its state later", async () => {
+  const clock = new Clock();
+  try {
+    const page = new Page();
+    page.session.handleControl({ type: "turn", username: "1:a", credential: "b" });
+    await page.publish();
+    const publish = page.connection;
+    publish.become("connecting");
+    await clock.pass(1000);
+    page.session.handleControl({ type: "offer", revision: 1, sdp: answer });
+    await settled();
+    const subscribe = page.connection;
+    await clock.pass(1000);
+    const inside = page.connection;
+    assert.ok(inside !== subscribe && inside.hasTurn && !subscribe.hasTurn);
+    subscribe.become("connecting");
+    inside.become("connected");
+    await clock.pass(2000);
+    assert.equal(subscribe.connectionState, "closed");
+    page.session.close();
+  } finally {
+    clock.stop();
+  }
 });
