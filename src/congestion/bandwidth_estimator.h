@@ -63,6 +63,8 @@ class BandwidthEstimator {
     return usage_ == Usage::over || (decreased_at_ && now - *decreased_at_ < std::chrono::milliseconds(800));
   }
   LimitedBy limited_by() const;
+  /// Whether the path ever was seen to carry no more: until then the estimate is no more than what was sent.
+  bool has_been_full() const { return decreased_at_.has_value() || loss_decreased_at_.has_value(); }
 
  private:
   struct Sent {

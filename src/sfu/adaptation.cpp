@@ -20,6 +20,8 @@ constexpr Duration max_pacer_age = std::chrono::milliseconds(700);
 /// Key frames are several times as large as other frames; more than the estimate for a moment is what queues are for.
 constexpr std::int64_t pacing_percent = 200;
 constexpr std::int64_t draining_percent = 90;
+/// What waits at most while the path has never been full.
+constexpr Duration pacing_while_unknown = std::chrono::milliseconds(5);
 /// Kept for retransmissions and for sound, of which no slot's rate is measured before it began.
 constexpr std::int64_t reserve_percent = 5;
 constexpr std::size_t probe_padding = 250;
@@ -31,6 +33,7 @@ constexpr Duration copies_patience = std::chrono::seconds(10);
 /// So much sound goes out even where the estimate is lower, if what holds it down is loss alone: without a queue, loss is not made by sending.
 constexpr std::int64_t sound_without_queue = 250'000;
 constexpr Duration no_queue = std::chrono::milliseconds(80);
+constexpr Duration no_queue_at_all = std::chrono::milliseconds(20);
 
 } // namespace
 
@@ -162,11 +165,19 @@ void MediaGraph::allocate(TimePoint now, ParticipantIndex index) {
       if (const auto encoding = slot.key_frame_wanted(); encoding && has_keys(now, *participants_[index]))
         want_key_frame(now, *slot.publication(), *encoding, slot.state() == Slot::State::waiting);
   }
-  // The first estimate is a guess until it is known what arrives: more flows already, and would wait for that.
-  const bool known = limited && estimator.acknowledged_bitrate() > 0;
-  subscriber.pacer.set_rate(known ? std::max<std::int64_t>(estimator.bitrate() * (estimator.draining(now) ? draining_percent : pacing_percent) / 100, 100'000) : 0);
+  choose_pace(now, subscriber);
   // The key frame of the lower encoding is not to be lost in the queue that the higher one has filled.
   if (fell) subscriber.pacer.hold(now, estimator.queue() / 2);
+}
+
+void MediaGraph::choose_pace(TimePoint now, Subscriber& subscriber) {
+  const BandwidthEstimator& estimator = subscriber.estimator;
+  // The first estimate is a guess until it is known what arrives: more flows already, and would wait for that.
+  if (!estimator.started() || estimator.acknowledged_bitrate() <= 0) return subscriber.pacer.set_rate(0);
+  const std::int64_t percent = estimator.draining(now) ? draining_percent : pacing_percent;
+  // An estimate that was never a limit only follows what is sent, and late: when many begin at once, they are not to wait for it.
+  const bool follows = !estimator.has_been_full() && estimator.queue() < no_queue_at_all;
+  subscriber.pacer.set_rate(std::max<std::int64_t>(estimator.bitrate() * percent / 100, 100'000), follows ? pacing_while_unknown : Duration::max());
 }
 
 void MediaGraph::choose_copies(TimePoint now, Subscriber& subscriber, std::int64_t audio) {
@@ -254,7 +265,10 @@ void MediaGraph::handle_feedback(TimePoint now, ParticipantIndex index, ByteView
   subscriber.estimator.on_feedback(now, feedback->statuses);
   const std::int64_t after = subscriber.estimator.bitrate();
   // Down at once, up with the next round.
-  if (after * 10 < before * 9 && before != BandwidthEstimator::max_bitrate) allocate(now, index);
+  if (after * 10 < before * 9 && before != BandwidthEstimator::max_bitrate)
+    allocate(now, index);
+  else if (subscriber.pacer.hurries())
+    choose_pace(now, subscriber);
 }
 
 SubscriberReport MediaGraph::report(TimePoint now, ParticipantIndex index) const {

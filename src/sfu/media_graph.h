@@ -289,6 +289,7 @@ class MediaGraph {
                     std::uint32_t timestamp, std::uint32_t ssrc, const Slot& slot, std::size_t size, std::uint16_t probe);
   void count_sent(TimePoint now, Subscriber& subscriber, std::size_t size, bool paced, std::uint16_t probe, bool repeated = false);
   /// How often sound is sent again, by what the path loses and carries. `audio`: its bits per second, once.
+  void choose_pace(TimePoint now, Subscriber& subscriber);
   void choose_copies(TimePoint now, Subscriber& subscriber, std::int64_t audio);
   void pace(TimePoint now, ParticipantIndex index);
   void drain_pacer(TimePoint now, ParticipantIndex index);

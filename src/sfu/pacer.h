@@ -36,9 +36,13 @@ class Pacer {
     TimePoint since{};
   };
 
-  /// Bits per second; 0: as fast as they come.
-  void set_rate(std::int64_t bitrate) { rate_ = bitrate; }
-  std::int64_t rate() const { return rate_; }
+  /// Bits per second; 0: as fast as they come. What waits leaves faster than that if it would take longer than `within`.
+  void set_rate(std::int64_t bitrate, Duration within = Duration::max()) {
+    rate_ = bitrate;
+    within_ = within;
+  }
+  bool hurries() const { return within_ != Duration::max(); }
+  std::int64_t rate() const { return bytes_ == 0 ? rate_ : std::max(rate_, static_cast<std::int64_t>(bytes_) * 8'000'000 / within_.count()); }
 
   /// Nothing waits, and a packet may leave at once.
   bool ready(TimePoint now) {
@@ -51,7 +55,7 @@ class Pacer {
     if (rate_ == 0) return;
     refill(now);
     // What is owed is bounded: sound and probes are not to keep pictures back for long.
-    debt_ = std::max(debt_, std::min(debt_ + static_cast<std::int64_t>(size), burst() + rate_ / 8 / 4));
+    debt_ = std::max(debt_, std::min(debt_ + static_cast<std::int64_t>(size), burst() + rate() / 8 / 4));
   }
   /// Nothing leaves for so long: a queue behind us is to drain first, and what would overflow it waits here.
   void hold(TimePoint now, Duration time) {
@@ -84,15 +88,16 @@ class Pacer {
   };
 
   /// Ten milliseconds' worth, and never less than two full packets.
-  std::int64_t burst() const { return std::max<std::int64_t>(rate_ / 8 / 100, 2'400); }
+  std::int64_t burst() const { return std::max<std::int64_t>(rate() / 8 / 100, 2'400); }
   void refill(TimePoint now) {
     const std::int64_t elapsed = std::min<std::int64_t>((now - at_).count(), 1'000'000);
     if (elapsed <= 0) return;
-    debt_ = std::max<std::int64_t>(0, debt_ - rate_ * elapsed / 8'000'000);
+    debt_ = std::max<std::int64_t>(0, debt_ - rate() * elapsed / 8'000'000);
     at_ = now;
   }
 
   std::int64_t rate_ = 0;
+  Duration within_ = Duration::max();
   std::int64_t debt_ = 0; ///< bytes sent ahead of the rate
   TimePoint at_{};
   std::size_t bytes_ = 0;

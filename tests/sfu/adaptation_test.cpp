@@ -10,6 +10,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::AdaptiveCall;
+using test::ShownFrame;
 
 const std::vector<std::int64_t> camera{150'000, 500'000, 1'500'000};
 
@@ -65,6 +66,28 @@ TEST(AdaptationTest, AGoodPathShowsTheFullPictureWithinTwoSecondsAndEveryFrame) 
     EXPECT_EQ(stream.broken, 0u);
     EXPECT_EQ(stream.timestamps_back, 0u);
   }
+}
+
+TEST(AdaptationTest, WhenManyBeginAtOnceNobodyWaitsForTheEstimate) {
+  AdaptiveCall call(7);
+  std::vector<test::Publisher*> publishers;
+  for (int i = 0; i < 24; ++i) publishers.push_back(&call.publish({1'900'000}));
+  for (auto* const p : publishers) p->encoders[0].active = false;
+  auto& viewer = call.subscribe("delay=5ms rate=1000M");
+  for (auto* const p : publishers) {
+    p->encoders[0].active = true;
+    call.run(p == publishers.front() ? 2s : 40ms);
+  }
+  call.run(3s);
+  ASSERT_EQ(viewer.streams.size(), 24u);
+  std::size_t shown = 0, late = 0;
+  for (const auto& [ssrc, stream] : viewer.streams) {
+    shown += stream.shown.size();
+    // Frames are sent every 33 ms of the clock.
+    for (const ShownFrame& frame : stream.shown) late += (frame.at.time_since_epoch() / 1ms - 5) % 33 > 15;
+  }
+  EXPECT_GT(shown, 2000u);
+  EXPECT_LT(late, shown / 50) << shown;
 }
 
 TEST(AdaptationTest, AtADropFrom3MegabitTo300KilobitTheLayerFallsWithoutAFreezeAndRisesAgain) {

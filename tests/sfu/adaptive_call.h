@@ -157,10 +157,7 @@ class AdaptiveCall {
     s->down = std::make_unique<Link>(*Schedule::parse(network, Direction::down), seed_ * 77 + s->index, now);
     s->up = std::make_unique<Link>(*Schedule::parse(network, Direction::up), seed_ * 77 + s->index + 1000, now);
     graph.begin_subscriber(now, s->index);
-    std::vector<signaling::SubscribeAnswer::Slot> slots;
-    for (const auto& slot : graph.offered_slots(s->index))
-      slots.push_back({true, slot.kind == signaling::MediaKind::video, {signaling::Codec::opus, signaling::Codec::vp8}});
-    graph.accept_slots(now, s->index, slots);
+    accept(s->index);
     graph.set_connected(now, s->index, Leg::subscribe, true, true);
     graph.set_member(now, s->index, true);
     subscribers.push_back(std::move(s));
@@ -218,7 +215,8 @@ class AdaptiveCall {
     else if (const auto pacing = graph.next_pacing(); pacing && *pacing <= now) graph.handle_pacing(now);
     deliver();
     for (auto& s : subscribers) receive(*s);
-    while (const auto output = graph.poll_output())
+    while (const auto output = graph.poll_output()) {
+      if (const auto* const grown = std::get_if<MediaGraph::PoolGrown>(&*output)) accept(grown->participant);
       if (const auto* const wanted = std::get_if<MediaGraph::WantedChanged>(&*output)) {
         ++told_wanted;
         const auto active = graph.wanted_encodings(wanted->participant, wanted->source);
@@ -229,6 +227,15 @@ class AdaptiveCall {
               p->encoders[i].active = active[i];
             }
       }
+    }
+  }
+
+  /// Answers an offer of slots: each is taken.
+  void accept(ParticipantIndex subscriber) {
+    std::vector<signaling::SubscribeAnswer::Slot> slots;
+    for (const auto& slot : graph.offered_slots(subscriber))
+      slots.push_back({true, slot.kind == signaling::MediaKind::video, {signaling::Codec::opus, signaling::Codec::vp8}});
+    graph.accept_slots(now, subscriber, slots);
   }
 
   Bytes packet(Publisher& p, const Encoder& e, std::uint16_t sequence, std::uint32_t timestamp, bool marker, ByteView payload, bool name) {

@@ -55,6 +55,25 @@ TEST(PacerTest, PacketsLeaveAtTheRateRetransmissionsFirst) {
   EXPECT_EQ(pacer.waiting(), 101u - left);
 }
 
+TEST(PacerTest, WhatWaitsLeavesFasterThanTheRateWhereItIsGivenATime) {
+  for (const bool given : {false, true}) {
+    Pacer pacer;
+    TimePoint now{1s};
+    pacer.set_rate(960'000, given ? Duration(20ms) : Duration::max());
+    pacer.hold(now, 10ms);
+    for (int i = 0; i < 100; ++i) ASSERT_TRUE(pacer.push(item(1, i)));
+    std::size_t most_in_a_millisecond = 0;
+    for (int ms = 0; ms < 60; ++ms) {
+      now += 1ms;
+      std::size_t left = 0;
+      for (; const auto next = pacer.poll(now); ++left) pacer.count(now, next->size);
+      most_in_a_millisecond = std::max(most_in_a_millisecond, left);
+    }
+    EXPECT_EQ(pacer.waiting() < 10, given);
+    EXPECT_LT(most_in_a_millisecond, 70u) << "not all at once";
+  }
+}
+
 TEST(PacerTest, WhatASlotDropsLeavesTheOthersInTheirOrderAndTheQueueIsBounded) {
   Pacer pacer;
   pacer.set_rate(1000);
