@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace satsuma::congestion {
 
@@ -34,6 +35,8 @@ constexpr std::uint32_t min_loss_packets = 20;
 constexpr Duration probe_interval = std::chrono::seconds(2);
 constexpr Duration probe_after_decrease = std::chrono::seconds(1);
 constexpr Duration probe_timeout = std::chrono::seconds(1);
+/// How long after its beginning a probe may be what fills the queue, besides the round trip.
+constexpr Duration probe_echo = std::chrono::milliseconds(300);
 constexpr std::int64_t probe_length_us = 20'000;
 constexpr std::size_t min_probe_bytes = 1'400;
 constexpr unsigned min_probe_packets = 4;
@@ -309,7 +312,9 @@ void BandwidthEstimator::update_rate(TimePoint now) {
     }
     const std::int64_t arrived = std::min(acknowledged_, recently_acknowledged(late_feedbacks_ >= 2 ? 2 : 5));
     const auto lower = static_cast<std::int64_t>(beta * static_cast<double>(arrived > 0 ? arrived : delay_bitrate_));
-    delay_bitrate_ = std::max(std::min(lower, delay_bitrate_), min_bitrate);
+    // A queue just after a probe is the probe's: what the path carried before it, it still does.
+    const bool own = probed_at_ && now - *probed_at_ < probe_echo + round_trip_;
+    delay_bitrate_ = std::max({std::min(lower, delay_bitrate_), own ? std::min(std::exchange(before_probe_, 0), delay_bitrate_) : 0, min_bitrate});
     decreased_at_ = now;
     rate_state_ = Rate::hold;
     probe_.done = true; // what it measured is the queue
@@ -387,6 +392,7 @@ std::optional<BandwidthEstimator::Probe> BandwidthEstimator::poll_probe(TimePoin
   target = std::min({target, wanted + wanted / 10, max_bitrate});
   if (target <= bitrate()) return std::nullopt;
   probed_at_ = now;
+  before_probe_ = bitrate();
   probe_ = {};
   probe_.cluster = next_cluster_;
   probe_.target = target;

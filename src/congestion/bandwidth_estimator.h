@@ -170,6 +170,7 @@ class BandwidthEstimator {
   std::uint16_t next_cluster_ = 1;
   ProbeResult probe_;
   std::optional<TimePoint> probed_at_;
+  std::int64_t before_probe_ = 0; ///< the estimate then; 0 once it has been returned to
   std::int64_t next_probe_ = 3 * start_bitrate; ///< the first are sent at once
 };
 

@@ -90,6 +90,22 @@ TEST(AdaptationTest, WhenManyBeginAtOnceNobodyWaitsForTheEstimate) {
   EXPECT_LT(late, shown / 50) << shown;
 }
 
+TEST(AdaptationTest, AProbeThatFillsThePathTakesNothingFromWhatItCarriedBefore) {
+  for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+    AdaptiveCall call(seed);
+    call.publish(camera);
+    call.publish(camera);
+    auto& viewer = call.subscribe("delay=10ms jitter=2ms rate=1M queue=200ms");
+    call.run(2500ms);
+    double sum = 0;
+    for (int i = 0; i < 80; ++i) {
+      call.run(100ms);
+      sum += static_cast<double>(call.graph.report(call.now, viewer.index).bitrate);
+    }
+    EXPECT_GT(sum / 80, 700'000) << seed;
+  }
+}
+
 TEST(AdaptationTest, AtADropFrom3MegabitTo300KilobitTheLayerFallsWithoutAFreezeAndRisesAgain) {
   for (std::uint64_t seed = 1; seed <= 12; ++seed) {
     AdaptiveCall call(seed);

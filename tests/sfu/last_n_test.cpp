@@ -119,7 +119,7 @@ TEST_F(LastNTest, AViewNamesWhatItShowsAndTheLatestSpeakersBesides) {
 
 TEST_F(LastNTest, WhoSpeaksHasTheLargePictureFirst) {
   begin({}, 2, true, camera);
-  auto& viewer = call->subscribe("delay=10ms rate=1M queue=200ms");
+  auto& viewer = call->subscribe("delay=10ms rate=750k queue=200ms");
   const TileView tiles[] = {{"", 720, id(0), Source::camera}, {"", 720, id(1), Source::camera}};
   call->graph.set_view(call->now, viewer.index, tiles);
   const auto quality = [&] {
@@ -139,7 +139,7 @@ TEST_F(LastNTest, WhoSpeaksHasTheLargePictureFirst) {
       better += q[speaker] > q[1 - speaker];
       worse += q[speaker] < q[1 - speaker];
     }
-    EXPECT_GT(better, 10) << speaker;
+    EXPECT_GT(better, 4) << speaker; // there may be room for both, or for neither
     EXPECT_LT(worse, 4) << speaker;
   }
 }
