@@ -279,7 +279,7 @@ void MediaLoop::receive(std::size_t socket) {
       const TransportAddress& remote = (*received)[i].remote;
       run_.clear();
       for (; i < received->size() && (*received)[i].remote == remote && run_.size() < max_segments; ++i) run_.push_back({(*received)[i].bytes, (*received)[i].arrived});
-      sfu_.handle_packets(now, {remote, static_cast<std::uint32_t>(socket)}, run_);
+      for (bool more = sfu_.handle_packets(now, {remote, static_cast<std::uint32_t>(socket)}, run_); more; more = sfu_.forward_more(now)) flush();
       if (sfu_.pending_count() < max_pending) continue;
       flush();
       now = monotonic_now();

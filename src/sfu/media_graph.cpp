@@ -520,15 +520,21 @@ void MediaGraph::add_to_run(TimePoint now, ParticipantIndex index, ByteView data
   if (encoding.key_frame_requested()) send_key_frame_requests(now, from);
 }
 
-void MediaGraph::forward_run(TimePoint now) {
-  if (run_.packets.empty()) return;
+bool MediaGraph::forward_part(TimePoint now) {
+  if (run_.packets.empty()) return false;
   const Publication* const source = publication(run_.from);
   SATSUMA_CHECK(source != nullptr);
-  if (source->interested != 0)
+  if (source->interested != 0 && run_.done == 0)
     for (const MediaPacket& packet : run_.packets) relay(run_.from, *source, run_.generation, packet, source->interested);
-  for (const SlotReference& to : source->subscribers)
+  const std::size_t enough = packets_.size() + part_packets;
+  while (run_.done < source->subscribers.size() && packets_.size() < enough) {
+    const SlotReference to = source->subscribers[run_.done++];
     for (const MediaPacket& packet : run_.packets) send_to_slot(now, to, run_.generation, packet);
+  }
+  if (run_.done < source->subscribers.size()) return true;
   run_.packets.clear();
+  run_.done = 0;
+  return false;
 }
 
 void MediaGraph::forward(TimePoint now, const PublicationReference& from, const MediaPacket& packet) {

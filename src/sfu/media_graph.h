@@ -115,10 +115,15 @@ class MediaGraph {
     add_to_run(now, index, packet, now);
     forward_run(now);
   }
-  /// The same for packets that come in a row: each subscriber gets all of them before the next one does, which a large room's caches like better. forward_run()
-  /// ends it, before anything else is called; until then the packets' bytes are needed.
+  /// The same for packets that come in a row: each subscriber gets all of them before the next one does, which a large room's caches like better. forward_run(),
+  /// or forward_part() until it returns false, ends it before anything else is called; until then the packets' bytes are needed.
   void add_to_run(TimePoint now, ParticipantIndex index, ByteView packet, TimePoint arrived);
-  void forward_run(TimePoint now);
+  void forward_run(TimePoint now) {
+    while (forward_part(now)) {
+    }
+  }
+  /// For the next few subscribers: whoever takes packets() in between has them in the cache still. False when all have had it.
+  bool forward_part(TimePoint now);
   void handle_rtcp(TimePoint now, ParticipantIndex index, Leg leg, ByteView compound);
   /// Every tick_interval while anybody is connected.
   void handle_timeout(TimePoint now);
@@ -336,8 +341,10 @@ class MediaGraph {
     PublicationReference from;
     std::uint32_t generation = 0;
     std::vector<MediaPacket> packets; ///< at most max_run
+    std::size_t done = 0;             ///< subscribers who have had it
   };
   static constexpr std::size_t max_run = 64;
+  static constexpr std::size_t part_packets = 32; ///< of a part, when its last subscriber begins
   Run run_;
   std::vector<rtp::PacketStatus> statuses_; ///< scratch for parsing feedback
   std::vector<LayerDemand> demands_;        ///< scratch for allocating

@@ -18,6 +18,8 @@ class SendArena {
   /// Empty when the limit is reached. At most chunk_size.
   MutableByteView take(std::size_t size);
   void clear();
+  /// Bytes, about.
+  std::size_t used() const { return chunk_ * chunk_size + used_; }
 
  private:
   static constexpr std::size_t chunk_size = 256U << 10;

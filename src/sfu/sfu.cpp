@@ -39,6 +39,10 @@ constexpr double handshakes_at_once = 16, handshakes_per_second = 0.5;
 /// Checks over TCP that overtook the answer to our offer, of one participant.
 constexpr std::size_t max_early_checks = 8;
 constexpr std::size_t max_early_check_size = 512;
+/// What is sealed is sent before more is, so that one piece of memory serves a large room and the caches keep it.
+constexpr std::size_t pending_enough = 128U << 10;
+constexpr unsigned place_bits = 31;
+constexpr std::uint64_t place_mask = (std::uint64_t{1} << place_bits) - 1;
 /// Of an ICE restart the old fragment stays good until a pair is selected with the new one.
 constexpr std::size_t max_ufrags = 2;
 
@@ -63,11 +67,11 @@ class Sfu::Shard {
   Result<void> handle_key_frame_request(TimePoint now, const IncarnationId& id, std::string_view mid);
   Result<void> handle_view(TimePoint now, const IncarnationId& id, std::span<const TileView> tiles, std::optional<SpeakersView> speakers);
   Result<SubscriberReport> report(TimePoint now, const IncarnationId& id) const;
-  void handle_packets(TimePoint now, const NetworkPath& path, std::span<const IncomingDatagram> datagrams) {
+  bool handle_packets(TimePoint now, const NetworkPath& path, std::span<const IncomingDatagram> datagrams) {
     for (const IncomingDatagram& datagram : datagrams) handle_datagram(now, path, datagram.bytes, datagram.arrived);
-    graph_.forward_run(now);
-    drain_graph(now);
+    return forward_more(now);
   }
+  bool forward_more(TimePoint now);
   bool knows_path(const NetworkPath& path) const { return by_path_.contains(path); }
   void handle_path_closed(TimePoint now, const NetworkPath& path);
   void handle_timeout(TimePoint now);
@@ -142,10 +146,6 @@ class Sfu::Shard {
     std::vector<NetworkPath> paths; ///< those in by_path_
     TokenBucket looks{moved_packets_per_second, moved_packets_per_second};
   };
-  struct Queued {
-    ConnectionKey key;
-    OutgoingDatagram datagram;
-  };
 
   Result<ParticipantIndex> index_of(const IncarnationId& id) const;
   /// What is to be forwarded waits in the graph's run.
@@ -173,9 +173,14 @@ class Sfu::Shard {
   /// Passes on what the transport has to say; may end the connection.
   void pump(TimePoint now, const ConnectionKey& key);
   void drain_graph(TimePoint now);
+  /// Encrypts and queues the graph's packets.
+  void seal_packets(TimePoint now);
   void keep_for_repetition(TimePoint now, Connection& c, ByteView sealed, std::uint8_t copies);
   void repeat(TimePoint now, const ConnectionKey& key);
+  /// `bytes` are copied.
   void send(const ConnectionKey& key, const NetworkPath& path, ByteView bytes);
+  /// `bytes` lie in the arena.
+  void queue(const ConnectionKey& key, const NetworkPath& path, ByteView bytes);
   void wake(TimePoint now) {
     if (!next_tick_) next_tick_ = now + MediaGraph::tick_interval;
   }
@@ -191,9 +196,9 @@ class Sfu::Shard {
   std::map<std::array<std::uint8_t, 16>, Place> places_; ///< the addresses of by_path_
   std::vector<ParticipantIndex> growing_; ///< their pools have slots that no offer has told
   std::deque<Output> outputs_;
-  std::vector<Queued> queued_;
-  std::vector<std::uint64_t> order_; ///< scratch of pending_datagrams()
-  std::vector<OutgoingDatagram> datagrams_;
+  std::vector<OutgoingDatagram> queued_;
+  std::vector<std::uint64_t> queued_order_; ///< of each, by its connection
+  std::vector<OutgoingDatagram> sorted_;    ///< scratch of pending_datagrams()
   std::optional<TimePoint> next_tick_;
   std::uint64_t answers_key_ = 0;
   std::vector<TokenBucket> strange_answers_ = std::vector<TokenBucket>(strange_answers_buckets, TokenBucket(strange_answers_per_second, strange_answers_burst));
@@ -612,10 +617,19 @@ void Sfu::Shard::send(const ConnectionKey& key, const NetworkPath& path, ByteVie
     return;
   }
   std::copy(bytes.begin(), bytes.end(), space.begin());
-  queued_.push_back({key, {path, space}});
+  queue(key, path, space);
 }
 
-void Sfu::Shard::drain_graph(TimePoint now) {
+bool Sfu::Shard::forward_more(TimePoint now) {
+  while (graph_.forward_part(now)) {
+    seal_packets(now);
+    if (graph_.arena().used() >= pending_enough) return true;
+  }
+  drain_graph(now);
+  return false;
+}
+
+void Sfu::Shard::seal_packets(TimePoint now) {
   for (const MediaGraph::OutgoingPacket& packet : graph_.packets()) {
     const ConnectionKey key{packet.participant, packet.leg};
     Connection* const c = connection(key).get();
@@ -625,11 +639,14 @@ void Sfu::Shard::drain_graph(TimePoint now) {
     const auto sealed = packet.rtcp ? c->transport->protect_rtcp(plain, space)
                                     : c->transport->protect_rtp(plain.first(packet.header_size), plain.subspan(packet.header_size), space);
     if (!sealed) continue;
-    queued_.push_back({key, {*c->transport->path(), *sealed}});
+    queue(key, *c->transport->path(), *sealed);
     if (packet.copies > 0 && !c->transport->path()->is_stream()) keep_for_repetition(now, *c, *sealed, packet.copies);
   }
   graph_.clear_packets();
+}
 
+void Sfu::Shard::drain_graph(TimePoint now) {
+  seal_packets(now);
   while (const auto output = graph_.poll_output()) {
     if (const auto* const changed = std::get_if<MediaGraph::SlotsChanged>(&*output)) {
       Peer& peer = peers_[changed->participant];
@@ -693,19 +710,27 @@ std::optional<Output> Sfu::Shard::poll_output() {
 }
 
 std::span<const OutgoingDatagram> Sfu::Shard::pending_datagrams() {
-  // By connection, and then as they were queued.
-  order_.clear();
-  for (std::size_t i = 0; i < queued_.size(); ++i)
-    order_.push_back(std::uint64_t{queued_[i].key.participant} << 32 | (queued_[i].key.leg == Leg::subscribe ? std::uint64_t{1} << 31 : 0) | i);
-  std::sort(order_.begin(), order_.end());
-  datagrams_.clear();
-  for (const std::uint64_t place : order_) datagrams_.push_back(queued_[place & 0x7fff'ffff].datagram);
-  return datagrams_;
+  // By connection, and then as they were queued; what one publisher's packets became is so already.
+  if (std::is_sorted(queued_order_.begin(), queued_order_.end())) return queued_;
+  std::sort(queued_order_.begin(), queued_order_.end());
+  sorted_.clear();
+  for (std::uint64_t& place : queued_order_) {
+    sorted_.push_back(queued_[place & place_mask]);
+    place = (place & ~place_mask) | (sorted_.size() - 1);
+  }
+  queued_.swap(sorted_);
+  return queued_;
+}
+
+void Sfu::Shard::queue(const ConnectionKey& key, const NetworkPath& path, ByteView bytes) {
+  const std::uint64_t connection = std::uint64_t{key.participant} << 1 | (key.leg == Leg::subscribe ? 1 : 0);
+  queued_order_.push_back(connection << place_bits | queued_.size());
+  queued_.push_back({path, bytes});
 }
 
 void Sfu::Shard::clear_datagrams() {
   queued_.clear();
-  datagrams_.clear();
+  queued_order_.clear();
   graph_.clear_shard_messages();
   graph_.arena().clear();
 }
@@ -742,9 +767,10 @@ Result<void> Sfu::handle_view(TimePoint now, const IncarnationId& id, std::span<
   return shard_->handle_view(now, id, tiles, speakers);
 }
 Result<SubscriberReport> Sfu::report(TimePoint now, const IncarnationId& id) const { return shard_->report(now, id); }
-void Sfu::handle_packets(TimePoint now, const NetworkPath& path, std::span<const IncomingDatagram> datagrams) {
-  shard_->handle_packets(now, path, datagrams);
+bool Sfu::handle_packets(TimePoint now, const NetworkPath& path, std::span<const IncomingDatagram> datagrams) {
+  return shard_->handle_packets(now, path, datagrams);
 }
+bool Sfu::forward_more(TimePoint now) { return shard_->forward_more(now); }
 bool Sfu::knows_path(const NetworkPath& path) const { return shard_->knows_path(path); }
 void Sfu::handle_path_closed(TimePoint now, const NetworkPath& path) { shard_->handle_path_closed(now, path); }
 void Sfu::handle_timeout(TimePoint now) { shard_->handle_timeout(now); }

@@ -181,9 +181,14 @@ class Sfu {
   /// `key_frame`: passed on to the publisher behind the slot, throttled. A slot without a publication is no error.
   Result<void> handle_key_frame_request(TimePoint now, const IncarnationId& id, std::string_view mid);
 
-  /// Datagrams that came the same way in a row; they are decrypted in place. Bad ones are counted, never an error.
-  void handle_packets(TimePoint now, const NetworkPath& path, std::span<const IncomingDatagram> datagrams);
-  void handle_packet(TimePoint now, const NetworkPath& path, MutableByteView packet) { handle_packets(now, path, {{IncomingDatagram{packet, now}}}); }
+  /// Datagrams that came the same way in a row; they are decrypted in place. Bad ones are counted, never an error. True when enough is pending to be sent first:
+  /// then forward_more() goes on, until it returns false, before anything else but sending is done. The datagrams' bytes are needed until then.
+  [[nodiscard]] bool handle_packets(TimePoint now, const NetworkPath& path, std::span<const IncomingDatagram> datagrams);
+  [[nodiscard]] bool forward_more(TimePoint now);
+  void handle_packet(TimePoint now, const NetworkPath& path, MutableByteView packet) {
+    bool more = handle_packets(now, path, {{IncomingDatagram{packet, now}}});
+    while (more) more = forward_more(now);
+  }
   /// Whether a check that came this way has authenticated, and its connection is still there.
   bool knows_path(const NetworkPath& path) const;
   /// The TCP connection that was this path ended.

@@ -254,6 +254,41 @@ class SfuTest : public ::testing::Test {
   std::vector<std::pair<TransportPeer*, Bytes>> said; ///< by the peers, while they were told something
 };
 
+TEST_F(SfuTest, WhatComesInARowGoesToALargeRoomPartByPartAndReachesAllInOrder) {
+  constexpr std::size_t listeners = 12, packets = 16, size = 1000;
+  for (std::uint8_t n = 1; n <= listeners + 1; ++n) add(n);
+  Client& speaker = *clients.front();
+  connect_publisher(speaker);
+  for (std::size_t i = 1; i < clients.size(); ++i) connect_subscriber(*clients[i]);
+  for (const auto& c : clients) ASSERT_TRUE(sfu.set_member(now, c->id, true));
+  ASSERT_TRUE(sfu.handle_sources(now, speaker.id, {Source::microphone}));
+  turn();
+
+  std::vector<Bytes> sealed(packets, Bytes(size + 50));
+  std::vector<IncomingDatagram> row;
+  for (std::uint8_t n = 0; n < packets; ++n) {
+    Bytes header(12);
+    ASSERT_TRUE(rtp::write_header({false, 111, n, 960U * n, 1000}, {}, header));
+    row.push_back({*speaker.publish.sender().protect_rtp(header, Bytes(size, n), sealed[n]), now});
+  }
+  std::size_t parts = 0, most = 0;
+  bool more = sfu.handle_packets(now, speaker.publish_path, row);
+  for (;; more = sfu.forward_more(now)) {
+    std::size_t pending = 0;
+    for (const auto& d : sfu.pending_datagrams()) pending += d.bytes.size();
+    most = std::max(most, pending);
+    deliver();
+    ++parts;
+    if (!more) break;
+  }
+  EXPECT_GT(parts, 1u);
+  EXPECT_LT(most, listeners * packets * size * 9 / 10);
+  for (std::size_t i = 1; i < clients.size(); ++i) {
+    ASSERT_EQ(clients[i]->media.size(), packets);
+    for (std::uint8_t n = 0; n < packets; ++n) EXPECT_EQ(rtp::parse_packet(clients[i]->media[n])->payload[0], n);
+  }
+}
+
 TEST_F(SfuTest, TwoMembersHearEachOtherThroughRealConnections) {
   Client& a = add(1);
   Client& b = add(2);
