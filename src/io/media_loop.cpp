@@ -13,6 +13,7 @@
 #include <optional>
 
 #include "io/clock.h"
+#include "io/turn_pace.h"
 
 namespace satsuma::io {
 
@@ -190,7 +191,9 @@ void MediaLoop::receive_from_shards() {
 
 void MediaLoop::run() {
   std::array<epoll_event, 64> ready;
+  TurnPace pace;
   while (!stopping_) {
+    if (const Duration wait = pace.begin(monotonic_now()); wait > Duration{}) std::this_thread::sleep_for(wait);
     arm_timer(monotonic_now());
     const int count = epoll_wait(epoll_, ready.data(), static_cast<int>(ready.size()), -1);
     if (count < 0 && errno != EINTR) break; // our own descriptors are gone: nothing can be done here
