@@ -602,10 +602,11 @@ std::string MeetingServer::metrics() {
   add("satsuma_media_participants", "gauge", "participants known to the media threads", participants);
   add("satsuma_media_packets_in_total", "counter", "RTP packets received", total(&C::packets_in));
   add("satsuma_media_packets_forwarded_total", "counter", "RTP packets sent on", total(&C::packets_out));
-  head("satsuma_media_dropped_total", "counter", "packets dropped, by reason");
-  const auto dropped = [&](std::string_view reason, std::uint64_t C::*member) {
-    text.append("satsuma_media_dropped_total{reason=\"").append(reason).append("\"} ").append(std::to_string(total(member))).append("\n");
+  const auto by_reason = [&](std::string_view name, std::string_view reason, std::uint64_t C::*member) {
+    text.append(name).append("{reason=\"").append(reason).append("\"} ").append(std::to_string(total(member))).append("\n");
   };
+  head("satsuma_media_dropped_total", "counter", "packets dropped, by reason");
+  const auto dropped = [&](std::string_view reason, std::uint64_t C::*member) { by_reason("satsuma_media_dropped_total", reason, member); };
   dropped("unknown_address", &C::dropped_unknown_address);
   dropped("stun_answers", &C::dropped_stun_answers);
   dropped("invalid", &C::dropped_invalid);
@@ -613,6 +614,8 @@ std::string MeetingServer::metrics() {
   dropped("inactive", &C::dropped_inactive);
   dropped("arena_full", &C::dropped_arena_full);
   dropped("pacer_full", &C::dropped_pacer_full);
+  dropped("pacer_late", &C::dropped_pacer_late);
+  dropped("given_up", &C::dropped_given_up);
   add("satsuma_media_key_frames_requested_total", "counter", "key frames asked of publishers", total(&C::key_frames_requested));
   add("satsuma_media_key_frames_withheld_total", "counter", "requests of members that could not have decrypted them", total(&C::key_frames_withheld));
   add("satsuma_media_nacks_sent_total", "counter", "packets asked again of publishers", total(&C::nacks_sent));
@@ -645,7 +648,12 @@ std::string MeetingServer::metrics() {
   add("satsuma_media_slots_paused_total", "counter", "pictures that a path had no room for", total(&C::slots_paused));
   add("satsuma_media_slots_taken_over_total", "counter", "slots that went from who was silent to who speaks or is asked for", total(&C::slots_taken_over));
   add("satsuma_media_slots_refused_total", "counter", "publications that found no slot", total(&C::slots_refused));
-  add("satsuma_media_retransmissions_missed_total", "counter", "packets asked again that were no longer held", total(&C::retransmissions_missed));
+  head("satsuma_media_retransmissions_missed_total", "counter", "packets that subscribers asked for again and did not get, by reason");
+  const auto missed = [&](std::string_view reason, std::uint64_t C::*member) { by_reason("satsuma_media_retransmissions_missed_total", reason, member); };
+  missed("not_held", &C::missed_not_held);
+  missed("given_up", &C::missed_given_up);
+  missed("too_soon", &C::missed_too_soon);
+  missed("rate", &C::missed_rate);
   return text;
 }
 

@@ -84,7 +84,7 @@ void MediaGraph::allocate(TimePoint now, ParticipantIndex index) {
     if (height == 0U || demands_.size() + 1 == slot_of.size()) {
       slot.limit = SlotLimit::view;
       slot.set_target(std::nullopt);
-      drop_waiting(now, index, static_cast<std::uint32_t>(i));
+      drop_waiting(index, static_cast<std::uint32_t>(i), counters_.dropped_given_up);
       continue;
     }
     LayerDemand& demand = demands_.emplace_back();
@@ -158,7 +158,7 @@ void MediaGraph::allocate(TimePoint now, ParticipantIndex index) {
                          demand.options[*demand.current].bitrate * 10 > std::max<std::int64_t>(estimator.bitrate(), 1) * 13;
     slot.set_target(target, at_once);
     fell = fell || at_once;
-    if (!target || at_once) drop_waiting(now, index, number);
+    if (!target || at_once) drop_waiting(index, number, counters_.dropped_given_up);
     if (!target) ++counters_.slots_paused;
     if (before && target) ++(*target < *before ? counters_.layers_lowered : counters_.layers_raised);
     if (subscriber.connected)
@@ -198,16 +198,16 @@ void MediaGraph::choose_copies(TimePoint now, Subscriber& subscriber, std::int64
   }
 }
 
-std::size_t MediaGraph::drop_waiting(TimePoint, ParticipantIndex index, std::uint32_t number) {
+std::size_t MediaGraph::drop_waiting(ParticipantIndex index, std::uint32_t number, std::uint64_t& counter) {
   Subscriber& subscriber = *participants_[index]->subscriber;
   Slot& slot = subscriber.slots[number];
   // The receiver will ask for them, and is not to get them.
   std::size_t dropped = 0;
   subscriber.pacer.remove_slot(number, [&](const Pacer::Item& item) {
     if (!item.rtx_sequence) slot.forget(item.sequence);
-    ++counters_.dropped_pacer_full;
     ++dropped;
   });
+  counter += dropped;
   return dropped;
 }
 
@@ -337,7 +337,7 @@ void MediaGraph::drain_pacer(TimePoint now, ParticipantIndex index) {
   if (subscriber.pacer.age(now) > max_pacer_age) {
     for (std::size_t i = 0; i < subscriber.slots.size(); ++i) {
       if (!subscriber.slots[i].video() || !subscriber.slots[i].publication()) continue;
-      if (drop_waiting(now, index, static_cast<std::uint32_t>(i)) == 0) continue;
+      if (drop_waiting(index, static_cast<std::uint32_t>(i), counters_.dropped_pacer_late) == 0) continue;
       subscriber.slots[i].restart();
       want_key_frame_for(now, index, subscriber.slots[i], false);
     }

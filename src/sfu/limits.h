@@ -45,13 +45,19 @@ struct Counters {
   std::uint64_t key_frames_withheld = 0;     ///< asked for by members that could not decrypt them yet
   std::uint64_t nacks_sent = 0;
   std::uint64_t retransmissions_sent = 0;
-  std::uint64_t retransmissions_missed = 0;  ///< asked for and not held, or beyond the rate
+  // Asked for again and not sent:
+  std::uint64_t missed_not_held = 0;         ///< too old, or never sent
+  std::uint64_t missed_given_up = 0;         ///< of no use any more: a smaller picture or a key frame has taken its place
+  std::uint64_t missed_too_soon = 0;         ///< sent again a moment ago
+  std::uint64_t missed_rate = 0;             ///< beyond what one subscriber may ask for in a second
   std::uint64_t feedback_received = 0;       ///< transport-wide, from subscribers
   std::uint64_t sound_repeated = 0;          ///< packets of sound sent again unasked, over paths that lose much
   std::uint64_t probes_sent = 0;
   std::uint64_t padding_sent = 0;            ///< packets of probes, and in the place of layers that were left out
   std::uint64_t paced_packets = 0;           ///< that had to wait
-  std::uint64_t dropped_pacer_full = 0;      ///< waited for too long, or too many
+  std::uint64_t dropped_pacer_full = 0;      ///< there was no place to wait
+  std::uint64_t dropped_pacer_late = 0;      ///< waited for too long
+  std::uint64_t dropped_given_up = 0;        ///< waited for what the subscriber is not to get any more
   std::uint64_t layers_lowered = 0;
   std::uint64_t layers_raised = 0;
   std::uint64_t slots_paused = 0;            ///< for want of bandwidth

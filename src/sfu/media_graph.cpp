@@ -594,7 +594,7 @@ void MediaGraph::send_to_slot(TimePoint now, const SlotReference& to, std::uint3
     // Without it nothing behind it can be decoded.
     ++counters_.dropped_pacer_full;
     slot.forget(rewrite->sequence);
-    drop_waiting(now, to.participant, to.slot);
+    drop_waiting(to.participant, to.slot, counters_.dropped_given_up);
     slot.restart();
     want_key_frame_for(now, to.participant, slot, false);
   }
@@ -803,7 +803,7 @@ void MediaGraph::handle_subscriber_rtcp(TimePoint now, ParticipantIndex index, c
     }
     if (asks_for_outage(*slot, feedback->control)) {
       // All that waits for its turn is of the same kind.
-      subscriber.pacer.remove_slot(static_cast<std::uint32_t>(slot - subscriber.slots.data()));
+      drop_waiting(index, static_cast<std::uint32_t>(slot - subscriber.slots.data()), counters_.dropped_given_up);
       slot->restart();
       want_key_frame_for(now, index, *slot, true);
       return;
@@ -812,11 +812,23 @@ void MediaGraph::handle_subscriber_rtcp(TimePoint now, ParticipantIndex index, c
     while (const auto sequence = sequences.next()) {
       // Few bytes must not make many: the rate is bounded, and each packet repeated only every so often.
       const bool affordable = subscriber.retransmissions < limits_.retransmissions_per_second;
-      const auto repeat = affordable ? slot->repeat(now, *sequence) : std::nullopt;
-      const Encoding* const encoding = repeat ? &from->encoding(repeat->encoding) : nullptr;
-      const auto held = encoding && encoding->generation() == repeat->generation ? encoding->find(repeat->original) : std::nullopt;
+      if (!affordable) {
+        ++counters_.missed_rate;
+        continue;
+      }
+      const auto repeat = slot->repeat(now, *sequence);
+      if (!repeat) {
+        switch (repeat.error()) {
+        case Slot::Missed::not_held: ++counters_.missed_not_held; break;
+        case Slot::Missed::given_up: ++counters_.missed_given_up; break;
+        case Slot::Missed::too_soon: ++counters_.missed_too_soon; break;
+        }
+        continue;
+      }
+      const Encoding& encoding = from->encoding(repeat->encoding);
+      const auto held = encoding.generation() == repeat->generation ? encoding.find(repeat->original) : std::nullopt;
       if (!held) {
-        ++counters_.retransmissions_missed;
+        ++counters_.missed_not_held;
         continue;
       }
       ++subscriber.retransmissions;

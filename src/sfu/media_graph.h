@@ -301,8 +301,8 @@ class MediaGraph {
   void send_probe(TimePoint now, ParticipantIndex index);
   /// Chooses the layers of the subscriber's slots.
   void allocate(TimePoint now, ParticipantIndex index);
-  /// Gives up what waits for the slot's turn. How many packets that were.
-  std::size_t drop_waiting(TimePoint now, ParticipantIndex index, std::uint32_t slot);
+  /// Gives up what waits for the slot's turn, and counts it there. How many packets that were.
+  std::size_t drop_waiting(ParticipantIndex index, std::uint32_t slot, std::uint64_t& counter);
   void update_wanted(TimePoint now, ParticipantIndex index, Publication& publication);
   void handle_feedback(TimePoint now, ParticipantIndex index, ByteView control);
   void handle_subscriber_rtcp(TimePoint now, ParticipantIndex index, const rtp::RtcpPacket& packet);

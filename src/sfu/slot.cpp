@@ -186,14 +186,15 @@ std::optional<Slot::Rewrite> Slot::forward(TimePoint now, std::uint32_t generati
   return out;
 }
 
-std::optional<Slot::Repeat> Slot::repeat(TimePoint now, std::uint16_t sequence) {
-  if (sent_.empty() || state_ == State::idle) return std::nullopt;
+std::expected<Slot::Repeat, Slot::Missed> Slot::repeat(TimePoint now, std::uint16_t sequence) {
+  if (sent_.empty() || state_ == State::idle) return std::unexpected(Missed::not_held);
   Sent& sent = sent_[sequence & (sent_.size() - 1)];
-  // Numbers from before the last assignment belong to another publication.
-  if (sent.assignment != assignments_ || sent.sequence != sequence || now - sent.sent_at > repeat_limit) return std::nullopt;
+  if (sent.sequence != sequence || now - sent.sent_at > repeat_limit) return std::unexpected(Missed::not_held);
+  // Numbers from before the last assignment belong to another publication, or to what was not worth waiting for.
+  if (sent.assignment != assignments_) return std::unexpected(Missed::given_up);
   // Of an encoding that was given up for a lower one nothing is needed any more, and the path has no room for it.
-  if (target_ && sent.encoding > target_->encoding) return std::nullopt;
-  if (now - sent.repeated_at < repeat_interval) return std::nullopt;
+  if (target_ && sent.encoding > target_->encoding) return std::unexpected(Missed::given_up);
+  if (now - sent.repeated_at < repeat_interval) return std::unexpected(Missed::too_soon);
   sent.repeated_at = now;
   return Repeat{sent.encoding, sent.generation, sent.original,
                 {sent.sequence, sent.timestamp, sent.picture_id, sent.tl0_picture_index, sent.marker, false}, next_rtx_sequence()};

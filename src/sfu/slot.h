@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <expected>
 #include <optional>
 #include <vector>
 
@@ -83,8 +84,7 @@ class Slot {
   /// Decides whether the packet goes out, and how. `generation` is the encoding's.
   std::optional<Rewrite> forward(TimePoint now, std::uint32_t generation, const MediaPacket& packet);
 
-  /// A packet to send again: which one of the publication's, and as what. Empty when it is not known any more, or was
-  /// sent again a moment ago.
+  /// A packet to send again: which one of the publication's, and as what.
   struct Repeat {
     std::uint8_t encoding = 0;
     std::uint32_t generation = 0;
@@ -92,7 +92,9 @@ class Slot {
     Rewrite rewrite;
     std::uint16_t rtx_sequence = 0;
   };
-  std::optional<Repeat> repeat(TimePoint now, std::uint16_t sequence);
+  /// Why not: it is not known (any more); it is of no use; it was sent again a moment ago.
+  enum class Missed : std::uint8_t { not_held, given_up, too_soon };
+  std::expected<Repeat, Missed> repeat(TimePoint now, std::uint16_t sequence);
   /// When the packet left, if it is one of those that a decoder still has a use for.
   std::optional<TimePoint> sent_at(std::uint16_t sequence) const;
   /// Packets that were given up before they left: they are not sent again either.

@@ -253,7 +253,9 @@ TEST_F(MediaGraphTest, WhereMoreWaitsThanThereIsRoomForAKeyFrameIsAskedForAtOnce
   for (int i = 0; i < 50; ++i) tick();
   count_plis(a);
   for (int i = 0; i < 900; ++i) graph.handle_rtp(now, a, sender.frame(false));
-  EXPECT_GT(graph.counters().dropped_pacer_full, 0u);
+  EXPECT_EQ(graph.counters().dropped_pacer_full, 1u);
+  EXPECT_EQ(graph.counters().dropped_given_up, Pacer::max_waiting) << "what waited before it";
+  EXPECT_EQ(graph.counters().dropped_pacer_late, 0u);
   EXPECT_EQ(count_plis(a), 1);
   // What is behind the hole is of no use.
   for (int i = 0; i < 10; ++i) {
@@ -908,7 +910,8 @@ TEST_F(MediaGraphTest, ANackForWhatWasNeverSentOrBelongsToAnEarlierPublicationIs
   send(b, sb.frame(false)); // has the number that the lost one had in its own stream
   graph.handle_rtcp(now, c, Leg::subscribe, nack_for(slot.ssrc, {sequence}));
   EXPECT_TRUE(media().empty());
-  EXPECT_EQ(graph.counters().retransmissions_missed, 3u);
+  EXPECT_EQ(graph.counters().missed_not_held, 2u);
+  EXPECT_EQ(graph.counters().missed_given_up, 1u);
 }
 
 TEST_F(MediaGraphTest, NacksCannotMakeMoreThanTheAllowedRateOfRetransmissions) {
@@ -941,6 +944,30 @@ TEST_F(MediaGraphTest, NacksCannotMakeMoreThanTheAllowedRateOfRetransmissions) {
   ASSERT_EQ(all.size(), 20u);
   small.handle_rtcp(now, b, Leg::subscribe, nack_for(small.offered_slots(b)[6].ssrc, all));
   EXPECT_EQ(small.packets().size(), 5u);
+  EXPECT_EQ(small.counters().missed_rate, 15u);
+}
+
+TEST_F(MediaGraphTest, WhyARetransmissionIsNotSentIsCountedByItsReason) {
+  const auto a = join(1), b = join(2);
+  graph.set_active(now, a, {Source::camera});
+  Sender sender{1010};
+  send(a, sender.frame(true));
+  const auto sent = send(a, sender.frame(false));
+  ASSERT_EQ(sent.size(), 1u);
+  const std::uint32_t ssrc = graph.offered_slots(b)[6].ssrc;
+  const auto ask = [&](int number) {
+    graph.handle_rtcp(now, b, Leg::subscribe, nack_for(ssrc, {static_cast<std::uint16_t>(number)}));
+    const Counters& c = graph.counters();
+    return std::array{c.retransmissions_sent, c.missed_not_held, c.missed_too_soon, c.missed_given_up, c.missed_rate};
+  };
+  using Counts = std::array<std::uint64_t, 5>;
+  const int number = sent[0].packet.sequence;
+  EXPECT_EQ(ask(number), (Counts{1, 0, 0, 0, 0}));
+  EXPECT_EQ(ask(number), (Counts{1, 0, 1, 0, 0}));
+  EXPECT_EQ(ask(number + 1), (Counts{1, 1, 1, 0, 0}));
+  // The connection begins anew, with a key frame: what was sent before it is void.
+  graph.set_connected(now, b, Leg::subscribe, true, true);
+  EXPECT_EQ(ask(number), (Counts{1, 1, 1, 1, 0}));
 }
 
 TEST_F(MediaGraphTest, AnUnknownStreamIsTakenByItsMidAndARefusedOneIsDropped) {
