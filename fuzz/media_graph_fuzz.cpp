@@ -115,6 +115,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         somebody.bytes[0] = byte();
         if (op & 0x10) tiles.push_back({"", 100, somebody, op & 0x20 ? Source::screen : Source::camera});
         graph.set_view(now, who, tiles, op & 0x10 ? std::optional(SpeakersView{byte() % 8U, 200}) : std::nullopt);
+        if (op & 0x10) graph.set_voices(now, who, std::vector<IncarnationId>(1, somebody));
         break;
       }
       case 7: static_cast<void>(graph.request_key_frame(now, who, "v0")); break;

@@ -157,6 +157,8 @@ int run(const Options& options) {
     MediaShard::Options shard_options;
     shard_options.addresses = addresses;
     shard_options.limits = media_limits(delivery_options);
+    shard_options.limits.max_audio_slots = options.voices;
+    shard_options.limits.audio_slots = std::min(shard_options.limits.audio_slots, options.voices);
     if (options.last_n > 0) shard_options.limits.last_n = options.last_n;
     shard_options.all_addresses_needed = !options.public_addresses.empty();
     shard_options.part = i;

@@ -190,6 +190,9 @@ void MeetingServer::handle_control(io::ConnectionId id, const IncarnationId& who
       if (m.speakers) speakers = sfu::SpeakersView{m.speakers->count, m.speakers->height};
       on_media([target = incarnation, tiles = std::move(tiles), speakers](TimePoint now, sfu::Sfu& sfu) { return sfu.handle_view(now, target, tiles, speakers); });
     }
+    void operator()(signaling::Voices& m) {
+      on_media([target = incarnation, of = std::move(m.of)](TimePoint now, sfu::Sfu& sfu) { return sfu.handle_voices(now, target, of); });
+    }
     void operator()(signaling::KeyFrame& m) {
       on_media([target = incarnation, mid = std::move(m.mid)](TimePoint now, sfu::Sfu& sfu) -> Result<void> {
         Result<void> result = sfu.handle_key_frame_request(now, target, mid);

@@ -68,6 +68,14 @@ void MediaGraph::choose_shown(ParticipantIndex index) {
   if (!has_tiles) take(room.participants);
 }
 
+void MediaGraph::set_voices(TimePoint now, ParticipantIndex index, std::span<const IncarnationId> of) {
+  Participant& p = *participants_[index];
+  if (!p.subscriber) return;
+  of = of.first(std::min(of.size(), max_voices));
+  p.subscriber->voices.assign(of.begin(), of.end());
+  give_slots(now, index);
+}
+
 std::optional<std::uint32_t> MediaGraph::asked_height(const Subscriber& subscriber, const PublicationReference& publication) const {
   for (const TileView& tile : subscriber.asked)
     if (tile.source == publication.source && participants_[publication.participant]->id == *tile.incarnation) return tile.height;
@@ -92,8 +100,13 @@ void MediaGraph::give_slots(TimePoint now, ParticipantIndex index) {
   const rtp::ActiveSpeakers& speakers = rooms_.find(p.room)->second.speakers;
   const auto ranking = speakers.ranking();
 
-  // Of an importance: named by the view, speaking now, by how lately they spoke. 0: no reason to take anybody's slot.
+  // Of an importance: named by the client, speaking now, by how lately they spoke. 0: no reason to take anybody's slot.
   const auto importance = [&](const PublicationReference& publication) -> std::size_t {
+    if (publication.source == Source::microphone) {
+      const auto& voices = subscriber.voices;
+      const auto named = std::find(voices.begin(), voices.end(), participants_[publication.participant]->id);
+      if (named != voices.end()) return 3 * rtp::ActiveSpeakers::max_voices + static_cast<std::size_t>(voices.end() - named);
+    }
     if (asked_height(subscriber, publication)) return 3 * rtp::ActiveSpeakers::max_voices;
     const auto place = std::find(ranking.begin(), ranking.end(), publication.participant);
     if (place == ranking.end() || publication.source == Source::screen || publication.source == Source::screen_audio) return 0;
@@ -129,8 +142,14 @@ void MediaGraph::give_slots(TimePoint now, ParticipantIndex index) {
     ++counters_.slots_taken_over;
   };
 
+  const auto here = [&](const IncarnationId& id) {
+    const auto who = find_anywhere(id);
+    return who && participants_[*who]->room == p.room ? who : std::nullopt;
+  };
+  for (const IncarnationId& id : subscriber.voices)
+    if (const auto who = here(id)) give({*who, Source::microphone});
   for (const TileView& tile : subscriber.asked)
-    if (const auto who = find_anywhere(*tile.incarnation); who && participants_[*who]->room == p.room) give({*who, tile.source});
+    if (const auto who = here(*tile.incarnation)) give({*who, tile.source});
   // Those who speak, and of the cameras no more than the subscriber gets by this rank.
   for (std::size_t i = 0; i < speakers.speaking(); ++i) give({ranking[i], Source::microphone});
   choose_shown(index);

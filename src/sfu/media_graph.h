@@ -97,6 +97,9 @@ class MediaGraph {
   /// What the subscriber shows, and how large: everything that it does not name is not visible, but for the cameras of the latest `speakers`. Before the
   /// first call all is, at any size, up to Limits::last_n cameras.
   void set_view(TimePoint now, ParticipantIndex index, std::span<const TileView> tiles, std::optional<SpeakersView> speakers = std::nullopt);
+  /// Where the pool is at its limit, these have microphones' slots before all others, the first before the second. At most max_voices.
+  void set_voices(TimePoint now, ParticipantIndex index, std::span<const IncarnationId> of);
+  static constexpr std::size_t max_voices = 16;
   /// Of the encodings of a publication, in their order; empty without simulcast.
   std::vector<bool> wanted_encodings(ParticipantIndex index, Source source) const;
   /// How the subscriber's path does and what its slots carry.
@@ -199,6 +202,7 @@ class MediaGraph {
     bool view_known = false;
     std::optional<SpeakersView> speakers; ///< of its view
     std::vector<TileView> asked;     ///< of its view, those that are named by whose they are; at most max_asked
+    std::vector<IncarnationId> voices; ///< whose microphones it asks for; at most max_voices
     TimePoint next_allocation{};
     std::uint8_t audio_copies = 0;   ///< OutgoingPacket::copies of sound
     TimePoint audio_copies_at{};     ///< when as many were last called for

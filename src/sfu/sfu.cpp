@@ -66,6 +66,7 @@ class Sfu::Shard {
   Result<void> handle_subscribe_answer(TimePoint now, const IncarnationId& id, std::uint32_t revision, std::string_view sdp);
   Result<void> handle_key_frame_request(TimePoint now, const IncarnationId& id, std::string_view mid);
   Result<void> handle_view(TimePoint now, const IncarnationId& id, std::span<const TileView> tiles, std::optional<SpeakersView> speakers);
+  Result<void> handle_voices(TimePoint now, const IncarnationId& id, std::span<const IncarnationId> of);
   Result<SubscriberReport> report(TimePoint now, const IncarnationId& id) const;
   bool handle_packets(TimePoint now, const NetworkPath& path, std::span<const IncomingDatagram> datagrams) {
     for (const IncomingDatagram& datagram : datagrams) handle_datagram(now, path, datagram.bytes, datagram.arrived);
@@ -439,6 +440,13 @@ Result<void> Sfu::Shard::handle_view(TimePoint now, const IncarnationId& id, std
   return {};
 }
 
+Result<void> Sfu::Shard::handle_voices(TimePoint now, const IncarnationId& id, std::span<const IncarnationId> of) {
+  SATSUMA_TRY(const ParticipantIndex index, index_of(id));
+  graph_.set_voices(now, index, of);
+  drain_graph(now);
+  return {};
+}
+
 Result<SubscriberReport> Sfu::Shard::report(TimePoint now, const IncarnationId& id) const {
   SATSUMA_TRY(const ParticipantIndex index, index_of(id));
   return graph_.report(now, index);
@@ -766,6 +774,7 @@ Result<void> Sfu::handle_key_frame_request(TimePoint now, const IncarnationId& i
 Result<void> Sfu::handle_view(TimePoint now, const IncarnationId& id, std::span<const TileView> tiles, std::optional<SpeakersView> speakers) {
   return shard_->handle_view(now, id, tiles, speakers);
 }
+Result<void> Sfu::handle_voices(TimePoint now, const IncarnationId& id, std::span<const IncarnationId> of) { return shard_->handle_voices(now, id, of); }
 Result<SubscriberReport> Sfu::report(TimePoint now, const IncarnationId& id) const { return shard_->report(now, id); }
 bool Sfu::handle_packets(TimePoint now, const NetworkPath& path, std::span<const IncomingDatagram> datagrams) {
   return shard_->handle_packets(now, path, datagrams);

@@ -177,6 +177,8 @@ class Sfu {
   /// `view`: what the client shows and how large; the rest is paused. Slots that do not exist are passed over.
   /// `speakers`: of who spoke last, so many cameras besides.
   Result<void> handle_view(TimePoint now, const IncarnationId& id, std::span<const TileView> tiles, std::optional<SpeakersView> speakers = std::nullopt);
+  /// Whose microphones the participant wants where not all have a slot, the most wanted first.
+  Result<void> handle_voices(TimePoint now, const IncarnationId& id, std::span<const IncarnationId> of);
   Result<SubscriberReport> report(TimePoint now, const IncarnationId& id) const;
   /// `key_frame`: passed on to the publisher behind the slot, throttled. A slot without a publication is no error.
   Result<void> handle_key_frame_request(TimePoint now, const IncarnationId& id, std::string_view mid);

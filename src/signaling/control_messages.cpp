@@ -113,13 +113,18 @@ Result<SourceSet> read_sources(const json& object) {
   return sources;
 }
 
-Result<IncarnationId> read_incarnation(const json& object) {
-  SATSUMA_TRY(const std::string text, read_string(object, "incarnation", 2 * IncarnationId::size, 2 * IncarnationId::size));
+Result<IncarnationId> incarnation_of(std::string_view text) {
+  if (text.size() != 2 * IncarnationId::size) return control_bad_field;
   const auto bytes = from_hex(text);
   if (!bytes || to_hex(*bytes) != text) return control_bad_field; // lower case only: one form
   IncarnationId id;
   std::ranges::copy(*bytes, id.bytes.begin());
   return id;
+}
+
+Result<IncarnationId> read_incarnation(const json& object) {
+  SATSUMA_TRY(const std::string text, read_string(object, "incarnation", 2 * IncarnationId::size, 2 * IncarnationId::size));
+  return incarnation_of(text);
 }
 
 Result<Slot> read_slot(const json& element) {
@@ -201,6 +206,18 @@ Result<ClientControl> parse_client_control(std::string_view text) {
       view.speakers = View::Speakers{static_cast<std::uint32_t>(count), static_cast<std::uint32_t>(height)};
     }
     return ClientControl(std::move(view));
+  }
+  if (type == "voices") {
+    const auto found = object.find("of");
+    if (found == object.end() || !found->is_array() || found->size() > max_asked_voices) return control_bad_field;
+    Voices voices;
+    for (const auto& element : *found) {
+      if (!element.is_string()) return control_bad_field;
+      SATSUMA_TRY(const IncarnationId who, incarnation_of(*element.get_ptr<const json::string_t*>()));
+      if (std::find(voices.of.begin(), voices.of.end(), who) != voices.of.end()) return control_bad_field;
+      voices.of.push_back(who);
+    }
+    return ClientControl(std::move(voices));
   }
   return control_unknown_type;
 }
@@ -350,6 +367,13 @@ std::string write_client_control(const ClientControl& message) {
                    }
                    object["tiles"] = std::move(tiles);
                    if (view.speakers) object["speakers"] = {{"count", view.speakers->count}, {"height", view.speakers->height}};
+                 },
+                 [&](const Voices& voices) {
+                   SATSUMA_CHECK(voices.of.size() <= max_asked_voices);
+                   object["type"] = "voices";
+                   json of = json::array();
+                   for (const IncarnationId& who : voices.of) of.push_back(who.hex());
+                   object["of"] = std::move(of);
                  },
              },
              message);

@@ -26,6 +26,7 @@ inline constexpr std::size_t max_control_depth = 4; ///< the deepest message, `s
 inline constexpr std::size_t max_control_sdp_size = 56 * 1024;
 inline constexpr std::size_t max_slots = 512;
 inline constexpr std::uint32_t max_tile_height = 16384;
+inline constexpr std::size_t max_asked_voices = 16;
 inline constexpr std::size_t max_layers = 4;
 inline constexpr std::size_t max_control_error_size = 256;
 inline constexpr std::uint32_t max_request_id = 1U << 31;
@@ -71,7 +72,11 @@ struct View {
   };
   std::optional<Speakers> speakers = std::nullopt;
 };
-using ClientControl = std::variant<Publish, Sources, Subscribe, Answer, KeyFrame, Restart, View>;
+/// Whose microphones the client wants to hear where not all have a slot: those of who speak, the most wanted first.
+struct Voices {
+  std::vector<IncarnationId> of; ///< at most max_asked_voices, each once
+};
+using ClientControl = std::variant<Publish, Sources, Subscribe, Answer, KeyFrame, Restart, View, Voices>;
 
 /// The id to answer an error to; nothing for a message that is no request.
 std::optional<std::uint32_t> request_id(const ClientControl& message);

@@ -314,6 +314,8 @@ class World {
       std::vector<sfu::TileView> tiles;
       for (const auto& tile : view->tiles) tiles.push_back({tile.mid, tile.height, tile.incarnation, tile.source});
       EXPECT_TRUE(sfu_->handle_view(now_, id, tiles));
+    } else if (const auto* voices = std::get_if<signaling::Voices>(&*message)) {
+      EXPECT_TRUE(sfu_->handle_voices(now_, id, voices->of));
     } else if (const auto* answer = std::get_if<signaling::Answer>(&*message)) {
       const auto taken = sfu_->handle_subscribe_answer(now_, id, answer->revision, answer->sdp);
       EXPECT_TRUE(taken || taken.error() == Error(sfu::sfu_unknown_revision)) << taken.error().name();

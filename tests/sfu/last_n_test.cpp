@@ -193,6 +193,46 @@ TEST_F(LastNTest, WithLevelsHiddenWhoIsAskedForByNameTakesASlotThatIsNotLookedAt
   EXPECT_EQ(seen(viewer), (People{}));
 }
 
+TEST_F(LastNTest, WithLevelsHiddenAMicrophoneThatIsAskedForTakesTheSlotOfOneThatIsNot) {
+  Limits limits;
+  limits.audio_slots = limits.max_audio_slots = 2;
+  begin(limits, 5, false);
+  auto& viewer = call->subscribe("delay=10ms");
+  call->run(500ms);
+  EXPECT_EQ(has_slot(viewer, Source::microphone), (People{0, 1}));
+  const auto ask = [&](std::vector<IncarnationId> of) { call->graph.set_voices(call->now, viewer.index, of); };
+  ask({id(4)});
+  EXPECT_TRUE(has_slot(viewer, Source::microphone).contains(4));
+  EXPECT_EQ(has_slot(viewer, Source::microphone).size(), 2u);
+  ask({id(3), id(4)}); // not the one that is still wanted
+  EXPECT_EQ(has_slot(viewer, Source::microphone), (People{3, 4}));
+  ask({id(2), id(3), id(4)}); // more than there are slots: the first
+  EXPECT_EQ(has_slot(viewer, Source::microphone), (People{2, 3}));
+  call->run(1s);
+  EXPECT_EQ(has_slot(viewer, Source::camera).size(), 5u) << "pictures have slots of their own";
+  EXPECT_EQ(seen(viewer).size(), 5u) << "and nothing was said of them";
+  // A microphone that is off, or of nobody here, takes nothing; nor does an empty list.
+  call->graph.set_active(call->now, call->publishers[0]->index, {Source::camera});
+  IncarnationId stranger;
+  stranger.bytes[0] = 200;
+  ask({stranger, id(0)});
+  ask({});
+  EXPECT_EQ(has_slot(viewer, Source::microphone), (People{2, 3}));
+}
+
+TEST_F(LastNTest, WhoIsAskedForIsHeardThoughOthersTellThatTheySpeak) {
+  Limits limits;
+  limits.audio_slots = limits.max_audio_slots = 1;
+  begin(limits, 3, true);
+  auto& viewer = call->subscribe("delay=10ms");
+  call->graph.set_voices(call->now, viewer.index, std::array{id(2)});
+  speak(1, 2s);
+  EXPECT_EQ(has_slot(viewer, Source::microphone), (People{2}));
+  call->graph.set_voices(call->now, viewer.index, {});
+  speak(1, 2s);
+  EXPECT_EQ(has_slot(viewer, Source::microphone), (People{1}));
+}
+
 TEST_F(LastNTest, LevelsOfAMicrophoneThatIsOffOrOfWhoLeftCountForNobody) {
   Limits limits;
   limits.last_n = 1;

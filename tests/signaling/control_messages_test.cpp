@@ -174,6 +174,20 @@ TEST(ControlMessages, AViewNamesEachTileOnceWithAHeightInRange) {
     EXPECT_EQ(parse_client_control(bad).error(), Error(control_bad_field)) << bad;
 }
 
+TEST(ControlMessages, VoicesNameUpToSixteenMicrophonesEachOnce) {
+  Voices voices;
+  for (std::size_t i = 0; i < max_asked_voices; ++i) voices.of.emplace_back().bytes[0] = static_cast<std::uint8_t>(i);
+  EXPECT_EQ(client<Voices>(write_client_control(voices)).of, voices.of);
+  EXPECT_TRUE(client<Voices>(R"({"type":"voices","of":[]})").of.empty());
+  std::string many = R"({"type":"voices","of":[)";
+  for (std::size_t i = 0; i <= max_asked_voices; ++i) many += (i == 0 ? "\"" : ",\"") + std::string(30, '0') + std::to_string(10 + i) + "\"";
+  many += "]}";
+  for (const std::string& bad : {many, std::string(R"({"type":"voices"})"), std::string(R"({"type":"voices","of":{}})"), std::string(R"({"type":"voices","of":[1]})"),
+                                 std::string(R"({"type":"voices","of":["00"]})"), std::string(R"({"type":"voices","of":["000102030405060708090A0B0C0D0E0F"]})"),
+                                 std::string(R"({"type":"voices","of":["000102030405060708090a0b0c0d0e0f","000102030405060708090a0b0c0d0e0f"]})")})
+    EXPECT_EQ(parse_client_control(bad).error(), Error(control_bad_field)) << bad;
+}
+
 TEST(ControlMessages, LayersAndThePathAreReadBackAndTheirFieldsChecked) {
   const auto layers = parse_server_control(write_server_control(Layers{Source::camera, {true, false, true}}));
   ASSERT_TRUE(layers);

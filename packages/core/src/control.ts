@@ -14,7 +14,8 @@ export type ClientControl =
   | { readonly type: "subscribe"; readonly id: number }
   | { readonly type: "answer"; readonly revision: number; readonly sdp: string }
   | { readonly type: "key_frame"; readonly mid: string }
-  | { readonly type: "view"; readonly tiles: readonly TileView[]; readonly speakers?: SpeakersView };
+  | { readonly type: "view"; readonly tiles: readonly TileView[]; readonly speakers?: SpeakersView }
+  | { readonly type: "voices"; readonly of: readonly ParticipantId[] };
 
 /** A slot that is on the screen, or a picture that would be if it had one, and how high, in device pixels. */
 export type TileView =

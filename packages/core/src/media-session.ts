@@ -2,7 +2,7 @@
  * The two peer connections and the talk with the server about them. `setReady` follows the session; everything that
  * fails is tried again after a while as long as the server knows us.
  */
-import type { MediaConnection, Problem, NoticeCode, Source } from "./api.ts";
+import type { MediaConnection, ParticipantId, Problem, NoticeCode, Source } from "./api.ts";
 import type { ClientControl, PathReport, ServerControl, Slot, TurnCredentials } from "./control.ts";
 import { unreachable } from "./check.ts";
 import { sources } from "./ids.ts";
@@ -59,6 +59,7 @@ export class MediaSession {
   /** What the server was told last, since it answered our offer; null: nothing yet. */
   #sentSources: string | null = null;
   #sentView: string | null = null;
+  #sentVoices = "[]";
   #path: PathReport | null = null;
   #turn: TurnCredentials | null = null;
   /** Nothing else has connected. It stays so while this page is open, for the network is most likely the same. */
@@ -91,6 +92,14 @@ export class MediaSession {
     this.#port.send(speakers === null ? { type: "view", tiles } : { type: "view", tiles, speakers });
   }
 
+  /** Whose microphones we want where not all have a slot. Told to the server when they are others than before. */
+  setVoices(of: readonly ParticipantId[]): void {
+    const text = JSON.stringify(of);
+    if (!this.#ready || this.#subscribe === null || this.#subscribeRequest !== null || text === this.#sentVoices) return;
+    this.#sentVoices = text;
+    this.#port.send({ type: "voices", of });
+  }
+
   get subscribeConnection(): SubscribeConnection | null {
     return this.#subscribe;
   }
@@ -109,6 +118,7 @@ export class MediaSession {
   handleNotReady(): void {
     this.#ready = false;
     this.#sentView = null;
+    this.#sentVoices = "[]";
     this.#publishRequest = null;
     this.#subscribeRequest = null;
     clearTimeout(this.#publishTimer);

@@ -30,6 +30,7 @@ import type { SessionEvent } from "./session-events.ts";
 import { collectStats } from "./stats.ts";
 import { Store } from "./store.ts";
 import { standardSuite } from "./suites.ts";
+import { isAnybodyUnheard, VoiceTeller, wantedVoices } from "./voices.ts";
 
 const watchdogIntervalMs = 1000;
 const speakersIntervalMs = 300;
@@ -66,6 +67,8 @@ class EncryptedMeeting implements Meeting {
   #listener: ReturnType<typeof setInterval> | undefined;
   readonly #detector = new SpeakerDetector();
   #hearing = false;
+  #voice = new VoiceTeller();
+  #listeningToSelf: AbortController | null = null;
   #watching = false;
   #unansweredCounts = 0;
   #restarts: number[] = []; // performance.now() of each
@@ -385,6 +388,7 @@ class EncryptedMeeting implements Meeting {
       case "present":
       case "keys":
       case "stream":
+      case "voice":
         return;
       default:
         unreachable(event);
@@ -488,7 +492,24 @@ class EncryptedMeeting implements Meeting {
     }
   }
 
+  /** Of a room with more microphones than slots, in which the server does not know who speaks: whom we want to hear, and that we speak ourselves. */
+  #mindVoices(): void {
+    this.#media?.setVoices(wantedVoices(this.#model));
+    const isNeeded = isAnybodyUnheard(this.#model) && this.#model.audioLevels === "hidden" && this.#model.capture.local.microphone.status === "on";
+    if (!isNeeded) {
+      this.#listeningToSelf?.abort();
+      this.#listeningToSelf = null;
+    } else if (this.#listeningToSelf === null) {
+      this.#listeningToSelf = new AbortController();
+      this.#voice = new VoiceTeller();
+      this.watchMicrophoneLevel((level) => {
+        if (this.#voice.handle(performance.now(), level, true)) this.#engine?.post({ type: "voice" });
+      }, this.#listeningToSelf.signal);
+    }
+  }
+
   async #hear(): Promise<void> {
+    this.#mindVoices();
     const subscribe = this.#media?.subscribeConnection ?? null;
     const mids = audibleMids(this.#model);
     if (this.#hearing || (mids.size === 0 && this.#model.speakers.speaking.size === 0 && this.#model.speakers.main === null)) return;

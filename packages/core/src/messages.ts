@@ -22,6 +22,8 @@ export type ToWorker =
   | { readonly type: "start"; readonly options: StartOptions }
   | { readonly type: "control"; readonly message: ClientControl }
   | { readonly type: "announce"; readonly state: Announcement }
+  /** Tell the other members that we began to speak. */
+  | { readonly type: "voice" }
   /** A peer connection is closed: its senders and receivers end. */
   | { readonly type: "close-connection"; readonly connection: number }
   /** `restartGaps`: measure the longest gaps anew from now. */
@@ -99,7 +101,7 @@ export type FromWorker =
   | { readonly type: "recordings"; readonly request: number; readonly recordings: readonly EncoderRecording[] }
   | { readonly type: "failed"; readonly reason: string };
 
-const toWorkerTypes = ["start", "control", "announce", "close-connection", "counts", "recordings", "reconnect", "leave"] as const;
+const toWorkerTypes = ["start", "control", "announce", "voice", "close-connection", "counts", "recordings", "reconnect", "leave"] as const;
 const fromWorkerTypes = [
   "listening",
   "socket",

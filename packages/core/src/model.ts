@@ -29,6 +29,7 @@ import type { Announcement, RosterEntry, SessionEvent } from "./session-events.t
 
 const maxNotices = 8;
 const maxBlamed = 8;
+const maxVoices = 64;
 
 /** From the socket and the session together; each leads on to the next, and any one back to "away". */
 export type Link =
@@ -58,6 +59,8 @@ export interface Model {
   /** Names of those whose commits did not work for somebody, since the last epoch. */
   readonly blamed: readonly string[];
   readonly announced: ReadonlyMap<ParticipantId, Announcement>;
+  /** Who said that they speak: the latest first. */
+  readonly voices: readonly ParticipantId[];
   readonly subscription: number | null;
   readonly slotSequence: number;
   readonly slots: ReadonlyMap<string, Slot>;
@@ -105,6 +108,7 @@ export function initialModel(room: RoomName, capture: CaptureState, suite: RoomS
     overdue: false,
     blamed: [],
     announced: new Map(),
+    voices: [],
     subscription: null,
     slotSequence: -1,
     slots: new Map(),
@@ -215,6 +219,7 @@ function reduceSession(model: Model, event: SessionEvent, calendarMs: number, no
           departed: new Set([...model.departed].filter((id) => members.has(id))),
           blamed: [],
           announced: new Map([...model.announced].filter(([id]) => members.has(id))),
+          voices: model.voices.filter((id) => members.has(id)),
           forged: new Set([...model.forged].filter((stream) => event.roster.some(({ incarnation }) => stream.startsWith(`${incarnation}/`)))),
         },
         { at: "in" },
@@ -240,6 +245,8 @@ function reduceSession(model: Model, event: SessionEvent, calendarMs: number, no
     }
     case "announcement":
       return { ...model, announced: new Map(model.announced).set(event.incarnation, event.announcement) };
+    case "voice":
+      return { ...model, voices: [event.incarnation, ...model.voices.filter((id) => id !== event.incarnation)].slice(0, maxVoices) };
     case "stream": {
       const source = sourceOf(event.context);
       if (event.verdict !== "forged" || source === null) return model;
@@ -247,7 +254,7 @@ function reduceSession(model: Model, event: SessionEvent, calendarMs: number, no
     }
     case "rejoining":
       return moveTo(
-        blame({ ...model, roster: [], away: new Set(), departed: new Set(), overdue: false, announced: new Map() }, event.committer),
+        blame({ ...model, roster: [], away: new Set(), departed: new Set(), overdue: false, announced: new Map(), voices: [] }, event.committer),
         { at: "away", attempt: 0 },
         now,
       );

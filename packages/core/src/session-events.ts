@@ -68,6 +68,7 @@ const keys = object({ sending: nullable(object({ era: counter, epoch: counter })
 const stream = object({ incarnation: matching(isParticipantId), context: integer(0, 3) });
 const rejoining = object({ reason: text(64), committer: text(maxName) });
 const failure = object({ code: integer(-(2 ** 31), 2 ** 31), text: text(1024), fatal: boolean });
+const voice = object({ type: oneOf("voice") });
 const announcement = object({ type: oneOf("state"), microphone: boolean, camera: boolean, screen: boolean, video: nullable(arrayOf(text(16), 16)) });
 
 export type SessionEvent =
@@ -80,6 +81,8 @@ export type SessionEvent =
   | ({ readonly type: "overdue" } & ReturnType<typeof overdue>)
   | ({ readonly type: "present" } & ReturnType<typeof present>)
   | { readonly type: "announcement"; readonly incarnation: ParticipantId; readonly announcement: Announcement }
+  /** A member says that it began to speak. */
+  | { readonly type: "voice"; readonly incarnation: ParticipantId }
   | ({ readonly type: "keys" } & ReturnType<typeof keys>)
   /** Whether what is received of a stream is what its sender signed; "forged" stays. */
   | ({ readonly type: "stream"; readonly verdict: "confirmed" | "unconfirmed" | "forged" } & ReturnType<typeof stream>)
@@ -108,8 +111,7 @@ export function parseSessionEvent(json: string): SessionEvent | null {
       return { type, ...present(value) };
     case "application": {
       const message = application(value);
-      const content = parseAnnouncement(message.text);
-      return content === null ? null : { type: "announcement", incarnation: message.incarnation, announcement: content };
+      return parseMessage(message.incarnation, message.text);
     }
     case "keys":
       return { type, ...keys(value) };
@@ -132,13 +134,19 @@ export function parseSessionEvent(json: string): SessionEvent | null {
 }
 
 /** Another member wrote this: anything may stand in it. */
-function parseAnnouncement(json: string): Announcement | null {
+function parseMessage(incarnation: ParticipantId, json: string): SessionEvent | null {
   let value: unknown;
   try {
     value = JSON.parse(json);
   } catch {
     return null;
   }
+  if (attempt(voice, value) !== null) return { type: "voice", incarnation };
+  const content = parseAnnouncement(value);
+  return content === null ? null : { type: "announcement", incarnation, announcement: content };
+}
+
+function parseAnnouncement(value: unknown): Announcement | null {
   const content = attempt(announcement, value);
   if (content === null) return null;
   const { microphone, camera, screen } = content;
@@ -149,3 +157,5 @@ function parseAnnouncement(json: string): Announcement | null {
 export function writeAnnouncement(state: Announcement): string {
   return JSON.stringify({ type: "state", microphone: state.microphone, camera: state.camera, screen: state.screen, video: state.video });
 }
+
+export const voiceMessage = JSON.stringify({ type: "voice" });

@@ -58,6 +58,28 @@ scenario('in a room with more people than tiles who speaks gets one, and is mark
   }
 }, { skip: !nativeExists });
 
+scenario('where more microphones are on than there are slots, who begins to speak tells the others and is heard, though the server knows nothing of it', async (world) => {
+  const server = await world.server({ options: ['--voices', '1', '--metrics-for-everyone'] });
+  const link = server.link();
+  const small = { width: 160, height: 90, frameRate: 5 };
+  const robot = joinNatively(link.url, 'Robot', { options: ['--voice-to', '0'] });
+  try {
+    const [ada, bo] = [await world.person('Ada', 'chrome', small), await world.person('Bo', 'chrome', small)];
+    for (const person of [ada, bo]) {
+      await person.enter(`${server.origin}/r/${link.room}?debug=1#${link.secret}`);
+      // Whoever was here first has the only slot.
+      await eventually(`${person.name} hears the robot`, async () => (await person.audibleStreams()) === 1);
+    }
+    const hears = (who, whom) => eventually(`${who.name} hears that ${whom.name} speaks`, () =>
+      who.evaluate((name) => document.querySelector(`figure[aria-label="${name}"]`)?.dataset.speaking === 'true', whom.name), 40_000, 100);
+    await Promise.all([hears(ada, bo), hears(bo, ada)]);
+    const taken = Number(/^satsuma_media_slots_taken_over_total (\d+)$/m.exec(await ada.evaluate(async () => (await fetch('/metrics')).text()))[1]);
+    assert.ok(taken >= 2, `${taken} slots went to who was asked for`);
+  } finally {
+    robot.end();
+  }
+}, { skip: !nativeExists });
+
 for (const kind of ['chrome', 'firefox']) {
   scenario(`a native participant and ${kind === 'chrome' ? 'Chromium' : 'Firefox'} see and hear each other`, async (world) => {
     const server = await world.server();

@@ -7,7 +7,7 @@ import { CheckError, unreachable } from "../check.ts";
 import { parseServerControl } from "../control.ts";
 import { mediaKind, sourceOf } from "../ids.ts";
 import type { Counts, EncoderRecording, FromWorker, Proof, StartOptions, ToWorker, TransformOptions } from "../messages.ts";
-import { type Announcement, parseSessionEvent, type SessionEvent, writeAnnouncement } from "../session-events.ts";
+import { type Announcement, parseSessionEvent, type SessionEvent, voiceMessage, writeAnnouncement } from "../session-events.ts";
 import { suiteNumber } from "../suites.ts";
 import { persistentDeviceSeed, temporaryDeviceSeed } from "./device-seed.ts";
 import { type Frame, FrameBuffers, FrameReceiver, FrameRecorder, FrameSender, type FrameSink } from "./frames.ts";
@@ -86,6 +86,11 @@ export class Engine {
         case "announce":
           this.#announcement = message.state;
           this.#announce();
+          return;
+        case "voice":
+          if (this.#running === null || !this.#entered) return;
+          this.#running.session.sendApplication(voiceMessage);
+          this.#pump();
           return;
         case "close-connection":
           this.#closeConnection(message.connection);
@@ -301,6 +306,7 @@ export class Engine {
       case "overdue":
       case "present":
       case "announcement":
+      case "voice":
       case "stream":
       case "left":
         break;
