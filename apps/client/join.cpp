@@ -21,6 +21,7 @@
 #include "event_loop.h"
 #include "io/clock.h"
 #include "native_client.h"
+#include "recording.h"
 #include "rtp/active_speakers.h"
 #include "test_media.h"
 
@@ -149,49 +150,6 @@ class Join final : public NativeClient::Listener {
     TimePoint last{};
     std::unique_ptr<PictureCheck> picture;
     std::unique_ptr<SoundCheck> sound;
-  };
-  class Recording {
-   public:
-    Recording(const std::string& path, bool video, std::uint32_t serial) : out_(path, std::ios::binary), video_(video), ogg_(serial, 2) {}
-    ~Recording() {
-      if (!video_ && held_) write(ogg_.packet(*held_, granule_, true));
-    }
-    void take(const participant::Frame& frame) {
-      std::uint64_t since = 0;
-      if (first_) since = last_time_ + static_cast<std::uint64_t>(std::max(std::int32_t{0}, static_cast<std::int32_t>(frame.timestamp - last_timestamp_)));
-      if (video_) {
-        // What no decoder can make a picture of has no place in the file.
-        if (frame.after_gap && !frame.key_frame) waits_ = true;
-        if (frame.key_frame) waits_ = false;
-        if (waits_) return;
-        if (!first_) {
-          const auto size = container::vp8_size(frame.payload);
-          if (!size) return;
-          write(container::ivf_header(*size));
-        }
-        write(container::ivf_frame_header(frame.payload.size(), since));
-        write(frame.payload);
-      } else {
-        if (!first_) write(ogg_.header());
-        if (held_) write(ogg_.packet(*held_, granule_));
-        held_ = to_bytes(frame.payload);
-        granule_ = since + container::opus_samples(frame.payload);
-      }
-      first_ = true;
-      last_time_ = since;
-      last_timestamp_ = frame.timestamp;
-    }
-    bool good() const { return out_.good(); }
-
-   private:
-    void write(ByteView bytes) { out_.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size())); }
-    std::ofstream out_;
-    bool video_;
-    bool first_ = false, waits_ = true;
-    container::OggOpusWriter ogg_;
-    std::optional<Bytes> held_;
-    std::uint64_t granule_ = 0, last_time_ = 0;
-    std::uint32_t last_timestamp_ = 0;
   };
   using Key = std::pair<IncarnationId, Source>;
 
@@ -336,10 +294,9 @@ class Join final : public NativeClient::Listener {
     if (options_.record.empty()) return;
     auto& recording = recordings_[key];
     if (!recording) {
-      const std::string path = options_.record + "/" + file_name_of(in.name) + "-" + frame.who.hex().substr(0, 8) + "-" + std::string(signaling::source_name(frame.source)) +
-                               (audio ? ".ogg" : ".ivf");
+      const std::string path = options_.record + "/" + file_name_of(in.name) + "-" + frame.who.hex().substr(0, 8) + "-" + std::string(signaling::source_name(frame.source));
       recording = std::make_unique<Recording>(path, !audio, static_cast<std::uint32_t>(frame.leaf * 4 + static_cast<std::uint32_t>(frame.source)));
-      say("recording to %s", path.c_str());
+      say("recording to %s", recording->file().c_str());
     }
     recording->take(frame);
     if (!recording->good() && !record_failed_) {
@@ -423,7 +380,7 @@ class Join final : public NativeClient::Listener {
 
   void send_sound(TimePoint now, ByteView packet) {
     std::optional<std::uint8_t> level;
-    if (options_.tell_levels) level = level_of(own_sound_.decode(packet).value_or(0));
+    if (options_.tell_levels || client_.participant().somebody_unheard()) level = level_of(own_sound_.decode(packet).value_or(0));
     static_cast<void>(client_.send_frame(now, Source::microphone, packet, audio_timestamp_, false, level));
   }
 
