@@ -22,5 +22,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     SATSUMA_CHECK(again.has_value() || text.size() > max_control_size);
     if (again) SATSUMA_CHECK(write_server_control(*again) == text);
   }
+  static_cast<void>(parse_member_message(input));
   return 0;
 }

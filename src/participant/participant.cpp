@@ -28,6 +28,14 @@ std::uint32_t socket_of(Leg leg, Route route) {
   return number;
 }
 
+// As the page has them (packages/core/src/voices.ts).
+constexpr std::size_t slots_for_voices = 40;
+constexpr std::uint8_t voice_level = 36; // -dBov
+constexpr Duration voice_pause = std::chrono::milliseconds(1500);
+constexpr Duration voice_repeat = std::chrono::seconds(10);
+constexpr Duration voice_interval = std::chrono::seconds(3);
+constexpr Duration unheard_patience = std::chrono::seconds(2);
+
 std::uint32_t fresh_ssrc(RandomSource& random) { return static_cast<std::uint32_t>(random.u64()) | 0x10000; }
 
 } // namespace
@@ -39,6 +47,8 @@ Route route_of(const NetworkPath& path) {
 
 Result<std::unique_ptr<Participant>> Participant::create(ParticipantConfig config, TimePoint now, UnixSeconds unix_now, const dtls::Context& context,
                                                          RandomSource& random) {
+  const auto sends = [&](Source source) { return std::ranges::find(config.publish, source) != config.publish.end(); };
+  if (sends(Source::screen) && !sends(Source::camera)) return participant_screen_alone;
   SATSUMA_TRY(call::ClientSession session, call::ClientSession::create(std::move(config.session), now, unix_now, random, config.session_options));
   std::sort(config.publish.begin(), config.publish.end());
   config.publish.erase(std::unique(config.publish.begin(), config.publish.end()), config.publish.end());
@@ -113,11 +123,16 @@ void Participant::handle_session(TimePoint now, call::SessionOutput output) {
     entered_ = true;
     if (first) first_epoch_ = epoch->epoch;
     retry_held_ = true;
+    const auto gone = [&](const IncarnationId& who) { return std::ranges::none_of(epoch->roster, [&](const call::RosterEntry& entry) { return entry.who == who; }); };
+    std::erase_if(microphones_, gone);
+    std::erase_if(voices_, gone);
     const bool joined = !epoch->joined.empty();
     outputs_.push_back(SessionEvent{std::move(output)});
     if (first) send_sources();
     if (first || joined) announce(now);
     return;
+  } else if (const auto* application = std::get_if<call::ApplicationEvent>(&output)) {
+    handle_member_message(*application);
   } else if (std::holds_alternative<call::KeysEvent>(output)) {
     retry_held_ = true;
   } else if (std::holds_alternative<call::RejoiningEvent>(output)) {
@@ -138,6 +153,47 @@ void Participant::announce(TimePoint now) {
   if (session_.send_application(now, text)) pump_session(now);
 }
 
+void Participant::handle_member_message(const call::ApplicationEvent& event) {
+  const auto message = signaling::parse_member_message(event.text);
+  if (!message) return;
+  if (const auto* state = std::get_if<signaling::MemberState>(&*message)) {
+    if (state->microphone) microphones_.insert(event.who);
+    else microphones_.erase(event.who);
+    return;
+  }
+  std::erase(voices_, event.who);
+  voices_.insert(voices_.begin(), event.who);
+  if (voices_.size() > signaling::max_asked_voices) voices_.pop_back();
+  ask_for_voices();
+}
+
+bool Participant::somebody_unheard() const {
+  if (!receiver_) return false;
+  const auto heard = [this](const IncarnationId& who) {
+    return std::ranges::any_of(slots_, [&](const signaling::Slot& slot) { return slot.source == Source::microphone && slot.incarnation == who; });
+  };
+  return microphones_.size() >= slots_for_voices || !std::ranges::all_of(microphones_, heard);
+}
+
+void Participant::ask_for_voices() {
+  if (!ready_ || !receiver_ || !somebody_unheard() || asked_ == voices_) return;
+  asked_ = voices_;
+  send_control(signaling::Voices{voices_});
+}
+
+void Participant::mind_own_voice(TimePoint now, std::uint8_t level) {
+  if (config_.tell_levels) return;
+  if (!somebody_unheard()) unheard_since_.reset();
+  else if (!unheard_since_) unheard_since_ = now;
+  if (level > voice_level) return;
+  if (!loud_at_ || now - *loud_at_ > voice_pause) voice_told_ = false;
+  loud_at_ = now;
+  if (!unheard_since_ || now - *unheard_since_ < unheard_patience || (told_at_ && now - *told_at_ < (voice_told_ ? voice_repeat : voice_interval))) return;
+  voice_told_ = true;
+  told_at_ = now;
+  if (session_.send_application(now, signaling::member_speaks)) pump_session(now);
+}
+
 void Participant::send_control(const signaling::ClientControl& message) { outputs_.push_back(SendText{signaling::write_client_control(message)}); }
 
 void Participant::handle_text(TimePoint now, std::string_view text) {
@@ -153,6 +209,7 @@ void Participant::handle_text(TimePoint now, std::string_view text) {
     handle_offer(now, *offer);
   } else if (const auto* slots = std::get_if<signaling::Slots>(&*message)) {
     slots_ = slots->slots;
+    ask_for_voices();
   } else if (const auto* turn = std::get_if<signaling::TurnServer>(&*message)) {
     turn_server_ = *turn;
   } else if (const auto* layers = std::get_if<signaling::Layers>(&*message)) {
@@ -344,6 +401,7 @@ void Participant::close_leg(Leg leg) {
     subscribe_timer_.reset();
     held_.clear();
     slots_.clear();
+    asked_.clear();
     server_report_.reset();
   }
 }
@@ -525,6 +583,7 @@ Result<void> Participant::send_frame(TimePoint now, Source source, ByteView fram
   }
   const auto sent = sender_->send_frame(now, index, *sealed, timestamp, source == Source::microphone ? level : std::nullopt);
   ++(sent ? frames_.sent : frames_.unsent);
+  if (source == Source::microphone && level) mind_own_voice(now, *level);
   return sent;
 }
 

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -23,6 +24,7 @@ namespace satsuma::participant {
 using signaling::Source;
 
 inline constexpr ErrorCode participant_no_candidate{"participant_no_candidate", ErrorKind::peer};
+inline constexpr ErrorCode participant_screen_alone{"participant_screen_alone", ErrorKind::caller};
 inline constexpr ErrorCode participant_not_publishing{"participant_not_publishing", ErrorKind::caller};
 
 /// Which of the two connections; also NetworkPath::socket of its datagrams.
@@ -52,7 +54,7 @@ enum class MediaTransport : std::uint8_t { automatic, udp, tcp, tls };
 struct ParticipantConfig {
   call::SessionConfig session; ///< goes to the session
   call::SessionOptions session_options;
-  std::vector<Source> publish; ///< what will be sent; in the order of their values
+  std::vector<Source> publish; ///< what will be sent; in the order of their values. A screen only with a camera: the server tells pictures apart by their order
   /// The camera is sent in so many sizes at once, of which the server forwards each member one: send_frame's `layer`, from the smallest. At most max_camera_layers.
   std::size_t camera_layers = 1;
   bool muted = false;          ///< all of it is off: the connection for it is there, and nothing is sent
@@ -138,13 +140,16 @@ class Participant {
   SendQueue* queue(Leg leg);
 
   /// Encrypts and sends one encoded frame. frame_no_key and media_not_connected until we are in and connected: the frame is dropped.
-  /// `level`: of the microphone, in -dBov; leaves only with tell_levels.
+  /// `level`: of the microphone, in -dBov; leaves only with tell_levels. While somebody_unheard(), one that is loud makes us tell the others that we speak.
   Result<void> send_frame(TimePoint now, Source source, ByteView frame, std::uint32_t timestamp, bool key_frame, std::optional<std::uint8_t> level = std::nullopt,
                           std::size_t layer = 0);
   /// Whether anybody can use this now; what nobody can need not be encoded. True until the server says otherwise.
   bool wanted(Source source, std::size_t layer = 0) const;
   /// What we want to be sent; told to the server now and whenever it offers anew. Before the first call everything is wanted.
   void set_view(signaling::View view);
+  /// More microphones are on than reach everybody, so that the server is to be told whom we want to hear, and the others that we speak: send_frame's `level` is
+  /// then of use without tell_levels.
+  bool somebody_unheard() const;
   /// Our addresses changed: ICE begins anew on both legs.
   void restart_media(TimePoint now);
   void leave(TimePoint now);
@@ -185,6 +190,9 @@ class Participant {
   void pump_session(TimePoint now);
   void handle_session(TimePoint now, call::SessionOutput output);
   void announce(TimePoint now);
+  void handle_member_message(const call::ApplicationEvent& event);
+  void ask_for_voices();
+  void mind_own_voice(TimePoint now, std::uint8_t level);
   void send_sources();
   void send_control(const signaling::ClientControl& message);
 
@@ -244,6 +252,12 @@ class Participant {
   std::optional<signaling::Path> server_report_;
   std::optional<signaling::View> view_;
   std::optional<signaling::TurnServer> turn_server_;
+
+  std::set<IncarnationId> microphones_;       ///< of the others in the roster, those that are on
+  std::vector<IncarnationId> voices_, asked_; ///< who said that they speak, the latest first; whom the server was asked for
+  std::optional<TimePoint> unheard_since_;
+  std::optional<TimePoint> loud_at_, told_at_; ///< our own voice
+  bool voice_told_ = false;                   ///< this one
 
   /// Who had which leaf in the latest epochs: leaves are used again.
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<IncarnationId>> rosters_; ///< by leaf

@@ -144,4 +144,16 @@ Result<ServerControl> parse_server_control(std::string_view text);
 std::string write_client_control(const ClientControl& message);
 std::string write_server_control(const ServerControl& message);
 
+// ---- from member to member, inside MLS (section 5)
+
+/// What a native participant needs of them.
+struct MemberState {
+  bool microphone = false; ///< it is on
+};
+struct MemberSpeaks {}; ///< it began to
+using MemberMessage = std::variant<MemberState, MemberSpeaks>;
+/// Another member wrote it: nothing for whatever else it may be.
+std::optional<MemberMessage> parse_member_message(std::string_view text);
+inline constexpr std::string_view member_speaks = R"({"type":"voice"})";
+
 } // namespace satsuma::signaling

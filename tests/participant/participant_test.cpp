@@ -206,6 +206,70 @@ TEST(Participant, EachGetsTheSizeThatItsPathCarriesAndWhatNobodyCanUseIsNotSent)
   for (const auto& p : w.people()) EXPECT_EQ(p->participant->frames().undecryptable, 0U) << p->name;
 }
 
+TEST(Participant, AScreenIsToldFromACameraByItsPlaceAndIsNotSentAlone) {
+  ParticipantConfig config;
+  config.publish = {Source::microphone, Source::screen};
+  SeededRandom random(1);
+  const dtls::Context context = dtls_context();
+  const auto made = Participant::create(std::move(config), TimePoint(1s), 1'800'000'000, context, random);
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error(), Error(participant_screen_alone));
+}
+
+TEST(Participant, InACrowdOfMoreCamerasThanSlotsAScreenIsSeenByWhomAsksForIt) {
+  World w(17);
+  w.subscribing = false; // the others send alone
+  for (int i = 0; i < 41; ++i) w.add("Camera " + std::to_string(i), {Source::camera});
+  w.run(3s);
+  auto& ada = w.add("Ada", {Source::camera, Source::screen});
+  w.subscribing = true;
+  auto& bob = w.add("Bob", {});
+  const std::pair<std::string, Source> screen("Ada", Source::screen);
+  ASSERT_TRUE(w.until([&] { return bob.received.size() == 40; }, 20s));
+  w.run(1s);
+  EXPECT_FALSE(bob.received.contains(screen)) << "the cameras were here before it";
+  // As the page does, which knows by the member's own word that it shares a screen.
+  signaling::View view;
+  view.speakers = signaling::View::Speakers{2, 180};
+  view.tiles.push_back({"", ada.participant->session().incarnation(), Source::screen, 360});
+  bob.participant->set_view(view);
+  ASSERT_TRUE(w.until([&] { return bob.received[screen].frames > 60; }, 10s));
+  EXPECT_EQ(bob.received[screen].missing, 0U);
+  EXPECT_EQ(bob.participant->frames().undecryptable, 0U);
+}
+
+TEST(Participant, WithMoreMicrophonesThanSlotsWhoBeginsToSpeakIsHeardThoughTheServerIsNotTold) {
+  sfu::Limits limits;
+  limits.audio_slots = limits.max_audio_slots = 2;
+  World w(18, limits);
+  std::vector<World::Person*> speakers;
+  for (int i = 0; i < 5; ++i) {
+    speakers.push_back(&w.add("Speaker " + std::to_string(i), {Source::microphone}));
+    speakers.back()->level = 90;
+  }
+  w.run(2s);
+  auto& eve = w.add("Eve", {});
+  const auto heard = [&](int i) { return eve.received[{"Speaker " + std::to_string(i), Source::microphone}].frames; };
+  ASSERT_TRUE(w.until([&] { return heard(0) > 10 && heard(1) > 10; }, 10s));
+  w.run(3s);
+  EXPECT_EQ(heard(3) + heard(4), 0U) << "nobody speaks";
+  EXPECT_TRUE(eve.participant->somebody_unheard());
+  speakers[4]->level = 20;
+  ASSERT_TRUE(w.until([&] { return heard(4) > 100; }, 10s));
+  // Who speaks on stays, whoever begins besides.
+  speakers[3]->level = 20;
+  ASSERT_TRUE(w.until([&] { return heard(3) > 10; }, 10s));
+  const auto before = std::pair{heard(3), heard(4)};
+  w.run(10s);
+  EXPECT_GT(heard(3), before.first + 450);
+  EXPECT_GT(heard(4), before.second + 450);
+  // Once there is room for all nobody says anything more.
+  for (const int i : {0, 1, 2}) w.leave(*speakers[static_cast<std::size_t>(i)]);
+  w.run(3s);
+  EXPECT_FALSE(speakers[4]->participant->somebody_unheard());
+  EXPECT_EQ(eve.participant->frames().undecryptable, 0U);
+}
+
 TEST(Participant, AfterAnOutageMediaComesBackByItself) {
   World w(6);
   w.add("Ada", both);

@@ -63,6 +63,8 @@ class World {
     std::optional<TimePoint> connect_at;
     bool closed = false;
     bool sends_video = false, sends_audio = false;
+    Source picture = Source::camera;   ///< what its video is
+    std::optional<std::uint8_t> level; ///< of its sound, in -dBov
     std::optional<TimePoint> next_video, next_audio;
     std::uint64_t videos = 0, audios = 0;
     std::size_t layers = 1; ///< of the camera; each has a quarter of the next one's bytes
@@ -79,12 +81,15 @@ class World {
     const MediaSender* sent_by = nullptr;
   };
 
-  explicit World(std::uint64_t seed = 1)
+  explicit World(std::uint64_t seed = 1, const sfu::Limits& limits = {})
       : seed_(seed), random_(seed), server_dtls_(dtls_context()), client_dtls_(dtls_context()), service_({}, store_, gates_) {
     sfu::Config config;
     config.candidates = {server_address};
+    config.limits = limits;
     sfu_.emplace(std::move(config), server_dtls_, random_);
   }
+
+  bool subscribing = true; ///< whoever is added
 
   /// `network` is a schedule for both directions of media, in force from now.
   Person& add(const std::string& name, std::vector<Source> publish, const std::string& network = "delay=10ms", std::size_t layers = 1) {
@@ -99,7 +104,9 @@ class World {
     config.session.name = name;
     config.publish = publish;
     config.camera_layers = person->layers = layers;
+    config.subscribe = subscribing;
     for (const Source source : publish) (signaling::is_audio(source) ? person->sends_audio : person->sends_video) = true;
+    if (!publish.empty() && publish.back() == Source::screen) person->picture = Source::screen; // the camera is there, and off
     auto made = Participant::create(std::move(config), now_, 1'800'000'000, client_dtls_, *person->random);
     EXPECT_TRUE(made);
     person->participant = std::move(*made);
@@ -263,7 +270,7 @@ class World {
       if (p.next_video && *p.next_video <= now_) {
         *p.next_video += video_interval;
         for (std::size_t layer = 0; layer < p.layers; ++layer)
-          if (p.participant->wanted(Source::camera, layer)) send(p, Source::camera, (p.key_frame_due[layer] ? key_frame_size : delta_frame_size) >> 2 * (p.layers - 1 - layer), p.videos, layer);
+          if (p.participant->wanted(p.picture, layer)) send(p, p.picture, (p.key_frame_due[layer] ? key_frame_size : delta_frame_size) >> 2 * (p.layers - 1 - layer), p.videos, layer);
         ++p.videos;
       }
       if (p.next_audio && *p.next_audio <= now_) {
@@ -283,11 +290,12 @@ class World {
     SpanWriter out(frame);
     out.u64(number);
     out.u64(static_cast<std::uint64_t>(now_.time_since_epoch().count()));
-    const bool key = source == Source::camera && p.key_frame_due[layer];
-    const auto timestamp = static_cast<std::uint32_t>(now_.time_since_epoch().count() * (source == Source::camera ? 90 : 48) / 1000);
-    if (!p.participant->send_frame(now_, source, frame, timestamp, key, std::nullopt, layer)) return;
+    const bool video = !signaling::is_audio(source);
+    const bool key = video && p.key_frame_due[layer];
+    const auto timestamp = static_cast<std::uint32_t>(now_.time_since_epoch().count() * (video ? 90 : 48) / 1000);
+    if (!p.participant->send_frame(now_, source, frame, timestamp, key, video ? std::nullopt : p.level, layer)) return;
     if (key) p.key_frame_due[layer] = false;
-    if (source == Source::camera) ++p.layers_sent[layer];
+    if (video) ++p.layers_sent[layer];
   }
 
   void handle_control(Person& p, std::string_view text) {

@@ -174,6 +174,17 @@ TEST(ControlMessages, AViewNamesEachTileOnceWithAHeightInRange) {
     EXPECT_EQ(parse_client_control(bad).error(), Error(control_bad_field)) << bad;
 }
 
+TEST(ControlMessages, OfWhatAnotherMemberWroteOnlyWhatIsKnownIsTaken) {
+  const auto state = parse_member_message(R"({"type":"state","microphone":true,"camera":false,"screen":false,"video":["vp8"]})");
+  ASSERT_TRUE(state && std::holds_alternative<MemberState>(*state));
+  EXPECT_TRUE(std::get<MemberState>(*state).microphone);
+  const auto speaks = parse_member_message(member_speaks);
+  EXPECT_TRUE(speaks && std::holds_alternative<MemberSpeaks>(*speaks));
+  for (const char* other : {"", "voice", "[]", R"({"type":"chat","text":"voice"})", R"({"type":["voice"]})", R"({"microphone":true})", R"({"type":"state"})",
+                            R"({"type":"state","microphone":1})", R"({"type":"state","microphone":true)"})
+    EXPECT_FALSE(parse_member_message(other)) << other;
+}
+
 TEST(ControlMessages, VoicesNameUpToSixteenMicrophonesEachOnce) {
   Voices voices;
   for (std::size_t i = 0; i < max_asked_voices; ++i) voices.of.emplace_back().bytes[0] = static_cast<std::uint8_t>(i);
