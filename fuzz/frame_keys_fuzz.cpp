@@ -29,8 +29,10 @@ void sequence(CipherSuite suite, ByteReader& input) {
     }
     const bool may = counter < FrameKeyTree::capacity && counter >= floor && !gone.contains(counter);
     FrameKey key, expected;
-    SATSUMA_CHECK(keys.derive(counter, key) == may);
+    const auto distance = keys.distance(counter);
+    SATSUMA_CHECK(keys.derive(counter, key) == may && distance.has_value() == may);
     if (!may) continue;
+    SATSUMA_CHECK(*distance <= FrameKeyTree::levels);
     SATSUMA_CHECK(whole.derive(counter, expected) && equal(key.view(), expected.view()));
     if (op % 16 == 15) continue; // it was forged
     next = std::max(next, counter + 1);
@@ -39,6 +41,8 @@ void sequence(CipherSuite suite, ByteReader& input) {
     floor -= floor % 8; // the last keys of eight go together
     gone.insert(counter);
     SATSUMA_CHECK(!keys.derive(counter, key) && keys.node_count() <= FrameKeyTree::max_nodes);
+    // Whoever follows one that was in sequence is so too.
+    if (*distance == 0 && next < FrameKeyTree::capacity) SATSUMA_CHECK(keys.distance(next) == 0u);
   }
 }
 
@@ -61,7 +65,14 @@ void hostile(CipherSuite suite, ByteReader& input) {
       changed[place] ^= static_cast<std::uint8_t>(bytes.back() | 1);
       SATSUMA_CHECK(!receiver.unprotect({}, changed, back).has_value());
     }
-    const auto opened = receiver.unprotect({}, *frame, back);
+    for (std::size_t i = 0; i < bytes.size() && step > 0; ++i) { // forged ones of the stream, as many as may spend its allowance
+      Bytes forged(40);
+      write_header({0x101203, std::uint64_t{bytes[i]} << bytes[bytes.size() - 1 - i] % 16}, forged);
+      const auto refused = receiver.unprotect({}, forged, back);
+      SATSUMA_CHECK(!refused.has_value() && (refused.error() == Error(sframe_authentication_failed) || refused.error() == Error(sframe_replayed) ||
+                                             refused.error() == Error(sframe_passed_over)));
+    }
+    const auto opened = receiver.unprotect({}, *frame, back); // in sequence: always opened
     SATSUMA_CHECK(opened.has_value() && equal(opened->plaintext, bytes) && opened->hash == sender.last_hash());
     SATSUMA_CHECK(receiver.unprotect({}, *frame, back).error() == Error(sframe_replayed));
   }

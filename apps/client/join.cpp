@@ -500,6 +500,7 @@ class Join final : public NativeClient::Listener {
     j["sent"] = f.sent;
     j["decrypted"] = f.decrypted;
     j["undecryptable"] = f.undecryptable;
+    j["passed_over"] = f.passed_over;
     j["refused"] = f.refused;
     j["transport"] = transport_;
     if (pattern_) j["layers_sent"] = layer_frames_;

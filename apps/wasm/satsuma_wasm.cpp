@@ -88,6 +88,7 @@ std::int32_t code_of(const Error& error) {
   if (error == Error(call::frame_key_not_yet)) return satsuma_unknown_key;
   if (error == Error(call::frame_key_expired)) return satsuma_expired_key;
   if (error == Error(sframe::sframe_replayed)) return satsuma_replayed;
+  if (error == Error(sframe::sframe_passed_over)) return satsuma_passed_over;
   if (error == Error(sframe::sframe_malformed)) return satsuma_malformed;
   if (error == Error(sframe::sframe_too_large)) return satsuma_no_space;
   if (error == Error(sframe::sframe_counter_exhausted)) return satsuma_exhausted;

@@ -29,6 +29,7 @@ enum SatsumaCode : std::int32_t {
   satsuma_forged = -14,      ///< unprotect: authentication failed. Drop and count
   satsuma_malformed = -15,   ///< unprotect: not a frame of ours. Drop and count
   satsuma_exhausted = -16,   ///< protect: the counter of this key is used up; cannot happen in practice
+  satsuma_passed_over = -17, ///< unprotect: far from all others after many forged ones, not opened. Drop and count
 };
 
 enum SatsumaOutputKind : std::uint32_t {

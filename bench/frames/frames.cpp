@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -226,6 +227,78 @@ void far_away(const Named& named) {
   std::printf("  %-28s %9.2f %9.2f %9.2f\n", named.name, sum / jumps, longest, forged);
 }
 
+/// A frame as a sender makes it that has come to `counter`.
+Bytes genuine_at(CipherSuite suite, ByteView base_key, std::uint64_t counter, ByteView plaintext) {
+  StreamKeys stream(suite, key_id, base_key);
+  FrameKey key;
+  require(stream.keys.derive(counter, key));
+  std::array<std::uint8_t, nonce_size> nonce;
+  std::copy_n(stream.salt.view().begin(), nonce_size, nonce.begin());
+  for (std::size_t i = 0; i < 8; ++i) nonce[nonce_size - 1 - i] ^= static_cast<std::uint8_t>(counter >> (8 * i));
+  Bytes frame(plaintext.size() + max_overhead);
+  const std::size_t header = write_header({key_id, counter}, frame);
+  FrameCipher cipher(suite);
+  const MutableByteView sealed = cipher.seal(key.view(), nonce, ByteView(frame).first(header), plaintext, MutableByteView(frame).subspan(header));
+  frame.resize(header + sealed.size());
+  return frame;
+}
+
+/// What forged frames cost a receiver beside good ones, all of 100 bytes, where keys weigh most. Hashes for digests included, as they are in calls.
+void forged_frames(const Named& named) {
+  const Bytes base_key(32, 0x42), plaintext(100, 0xaa);
+  Bytes out(200), back(200);
+  Sender source(named.suite);
+  source.set_key(key_id, base_key);
+  std::vector<Bytes> made(1024 + calls);
+  for (Bytes& frame : made) frame = to_bytes(*source.protect({}, plaintext, out));
+  const std::size_t size = made[0].size();
+  std::uint64_t random = 1;
+  const auto anywhere = [&] { return 4096 + ((random = random * 6364136223846793005u + 1442695040888963407u) >> 20) % (FrameKeyTree::capacity - 4096); };
+  const auto claims = [&](std::uint64_t counter) {
+    Bytes frame(size, 9);
+    write_header({key_id, counter}, frame);
+    return frame;
+  };
+  const auto begun = [&](std::size_t frames) {
+    Receiver receiver(named.suite, true);
+    receiver.try_key(key_id, base_key);
+    for (std::size_t i = 0; i < frames; ++i) require(receiver.unprotect({}, made[i], back).has_value());
+    return receiver;
+  };
+  const auto good = [&](Receiver& receiver, ByteView frame) { require(receiver.unprotect({}, frame, back).has_value()); };
+  const auto bad = [&](Receiver& receiver, ByteView frame) { require(!receiver.unprotect({}, frame, back).has_value()); };
+
+  std::optional<Receiver> receiver;
+  const double good_next = fastest([&] { receiver.emplace(begun(1024)); }, [&](int i) { good(*receiver, made[1024 + static_cast<std::size_t>(i)]); });
+  const Bytes next = claims(1024 + calls);
+  const double bad_next = fastest([&](int) { bad(*receiver, next); });
+
+  constexpr int places = 8;
+  std::vector<Bytes> far, genuine;
+  for (int i = 0; i < places; ++i) {
+    far.push_back(claims(1'000'000 + anywhere() / 2));
+    genuine.push_back(genuine_at(named.suite, base_key, parse_header(far.back())->header.counter, plaintext));
+  }
+  const double bad_far = fastest([&] { receiver.emplace(begun(20)); }, [&](int i) { bad(*receiver, far[static_cast<std::size_t>(i)]); }, places);
+  std::vector<Receiver> each;
+  const double good_far = fastest(
+      [&] {
+        each.clear();
+        for (int i = 0; i < places; ++i) each.push_back(begun(20));
+      },
+      [&](int i) { good(each[static_cast<std::size_t>(i)], genuine[static_cast<std::size_t>(i)]); }, places);
+
+  // Which of them are opened is drawn: the mean of many, and not the luckiest round.
+  const int flood = 200 * rounds;
+  std::vector<Bytes> forged;
+  for (int i = 0; i < 512; ++i) forged.push_back(claims(anywhere()));
+  for (const Bytes& frame : forged) bad(*receiver, frame);
+  const auto began = std::chrono::steady_clock::now();
+  for (int i = 0; i < flood; ++i) bad(*receiver, forged[static_cast<std::size_t>(i) % forged.size()]);
+  const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - began;
+  std::printf("  %-28s %9.2f %9.2f %9.2f %9.2f %9.2f\n", named.name, good_next, bad_next, bad_far, took.count() / flood, good_far);
+}
+
 void hashes() {
   std::puts("The hash of a ciphertext for the signed digests (RFC 6234, SHA-256)");
   for (const std::size_t size : {100, 1200, 5000}) {
@@ -250,5 +323,7 @@ int main(int argc, char** argv) {
   rounds /= 10; // of each of many places
   std::printf("Keys a million frames ahead\n  %-28s %9s %9s %9s\n", "", "jump", "longest", "forged");
   for (const Named& named : suites) far_away(named);
+  std::printf("Frames of 100 bytes, genuine and forged\n  %-28s %9s %9s %9s %9s %9s\n", "", "next", "forged", "far", "far flood", "good far");
+  for (const Named& named : suites) forged_frames(named);
   return 0;
 }

@@ -124,6 +124,7 @@ Result<EpochKeys::Received> EpochKeys::unprotect(TimePoint now, sframe::ShellKin
   else if (received.error() == Error(sframe::sframe_replayed)) ++counts_.replayed;
   else if (received.error() == Error(frame_key_not_yet)) ++counts_.early;
   else if (received.error() == Error(frame_key_expired)) ++counts_.expired;
+  else if (received.error() == Error(sframe::sframe_passed_over)) ++counts_.passed_over;
   else ++counts_.refused;
   return received;
 }
@@ -146,6 +147,10 @@ Result<EpochKeys::Received> EpochKeys::open(sframe::ShellKind shell, ByteView fr
     const auto context = static_cast<StreamContext>(id->context);
     const bool begins = !held.receiver.has_key(id->value());
     if (begins) {
+      if (!held.receiver.may_try_key()) {
+        failure = sframe::sframe_passed_over;
+        continue;
+      }
       const auto key = held.secrets.base_key(id->leaf, context);
       SATSUMA_CHECK(key.has_value()); // destroyed only once the receiver has it
       held.receiver.try_key(id->value(), key->view());

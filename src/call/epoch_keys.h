@@ -90,6 +90,7 @@ class EpochKeys {
     std::uint64_t replayed = 0; ///< seen before or beyond the window: dropped without a word
     std::uint64_t early = 0;    ///< frame_key_not_yet
     std::uint64_t expired = 0;
+    std::uint64_t passed_over = 0; ///< far from all others after many forged ones: sframe_passed_over
     std::uint64_t refused = 0;  ///< malformed, forged, from nobody, or with a counter that nobody reaches
   };
 

@@ -609,7 +609,8 @@ Participant::Fate Participant::try_frame(TimePoint now, std::size_t stream, std:
       ++frames_.duplicates; // padding probes repeat whole frames
       return Fate::done;
     }
-    ++(error == Error(call::frame_key_expired) && from_before_entry(video ? sframe::ShellKind::video : sframe::ShellKind::none, payload) ? frames_.before_entry : frames_.undecryptable);
+    if (error == Error(sframe::sframe_passed_over)) ++frames_.passed_over;
+    else ++(error == Error(call::frame_key_expired) && from_before_entry(video ? sframe::ShellKind::video : sframe::ShellKind::none, payload) ? frames_.before_entry : frames_.undecryptable);
     drop(stream);
     return Fate::done;
   }

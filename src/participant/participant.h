@@ -108,6 +108,7 @@ struct FrameCounters {
   std::uint64_t duplicates = 0;
   std::uint64_t before_entry = 0;  ///< of an epoch before our first: not ours to read
   std::uint64_t undecryptable = 0; ///< key expired or never came, or did not authenticate
+  std::uint64_t passed_over = 0;   ///< not opened, being far from all others after many that did not authenticate
   std::uint64_t refused = 0;       ///< decrypted, and nobody is known who could have sent it here
 };
 

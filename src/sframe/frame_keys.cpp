@@ -11,7 +11,7 @@ namespace {
 constexpr std::uint32_t arity = 1u << FrameKeyTree::arity_bits;
 constexpr std::string_view label = "satsuma frame 1";
 // What a stream without losses needs, so that it never grows.
-constexpr std::size_t usual_nodes = FrameKeyTree::levels * (arity - 1) + arity;
+constexpr std::size_t usual_nodes = FrameKeyTree::levels * (arity - 1) + 3 * arity;
 
 // docs/protocol.md s.4: with its number the label fits one block of the hash.
 void derive_child(crypto::HmacKey& parent, std::uint32_t level, std::uint32_t start, MutableByteView secret) {
@@ -79,6 +79,12 @@ std::size_t FrameKeyTree::find(std::uint64_t counter) const {
   return found != places_.end() && found->covers(counter) ? static_cast<std::size_t>(found - places_.begin()) : places_.size();
 }
 
+std::optional<std::uint32_t> FrameKeyTree::distance(std::uint64_t counter) const {
+  const std::size_t node = find(counter);
+  if (node == places_.size()) return std::nullopt;
+  return places_[node].level;
+}
+
 bool FrameKeyTree::derive(std::uint64_t counter, FrameKey& key) const {
   key.clear();
   const std::size_t node = find(counter);
@@ -111,8 +117,29 @@ void FrameKeyTree::destroy(FrameKey& key, std::uint64_t floor) {
   }
   std::size_t node = find(key.counter_);
   if (node == places_.size()) return;
+  const bool was_there = places_[node].level == 0;
   for (; places_[node].level > 0; node = find(key.counter_)) split(node, floor, key);
   erase(node);
+  next_ = std::max(next_, key.counter_ + 1);
+  if (!was_there) return; // a jump costs enough; the next frame will do
+  while (approach(next_, floor, key)) {
+  }
+  // Where eight times eight begin there are more levels to split: spread over the eight frames before.
+  approach(next_ + arity, floor, key);
+}
+
+void FrameKeyTree::prepare() {
+  FrameKey key;
+  if (!derive(next_, key)) return;
+  while (approach(next_, 0, key)) {
+  }
+}
+
+bool FrameKeyTree::approach(std::uint64_t counter, std::uint64_t floor, FrameKey& key) {
+  const std::size_t node = find(counter);
+  if (node == places_.size() || places_[node].level == 0) return false;
+  split(node, floor, key);
+  return true;
 }
 
 // Puts the children in the place of the node, those of them that `floor` leaves something of.

@@ -21,7 +21,8 @@ class FrameKey;
 /// a counter far ahead costs a walk down the tree and not a step for each that was skipped. Sequential frames cost 8/7 derivations each.
 ///
 /// `derive` changes nothing, since the frame may be forged. `destroy` goes the same way down once the frame authenticated, and finds what was derived for it
-/// in the FrameKey.
+/// in the FrameKey. It then splits what the frames that come next will need, so that in sequence
+/// each one's key is there already: whoever forges the next one makes us derive nothing.
 ///
 /// Move-only, wiped, and without an allocation for each frame: memory grows with the number of frames that were skipped and
 /// may still come, up to max_nodes.
@@ -33,16 +34,20 @@ class FrameKeyTree {
   static constexpr std::uint64_t capacity = std::uint64_t{1} << (arity_bits * levels);
   /// How far `floor` may be behind the highest counter that was destroyed.
   static constexpr std::uint64_t max_window = 1024;
-  /// All of the window but one in each eight, and the siblings on the way to the next counter.
-  static constexpr std::size_t max_nodes = max_window + 2 * levels * ((1u << arity_bits) - 1);
+  /// All of the window but one in each eight, and the siblings on the way to the next counter and to the one that is split for ahead of time.
+  static constexpr std::size_t max_nodes = max_window + 3 * levels * ((1u << arity_bits) - 1);
 
   /// `root` has the suite's hash size.
   FrameKeyTree(CipherSuite suite, ByteView root);
   FrameKeyTree(FrameKeyTree&&) noexcept = default;
   FrameKeyTree& operator=(FrameKeyTree&&) noexcept = default;
 
+  /// How many derivations `derive` takes for it, at most `levels`; nothing when it was destroyed or there is none.
+  std::optional<std::uint32_t> distance(std::uint64_t counter) const;
   /// The key of `counter`, into `key`; changes nothing else. False when it was destroyed or there is none.
   [[nodiscard]] bool derive(std::uint64_t counter, FrameKey& key) const;
+  /// Splits what the first frame needs, before it comes: then its key is there as well.
+  void prepare();
   /// Destroys that key in the tree, and those of all counters below `floor`; of these, seven at most stay until their eight are done with, since to
   /// split a node for a part of its keys costs as much as all of them. The FrameKey, of this tree, remains what it is.
   void destroy(FrameKey& key, std::uint64_t floor);
@@ -77,11 +82,14 @@ class FrameKeyTree {
   /// The node that `counter` is under, or node_count().
   std::size_t find(std::uint64_t counter) const;
   void split(std::size_t node, std::uint64_t floor, FrameKey& key);
+  /// One step on the way to the key of `counter`. False when it is there, or never will be.
+  bool approach(std::uint64_t counter, std::uint64_t floor, FrameKey& key);
   void erase(std::size_t node);
 
   crypto::HashAlgorithm hash_;
   std::size_t hash_size_;
   std::size_t key_size_;
+  std::uint64_t next_ = 0;    ///< one above the highest that was destroyed
   std::vector<Place> places_; ///< highest first: in sequence the next one is at the end
   Slots secrets_;             ///< of the same index
 };

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "sframe/cipher_suite.h"
+#include "sframe/forgery_allowance.h"
 #include "sframe/frame_keys.h"
 #include "sframe/header.h"
 
@@ -18,6 +19,8 @@ inline constexpr ErrorCode sframe_unknown_key{"sframe_unknown_key", ErrorKind::p
 inline constexpr ErrorCode sframe_replayed{"sframe_replayed", ErrorKind::peer};
 /// Beyond what any sender of ours counts to (FrameKeyTree::capacity).
 inline constexpr ErrorCode sframe_counter_too_large{"sframe_counter_too_large", ErrorKind::peer};
+/// Far from what was received so far, after many forged ones that were so too: not opened, and changes nothing (ForgeryAllowance).
+inline constexpr ErrorCode sframe_passed_over{"sframe_passed_over", ErrorKind::peer};
 inline constexpr ErrorCode sframe_no_key{"sframe_no_key", ErrorKind::caller};
 inline constexpr ErrorCode sframe_counter_exhausted{"sframe_counter_exhausted", ErrorKind::caller};
 inline constexpr ErrorCode sframe_too_large{"sframe_too_large", ErrorKind::caller};
@@ -101,10 +104,13 @@ struct Unprotected {
 
 /// The keys of everybody who may be heard. A frame's key is destroyed with its use, so what comes twice finds none.
 ///
-/// A frame that does not authenticate changes nothing. It costs a walk down the tree of keys, at most FrameKeyTree::levels derivations,
-/// and the attempt to open it, which is never more than what a genuine frame with the same counter costs.
+/// A frame that does not authenticate changes nothing but how many more may cost what they cost (ForgeryAllowance): the attempt to open it, and a walk down
+/// the tree of keys, which is none in sequence and FrameKeyTree::levels derivations at most.
 class Receiver {
  public:
+  /// What try_key costs beside the walk, in derivations: salt and root, each by an extraction and an expansion, and what the caller does for its base key.
+  static constexpr std::uint32_t try_cost = 6;
+
   explicit Receiver(CipherSuite suite, bool hash_frames = false) : suite_(suite), cipher_(suite), hash_frames_(hash_frames) {}
 
   /// Replaces a key of the same id, and then its window starts empty. sframe_too_many_keys leaves the receiver as it was.
@@ -112,6 +118,8 @@ class Receiver {
   /// The same, but it is kept only if the next frame of this id authenticates: who invents key ids gets no memory for them. One
   /// such key at a time.
   void try_key(std::uint64_t key_id, ByteView base_key);
+  /// To be asked before: false where too many came to nothing lately, and the frame is to count as sframe_passed_over.
+  bool may_try_key() { return allowance_.admits(try_cost + FrameKeyTree::levels); }
   void remove_key(std::uint64_t key_id) { streams_.erase(key_id); }
   bool has_key(std::uint64_t key_id) const { return streams_.contains(key_id); }
   std::size_t key_count() const { return streams_.size(); }
@@ -128,6 +136,7 @@ class Receiver {
   CipherSuite suite_;
   FrameCipher cipher_;
   bool hash_frames_;
+  ForgeryAllowance allowance_; ///< of all streams together
   std::unordered_map<std::uint64_t, Stream> streams_;
   std::optional<std::pair<std::uint64_t, Stream>> tried_;
 };

@@ -192,6 +192,29 @@ TEST_F(Frames, WithInventedKeyIdsLeaveNothingBehind) {
   EXPECT_TRUE(receive(bob, 0s, send(alice, 0s)));
 }
 
+TEST_F(Frames, ThatAreForgedWithoutEndAreMostlyNotOpenedAndKeepTheOthersOutForAMomentAtMost) {
+  both_enter(0s, 0, 0);
+  ASSERT_TRUE(receive(bob, 0s, send(alice, 0s)));
+  const auto flood = [&](StreamContext context, std::uint32_t counters) {
+    for (std::uint32_t i = 0; i < 1000; ++i) {
+      Bytes frame(64, 7);
+      sframe::write_header({KeyId{static_cast<std::uint32_t>(context), 0, 0}.value(), counters * (1 + i * 7919 % 10'000)}, frame);
+      EXPECT_FALSE(receive(bob, 0s, frame, sframe::ShellKind::none));
+    }
+  };
+  flood(StreamContext::camera, 1500);
+  EXPECT_GT(bob.counts().passed_over, 700u);
+  EXPECT_EQ(bob.counts().passed_over + bob.counts().refused, 1000u);
+  for (int i = 0; i < 40; ++i) EXPECT_TRUE(receive(bob, 0s, send(alice, 0s))) << "a stream in sequence does not notice";
+  flood(StreamContext::microphone, 0); // has not begun
+  EXPECT_GT(bob.counts().passed_over, 1400u);
+  int tries = 1;
+  while (tries < 1000 && !receive(bob, 0s, send(alice, 0s, StreamContext::microphone, sframe::Shell::none), sframe::ShellKind::none)) ++tries;
+  EXPECT_LE(tries, 75) << "one in fifteen";
+  both_enter(1s, 0, 1);
+  EXPECT_TRUE(receive(bob, 2s, send(alice, 2s))) << "an epoch begins anew";
+}
+
 TEST_F(Frames, ComeThroughAfterAGapOfElevenHundred) {
   both_enter(0s, 0, 0);
   EXPECT_TRUE(receive(bob, 0s, send(alice, 0s)));

@@ -270,6 +270,8 @@ export interface SlotStats {
   readonly framesDropped: number;
   /** Of these, those that authenticated under no key: a sign of tampering. */
   readonly framesRefused: number;
+  /** Of these, those that were not opened, being far from all others after many that were refused. */
+  readonly framesPassedOver: number;
   readonly duplicates: number;
   /** Between two decrypted frames, since the statistics were asked for last. */
   readonly longestGapMs: number;

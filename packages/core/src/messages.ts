@@ -63,6 +63,8 @@ export interface ReceiverCounts {
   readonly dropped: number;
   /** Of these, those that authenticated under no key or were no frames of ours. */
   readonly refused: number;
+  /** Of these, those that were not opened, being far from all others after many that were refused. */
+  readonly passedOver: number;
   readonly duplicates: number;
   readonly keyFrameRequests: number;
   /** Time in this worker for all that arrived, in ms. */

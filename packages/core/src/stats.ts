@@ -47,6 +47,7 @@ export async function collectStats(
       framesHeld: own?.held ?? 0,
       framesDropped: own?.dropped ?? 0,
       framesRefused: own?.refused ?? 0,
+      framesPassedOver: own?.passedOver ?? 0,
       duplicates: own?.duplicates ?? 0,
       longestGapMs: own?.longestGapMs ?? 0,
       framesDecoded: received.framesDecoded ?? 0,

@@ -216,7 +216,7 @@ export class FrameReceiver {
   #gap = false;
   #lastKeyFrameRequest = -Infinity;
   #lastDecrypted: number | null = null;
-  #counts = { decrypted: 0, held: 0, dropped: 0, refused: 0, duplicates: 0, keyFrameRequests: 0, spentMs: 0, longestGapMs: 0 };
+  #counts = { decrypted: 0, held: 0, dropped: 0, refused: 0, passedOver: 0, duplicates: 0, keyFrameRequests: 0, spentMs: 0, longestGapMs: 0 };
 
   constructor(
     session: WasmSession,
@@ -329,6 +329,10 @@ export class FrameReceiver {
       case code.forged:
       case code.malformed:
         this.#counts.refused += 1;
+        this.#dropAfterGap();
+        return "done";
+      case code.passedOver:
+        this.#counts.passedOver += 1;
         this.#dropAfterGap();
         return "done";
       default:

@@ -12,6 +12,7 @@ export const code = {
   replayed: -13,
   forged: -14,
   malformed: -15,
+  passedOver: -17,
 } as const;
 
 /** enum SatsumaFrameKind: what the encoder made. */
