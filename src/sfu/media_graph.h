@@ -348,7 +348,7 @@ class MediaGraph {
     std::size_t done = 0;             ///< subscribers who have had it
   };
   static constexpr std::size_t max_run = 64;
-  static constexpr std::size_t part_packets = 32; ///< of a part, when its last subscriber begins
+  static constexpr std::size_t part_packets = 8; ///< of a part, when its last subscriber begins
   Run run_;
   std::vector<rtp::PacketStatus> statuses_; ///< scratch for parsing feedback
   std::vector<LayerDemand> demands_;        ///< scratch for allocating

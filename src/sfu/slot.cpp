@@ -10,6 +10,8 @@ namespace {
 constexpr Duration repeat_interval = std::chrono::milliseconds(20);
 /// After this long a picture is not waited for any more.
 constexpr Duration repeat_limit = std::chrono::seconds(2);
+/// Packets that are remembered at first; as many more as are needed for that time.
+constexpr std::size_t first_history = 64;
 
 } // namespace
 
@@ -29,7 +31,7 @@ void Slot::assign(const PublicationReference& publication) {
   state_ = State::waiting;
   target_ = Layer{0, max_spatial_layers - 1, max_temporal_layers - 1};
   ++assignments_;
-  if (sent_.empty()) sent_.resize(history_);
+  if (sent_.empty()) sent_.resize(std::min(history_, first_history));
   if (offsets_.empty()) offsets_.resize(video() ? max_offsets : 1);
 }
 
@@ -180,10 +182,20 @@ std::optional<Slot::Rewrite> Slot::forward(TimePoint now, std::uint32_t generati
     out.picture_id = static_cast<std::uint16_t>(packet.descriptor->frame_number + frame_offset_);
     if (rtp::newer(out.picture_id, newest_frame_)) newest_frame_ = out.picture_id;
   }
-  if (!sent_.empty() && !out.padding)
+  if (!sent_.empty() && !out.padding) {
+    const Sent& before = sent_[out.sequence & (sent_.size() - 1)];
+    if (before.assignment == assignments_ && now - before.sent_at < repeat_limit && sent_.size() < history_) grow(now);
     sent_[out.sequence & (sent_.size() - 1)] = {assignments_, generation_, out.timestamp, out.sequence, out.picture_id, packet.sequence,
                                                 now, {}, packet.layer.encoding, out.tl0_picture_index, out.marker};
+  }
   return out;
+}
+
+void Slot::grow(TimePoint now) {
+  std::vector<Sent> larger(2 * sent_.size());
+  for (const Sent& sent : sent_)
+    if (now - sent.sent_at <= repeat_limit) larger[sent.sequence & (larger.size() - 1)] = sent;
+  sent_ = std::move(larger);
 }
 
 std::expected<Slot::Repeat, Slot::Missed> Slot::repeat(TimePoint now, std::uint16_t sequence) {

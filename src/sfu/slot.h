@@ -48,7 +48,8 @@ class Slot {
     bool padding = false;
   };
 
-  /// `history`: how many of the last packets can be sent again; a power of two; 0 for audio. Memory is taken when a publication comes.
+  /// `history`: how many of the last packets can be sent again at most; a power of two; 0 for audio. Memory is taken when a publication comes, and more when
+  /// its rate wants it.
   Slot(signaling::OfferedSlot offered, std::size_t history, RandomSource& random);
 
   const signaling::OfferedSlot& offered() const { return offered_; }
@@ -142,6 +143,8 @@ class Slot {
     return packet.codec == signaling::Codec::av1 && !descriptors ? std::uint8_t{0} : current_.spatial;
   }
   void leave_out(const MediaPacket& packet);
+  /// Room for twice as many packets in sent_.
+  void grow(TimePoint now);
   const Offset* offset_of(rtp::ExtendedSequence original) const;
   Offset& newest_offset() { return offsets_[(offset_count_ - 1) & (max_offsets - 1)]; }
 

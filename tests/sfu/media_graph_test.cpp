@@ -890,6 +890,25 @@ TEST_F(MediaGraphTest, ASubscribersNackIsAnsweredOnTheRetransmissionStreamWithTh
   EXPECT_EQ(again[0].packet.sequence, static_cast<std::uint16_t>(out[0].packet.sequence + 1));
 }
 
+TEST_F(MediaGraphTest, WhateverTheRateWhatWasSentInTheLastSecondCanBeSentAgain) {
+  const auto a = join(1), b = join(2);
+  graph.set_active(now, a, {Source::camera});
+  Sender sender{1010};
+  std::vector<Received> sent;
+  for (int i = 0; i < 450; ++i) {
+    for (Received& r : send(a, sender.frame(i == 0))) sent.push_back(std::move(r));
+    now += 2ms;
+  }
+  ASSERT_EQ(sent.size(), 450u);
+  const std::uint32_t ssrc = graph.offered_slots(b)[6].ssrc;
+  for (std::size_t i = 0; i < sent.size(); i += 7) {
+    graph.handle_rtcp(now, b, Leg::subscribe, nack_for(ssrc, {sent[i].packet.sequence}));
+    const auto again = media();
+    ASSERT_EQ(again.size(), 1u) << i;
+    EXPECT_EQ(rtp::parse_retransmission(again[0].packet.payload)->original_sequence, sent[i].packet.sequence);
+  }
+}
+
 TEST_F(MediaGraphTest, ANackForWhatWasNeverSentOrBelongsToAnEarlierPublicationIsNotAnswered) {
   const auto a = join(1), b = join(2), c = join(3);
   graph.set_active(now, a, {Source::camera});
