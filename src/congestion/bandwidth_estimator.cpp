@@ -310,7 +310,13 @@ void BandwidthEstimator::update_rate(TimePoint now) {
         capacity_deviation_ = std::clamp(0.95 * capacity_deviation_ + 0.05 * (capacity_ - kbps) * (capacity_ - kbps) / norm, 0.4, 2.5);
       }
     }
-    const std::int64_t arrived = std::min(acknowledged_, recently_acknowledged(late_feedbacks_ >= 2 ? 2 : 5));
+    // Where a feedback was lost nothing seems to have arrived for a moment.
+    std::int64_t arrived = acknowledged_;
+    for (const std::int64_t buckets : {2, 5})
+      if (const std::int64_t recent = recently_acknowledged(buckets); recent > 0 && (buckets > 2 || late_feedbacks_ >= 2)) {
+        arrived = std::min(arrived, recent);
+        break;
+      }
     const auto lower = static_cast<std::int64_t>(beta * static_cast<double>(arrived > 0 ? arrived : delay_bitrate_));
     // A queue just after a probe is the probe's: what the path carried before it, it still does.
     const bool own = probed_at_ && now - *probed_at_ < probe_echo + round_trip_;
@@ -353,6 +359,8 @@ void BandwidthEstimator::update_loss(TimePoint now) {
   loss_at_ = now;
   loss_expected_ = loss_lost_ = 0;
   if (loss_ > high_loss) {
+    // What was lost in a queue that overflowed left before that was noticed: once is enough. More arrives still than leaves now.
+    if (decreased_at_ && now - *decreased_at_ < round_trip_ + Duration(std::chrono::milliseconds(200)) && bitrate() < acknowledged_) return;
     if (loss_decreased_at_ && now - *loss_decreased_at_ < round_trip_ + Duration(std::chrono::milliseconds(300))) return;
     loss_bitrate_ = std::max(static_cast<std::int64_t>(static_cast<double>(bitrate()) * (1 - 0.5 * loss_)), min_bitrate);
     loss_decreased_at_ = now;

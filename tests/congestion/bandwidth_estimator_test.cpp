@@ -120,6 +120,29 @@ TEST(BandwidthEstimatorTest, FindsAWidePathWithinTwoSecondsByProbingWhenThereIsU
   }
 }
 
+TEST(BandwidthEstimatorTest, WhereAPathCollapsesALostFeedbackDelaysTheFallByNoMoreThanItself) {
+  for (int lost_at = 5100; lost_at < 5500; lost_at += 20) {
+    World world("delay=20ms rate=3M 5s rate=300k " + std::to_string(lost_at) + "ms up.outage=on " + std::to_string(lost_at + 130) + "ms up.outage=off", 1);
+    world.feedback_interval = 20ms;
+    world.run(5s, 1'500'000);
+    world.run(Duration(std::chrono::milliseconds(lost_at + 250 - 5000)), 1'500'000);
+    EXPECT_LE(world.estimator.bitrate(), 1'300'000) << lost_at;
+  }
+}
+
+TEST(BandwidthEstimatorTest, WhatAnOverflowLostIsNotCountedAgainstWhatLeftAfterIt) {
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    World world("delay=20ms rate=3M 5s rate=300k queue=150ms", seed);
+    world.run(5s, 2'500'000);
+    std::int64_t least = BandwidthEstimator::max_bitrate;
+    for (int i = 0; i < 300; ++i) {
+      world.run(10ms, 2'500'000);
+      least = std::min(least, world.estimator.bitrate());
+    }
+    EXPECT_GE(least, 170'000) << seed;
+  }
+}
+
 TEST(BandwidthEstimatorTest, DoesNotProbeForWhatNobodyWants) {
   World world("delay=20ms rate=10M", 1);
   world.run(5s, 400'000);
