@@ -13,8 +13,6 @@ constexpr Duration allocation_interval = std::chrono::milliseconds(200);
 constexpr Duration pause_patience = std::chrono::milliseconds(1500);
 /// An encoding that nobody uses is stopped after so long: people resize windows, and paths recover.
 constexpr Duration unwanted_patience = std::chrono::seconds(5);
-/// How long a publisher may take to begin with an encoding that it was asked for.
-constexpr Duration start_patience = std::chrono::seconds(3);
 /// Pictures that waited so long are of no use: the queue is given up, and a key frame begins anew.
 constexpr Duration max_pacer_age = std::chrono::milliseconds(700);
 /// Key frames are several times as large as other frames; more than the estimate for a moment is what queues are for.
@@ -96,10 +94,18 @@ void MediaGraph::allocate(TimePoint now, ParticipantIndex index) {
     const auto current = slot.current();
     slot.limit = SlotLimit::nothing;
     std::uint32_t best_height = 0;
+    // Who has just lost what flowed gets what is there, rather than wait for what may never begin: its publisher may have room for no more.
+    const auto aimed = current ? current : slot.target();
+    const bool lost = aimed && from->stopped(now, aimed->encoding);
+    const bool anything_else = std::ranges::any_of(from->encodings(), [&](const Encoding& e) { return from->flows(now, e.index()); });
+    slot.hopes = 0;
     for (const Encoding& encoding : from->encodings()) {
       const std::uint8_t e = encoding.index();
       const auto& since = from->wanted_since[e];
-      const bool available = from->encodings().size() == 1 || encoding.active(now) || !from->wanted[e] || (since && now - *since < start_patience);
+      const bool flows = from->encodings().size() == 1 || from->flows(now, e);
+      const bool hoped = !flows && (!from->wanted[e] || (since && now - *since < start_patience));
+      if (hoped && lost && anything_else) slot.hopes |= static_cast<std::uint8_t>(1 << e);
+      const bool available = flows || (hoped && !(lost && anything_else));
       if (!available) {
         if (slot.limit == SlotLimit::nothing) slot.limit = SlotLimit::publisher;
         continue;
@@ -153,6 +159,7 @@ void MediaGraph::allocate(TimePoint now, ParticipantIndex index) {
       if (last && slot.limit == SlotLimit::nothing && !publication(*slot.publication())->encoding(target->encoding).seen()) target->spatial = max_spatial_layers - 1;
     }
     if (target == before) continue;
+    const bool stopped = slot.current() && publication(*slot.publication())->stopped(now, slot.current()->encoding);
     // What flows is far more than there is room for: it ends now, and the lower one begins when its key frame comes.
     const bool at_once = target && demand.current && limited &&
                          demand.options[*demand.current].bitrate * 10 > std::max<std::int64_t>(estimator.bitrate(), 1) * 13;
@@ -163,7 +170,7 @@ void MediaGraph::allocate(TimePoint now, ParticipantIndex index) {
     if (before && target) ++(*target < *before ? counters_.layers_lowered : counters_.layers_raised);
     if (subscriber.connected)
       if (const auto encoding = slot.key_frame_wanted(); encoding && has_keys(now, *participants_[index]))
-        want_key_frame(now, *slot.publication(), *encoding, slot.state() == Slot::State::waiting);
+        want_key_frame(now, *slot.publication(), *encoding, slot.state() == Slot::State::waiting || stopped);
   }
   choose_pace(now, subscriber);
   // The key frame of the lower encoding is not to be lost in the queue that the higher one has filled.
@@ -220,6 +227,7 @@ void MediaGraph::update_wanted(TimePoint now, ParticipantIndex index, Publicatio
     const Slot& slot = participants_[to.participant]->subscriber->slots[to.slot];
     if (slot.target() && slot.target()->encoding < count) used[slot.target()->encoding] = true;
     if (const auto current = slot.current(); current && current->encoding < count) used[current->encoding] = true;
+    for (std::size_t e = 0; e < count; ++e) used[e] = used[e] || (slot.hopes >> e & 1) != 0;
   }
   for_each_shard(p.interested, [&](std::size_t shard) {
     for (std::size_t e = 0; e < count; ++e) used[e] = used[e] || (p.interest[shard] >> e & 1) != 0;

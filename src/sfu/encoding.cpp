@@ -1,6 +1,7 @@
 #include "sfu/encoding.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "rtp/key_frame.h"
 #include "rtp/vp9.h"
@@ -92,6 +93,8 @@ void Encoding::begin_generation(std::uint32_t generation) {
   if (history_) history_->clear();
   structure_.reset();
   sender_clock_.reset();
+  frame_at_.reset();
+  frame_before_at_.reset();
   rates_ = {};
   spatial_layers_ = temporal_layers_ = 1;
 }
@@ -164,6 +167,10 @@ bool Encoding::take(TimePoint now, const MediaPacket& media, bool wanted) {
                        media.descriptor ? to_note(*media.descriptor) : 0))
     return false;
   rates_[media.layer.spatial][media.layer.temporal].count(now, media.payload.size());
+  if (!frame_at_ || rtp::newer(media.timestamp, frame_timestamp_)) {
+    frame_timestamp_ = media.timestamp;
+    frame_before_at_ = std::exchange(frame_at_, now);
+  }
   if (media.starts_key_frame) {
     nacks_.forget_before(media.sequence);
     key_frame_answered_ = true;

@@ -125,6 +125,11 @@ class Encoding {
   bool seen() const { return last_packet_.has_value(); }
   /// Packets came a moment ago.
   bool active(TimePoint now) const { return last_packet_ && now - *last_packet_ < std::chrono::seconds(1); }
+  const std::optional<TimePoint>& last_packet() const { return last_packet_; }
+  /// Two frames of `other`, which is of the same picture, have begun since its last packet, though not at once.
+  bool outlived_by(const Encoding& other) const {
+    return last_packet_ && other.frame_before_at_ && *other.frame_before_at_ - *last_packet_ >= std::chrono::milliseconds(250);
+  }
   /// Of the layers up to this one, bits per second. Before it is known, what a stream of this rank usually has.
   std::int64_t bitrate(TimePoint now, std::uint8_t spatial, std::uint8_t temporal) const;
   /// Of the picture, as far as the publisher's descriptors tell; else a guess: the last of several is 720 high, each before it half of the next.
@@ -175,6 +180,8 @@ class Encoding {
   signaling::Codec codec_ = signaling::Codec::opus; ///< of the last packet
   std::optional<SenderClock> sender_clock_;
   std::optional<TimePoint> last_packet_;
+  std::uint32_t frame_timestamp_ = 0; ///< of the latest frame
+  std::optional<TimePoint> frame_at_, frame_before_at_; ///< when it and the one before began
   std::array<std::array<RateMeter, max_temporal_layers>, max_spatial_layers> rates_{};
   std::uint8_t spatial_layers_ = 1;
   std::uint8_t temporal_layers_ = 1;

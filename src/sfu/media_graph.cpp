@@ -907,11 +907,15 @@ void MediaGraph::tick_publisher(TimePoint now, ParticipantIndex index) {
       ask_home_for_missing(now, index, *p);
     else
       ask_for_missing(now, index, *p);
+    std::array<bool, max_encodings> stopped{};
+    for (Encoding& encoding : p->encodings())
+      if (stopped[encoding.index()] = p->stopped(now, encoding.index()); stopped[encoding.index()]) encoding.stop_waiting();
     // As long as somebody waits for a picture.
     for (const SlotReference& to : p->subscribers) {
       Subscriber& subscriber = *participants_[to.participant]->subscriber;
       if (!subscriber.connected) continue;
       Slot& slot = subscriber.slots[to.slot];
+      if (slot.target() && slot.target()->encoding < p->encodings().size() && stopped[slot.target()->encoding]) allocate(now, to.participant);
       const auto encoding = slot.key_frame_wanted();
       if ((!encoding && !slot.key_frame_withheld) || !has_keys(now, *participants_[to.participant])) continue;
       if (std::exchange(slot.key_frame_withheld, false)) want_key_frame_for(now, to.participant, slot, true);

@@ -22,6 +22,9 @@ struct SlotReference {
   friend bool operator==(const SlotReference&, const SlotReference&) = default;
 };
 
+/// How long a publisher may take to begin with an encoding that it was asked for.
+inline constexpr Duration start_patience = std::chrono::seconds(3);
+
 /// What a participant sends of one source: one stream, or with simulcast (RFC 8853) several of rising quality.
 class Publication {
  public:
@@ -40,6 +43,22 @@ class Publication {
   std::span<const Encoding> encodings() const { return encodings_; }
   Encoding& encoding(std::uint8_t index) { return encodings_[index]; }
   const Encoding& encoding(std::uint8_t index) const { return encodings_[index]; }
+
+  /// The publisher was asked for this one a moment ago, and nothing of it has come yet.
+  bool starting(TimePoint now, std::uint8_t index) const {
+    const auto& since = wanted_since[index];
+    const auto& last = encodings_[index].last_packet();
+    return since && now - *since < start_patience && (!last || *last < *since);
+  }
+  /// Packets of it came a moment ago, and those of others did not leave it behind.
+  bool flows(TimePoint now, std::uint8_t index) const { return encodings_[index].active(now) && !left_behind(index); }
+  /// One of several encodings that its publisher sends no more, while others go on.
+  bool stopped(TimePoint now, std::uint8_t index) const { return left_behind(index) && !starting(now, index); }
+  bool left_behind(std::uint8_t index) const {
+    for (const Encoding& other : encodings_)
+      if (encodings_[index].outlived_by(other)) return true;
+    return false;
+  }
 
   void stop_waiting() {
     for (Encoding& e : encodings_) e.stop_waiting();

@@ -69,6 +69,8 @@ class Slot {
   /// No layer of it fits the path; it is paused when that lasts.
   std::optional<TimePoint> unaffordable_since;
   SlotLimit limit = SlotLimit::nothing;
+  /// What flowed was stopped by its publisher: these encodings, a bit each, would be taken if they began.
+  std::uint8_t hopes = 0;
 
   void assign(const PublicationReference& publication);
   void release();
