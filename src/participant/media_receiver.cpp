@@ -15,6 +15,8 @@ constexpr Duration report_interval = std::chrono::seconds(1);
 constexpr Duration key_frame_interval = std::chrono::milliseconds(500);
 constexpr std::size_t nack_capacity = 256;
 constexpr std::size_t many_missing = 8;
+/// What is missing before a key frame that is there may take so long to come.
+constexpr Duration key_frame_patience = std::chrono::milliseconds(120);
 constexpr std::size_t max_rtcp_size = 1200;
 constexpr std::string_view cname = "satsuma";
 
@@ -149,10 +151,18 @@ std::optional<MediaReceiver::Frame> MediaReceiver::assemble(std::size_t index) {
       continue;
     }
     rtp::ExtendedSequence last = *stream.next;
+    bool cut = false;
     for (;; ++last) {
       const auto part = last > *highest ? std::nullopt : stream.history->find(last);
       if (!part) return std::nullopt;
-      if (part->marker) break;
+      cut = part->timestamp != first->timestamp;
+      if (cut || part->marker) break;
+    }
+    if (cut) { // its sender thought better of it; another begins here
+      stream.next = last;
+      stream.stuck_since.reset();
+      stream.gap = true;
+      continue;
     }
     scratch_.clear();
     bool whole = true;
@@ -201,6 +211,34 @@ void MediaReceiver::give_up(TimePoint now, std::size_t index) {
     stream.ready = true;
     ready_.push_back(index);
   }
+}
+
+bool MediaReceiver::skip_to_key_frame(std::size_t index) {
+  Stream& stream = streams_[index];
+  std::optional<rtp::ExtendedSequence> begin;
+  for (rtp::ExtendedSequence at = *stream.next + 1; at <= *stream.unwrapper.highest(); ++at) {
+    const auto packet = stream.history->find(at);
+    if (!packet) {
+      begin.reset();
+      continue;
+    }
+    const auto descriptor = rtp::parse_vp8_descriptor(packet->payload);
+    if (!descriptor) begin.reset();
+    else if (descriptor->starts_frame()) begin = rtp::starts_vp8_key_frame(*descriptor, packet->payload) ? std::optional(at) : std::nullopt;
+    if (begin && packet->marker) break;
+    if (at == *stream.unwrapper.highest()) begin.reset(); // the rest of it is on its way
+  }
+  if (!begin) return false;
+  stream.next = *begin;
+  stream.nacks->forget_before(*begin);
+  stream.stuck_since.reset();
+  stream.gap = true;
+  ++counters_.frames_lost;
+  if (!stream.ready) {
+    stream.ready = true;
+    ready_.push_back(index);
+  }
+  return true;
 }
 
 void MediaReceiver::request_key_frame(TimePoint now, std::size_t index) {
@@ -302,6 +340,7 @@ void MediaReceiver::handle_timeout(TimePoint now) {
         continue;
       }
       if (!stream.stuck_since) stream.stuck_since = now;
+      else if (now - *stream.stuck_since >= key_frame_patience && skip_to_key_frame(i)) continue;
       else if (now - *stream.stuck_since >= options_.max_wait) give_up(now, i);
     }
     send_feedback(now);

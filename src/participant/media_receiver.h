@@ -110,6 +110,8 @@ class MediaReceiver {
   void take_video(TimePoint now, std::size_t index, rtp::ExtendedSequence sequence, std::uint32_t timestamp, bool marker, ByteView payload);
   std::optional<Frame> assemble(std::size_t index);
   void give_up(TimePoint now, std::size_t index);
+  /// To the first key frame behind the hole that is there as a whole; false if there is none.
+  bool skip_to_key_frame(std::size_t index);
   void send_feedback(TimePoint now);
   void send_reports(TimePoint now);
   template <class Write>
