@@ -15,6 +15,16 @@ constexpr Duration max_sound_age = std::chrono::milliseconds(300);
 constexpr Duration least_repeat_interval = std::chrono::milliseconds(20);
 constexpr std::size_t max_outputs = 64;
 constexpr std::string_view cname = "satsuma";
+constexpr std::size_t descriptor_size = 4;
+
+/// Pictures leave faster than they come in the mean, since key frames are several times as large as others; not much, or each would be a queue in the path. While a queue is there, a little slower than it drains.
+constexpr std::int64_t pacing_percent = 125, draining_percent = 90;
+constexpr std::int64_t least_pace = 100'000;
+constexpr Duration pacing_interval = std::chrono::milliseconds(5);
+constexpr Duration estimator_interval = std::chrono::milliseconds(20);
+constexpr Duration sound_interval = std::chrono::milliseconds(500);
+constexpr std::size_t probe_padding = 250;
+constexpr std::size_t below_rtp = 28; // IPv4 and UDP
 
 std::uint64_t ntp_of(TimePoint now) {
   // Only differences matter: the clock's start is as good as 1900.
@@ -24,8 +34,8 @@ std::uint64_t ntp_of(TimePoint now) {
 
 } // namespace
 
-MediaSender::MediaSender(TimePoint now, const dtls::Context& context, ice::Credentials local, RandomSource& random, std::size_t max_payload)
-    : transport_(now, context, std::move(local), random), random_(random), max_payload_(std::min(max_payload, rtp::PacketHistory::max_payload)) {}
+MediaSender::MediaSender(TimePoint now, const dtls::Context& context, ice::Credentials local, RandomSource& random, std::size_t max_payload, bool adapts)
+    : transport_(now, context, std::move(local), random), random_(random), max_payload_(std::min(max_payload, rtp::PacketHistory::max_payload)), adapts_(adapts) {}
 
 void MediaSender::set_streams(std::vector<OutgoingStream> streams, const Extensions& extensions) {
   extensions_ = extensions;
@@ -48,7 +58,8 @@ MediaSender::Stream* MediaSender::find(std::uint32_t ssrc) {
   return nullptr;
 }
 
-void MediaSender::send_packet(Stream& stream, const rtp::Header& header, ByteView prefix, ByteView payload, std::optional<std::uint8_t> level) {
+bool MediaSender::send_packet(TimePoint now, Stream& stream, const rtp::Header& header, ByteView prefix, ByteView payload, std::optional<std::uint8_t> level,
+                              std::size_t padding, std::uint16_t probe) {
   const std::uint16_t number = transport_sequence_++;
   const std::uint8_t number_bytes[2] = {static_cast<std::uint8_t>(number >> 8), static_cast<std::uint8_t>(number)};
   // RFC 6464 s.3: the upper bit says that it is speech, which a sender that has no detector may say always.
@@ -62,70 +73,220 @@ void MediaSender::send_packet(Stream& stream, const rtp::Header& header, ByteVie
   const auto& rid = header.ssrc == stream.description.ssrc ? extensions_.rid : extensions_.repaired_rid;
   if (rid && !stream.description.rid.empty()) elements[count++] = {*rid, as_bytes(stream.description.rid)};
   constexpr std::size_t max_header = rtp::fixed_header_size + 4 + 40;
-  const MutableByteView space = queue_.reserve(max_header + prefix.size() + payload.size() + srtp::max_rtp_overhead);
-  if (space.empty()) return;
+  const MutableByteView space = queue_.reserve(max_header + prefix.size() + payload.size() + padding + srtp::max_rtp_overhead);
+  if (space.empty()) return false;
   const auto written = rtp::write_header(header, std::span(elements).first(count), space.first(max_header));
-  if (!written) return queue_.abandon();
+  if (!written) {
+    queue_.abandon();
+    return false;
+  }
   const std::size_t header_size = written->size();
-  const MutableByteView body = space.subspan(header_size, prefix.size() + payload.size());
+  const MutableByteView body = space.subspan(header_size, prefix.size() + payload.size() + padding);
   std::copy(prefix.begin(), prefix.end(), body.begin());
   std::copy(payload.begin(), payload.end(), body.begin() + static_cast<std::ptrdiff_t>(prefix.size()));
+  if (padding > 0) { // RFC 3550 s.5.1: P, and the last byte counts
+    space[0] |= 0x20;
+    std::fill(body.end() - static_cast<std::ptrdiff_t>(padding), body.end(), std::uint8_t{0});
+    body.back() = static_cast<std::uint8_t>(padding);
+  }
   const auto sealed = transport_.protect_rtp(space.first(header_size), body, space);
-  if (!sealed) return queue_.abandon();
+  if (!sealed) {
+    queue_.abandon();
+    return false;
+  }
   if (!stream.description.video) {
     if (stream.sound.empty()) stream.sound.resize(kept_sound);
     SentSound& kept = stream.sound[header.sequence & (kept_sound - 1)];
     kept.datagram.assign(sealed->begin(), sealed->end());
     kept.sequence = header.sequence;
+    kept.transport_sequence = number;
     kept.at = *stream.last_sent;
     kept.repeated_at = {};
+    sound_bytes_ += sealed->size() + below_rtp;
+  }
+  if (adapts_) {
+    budget_.count(now, sealed->size() + below_rtp);
+    if (extensions_.transport_cc) estimator_.on_sent(now, number, sealed->size() + below_rtp, probe);
   }
   queue_.commit(*transport_.path(), sealed->size());
   ++counters_.packets;
-  counters_.bytes += body.size();
+  counters_.bytes += body.size() - padding;
+  return true;
 }
 
-Result<void> MediaSender::send_frame(TimePoint now, std::size_t index, ByteView frame, std::uint32_t timestamp, std::optional<std::uint8_t> level) {
+Result<void> MediaSender::send_frame(TimePoint now, std::size_t index, ByteView bytes, std::uint32_t timestamp, std::optional<std::uint8_t> level, bool dependent) {
   if (index >= streams_.size()) return media_unknown_stream;
   if (!transport_.connected() || !transport_.path()) return media_not_connected;
   Stream& stream = streams_[index];
   const bool video = stream.description.video;
-  // X, then I with 15 bits of picture id; S on a frame's first packet.
-  std::array<std::uint8_t, 4> descriptor{0x90, 0x80, static_cast<std::uint8_t>(0x80 | stream.picture_id >> 8), static_cast<std::uint8_t>(stream.picture_id)};
-  const std::size_t room = max_payload_ - (video ? descriptor.size() : 0);
-  const std::size_t packets = std::max<std::size_t>(1, (frame.size() + room - 1) / room);
+  const std::size_t room = max_payload_ - (video ? descriptor_size : 0);
+  const std::size_t packets = std::max<std::size_t>(1, (bytes.size() + room - 1) / room);
   if (!video && packets > 1) return media_frame_too_large;
   if (packets > history_packets) return media_frame_too_large;
+  const bool paced = adapts_ && video;
+  if (paced) {
+    if (waiting_bytes_ + bytes.size() > max_waiting_bytes) drop_waiting(stream, false);
+    if (!dependent) {
+      // Nobody waits for what is older.
+      drop_waiting(stream, false);
+      std::erase_if(repetitions_, [index](const Repetition& r) { return r.stream == index; });
+      stream.needs_key_frame = false;
+    } else if (stream.needs_key_frame) {
+      ++counters_.frames_dropped;
+      return media_needs_key_frame;
+    }
+    release(now);
+  }
   ++counters_.frames;
+  Waiting frame{{}, 0, packets, timestamp, stream.picture_id, dependent, now};
+  stream.picture_id = static_cast<std::uint16_t>((stream.picture_id + 1) & 0x7fff);
   stream.last_timestamp = timestamp;
   stream.last_sent = now;
-  std::size_t begin = 0;
-  for (std::size_t i = 0; i < packets; ++i) {
-    // Of nearly the same size: a run of equal packets is cheaper to forward (RFC 3550 has nothing against it).
-    const std::size_t size = (frame.size() - begin + (packets - i) - 1) / (packets - i);
-    const ByteView part = frame.subspan(begin, size);
-    begin += size;
-    rtp::Header header;
-    header.marker = video && i + 1 == packets;
-    header.payload_type = stream.description.payload_type;
-    header.sequence = stream.sequence++;
-    header.timestamp = timestamp;
-    header.ssrc = stream.description.ssrc;
-    const ByteView prefix = video ? ByteView(descriptor) : ByteView();
-    if (stream.history) {
-      std::array<std::uint8_t, rtp::PacketHistory::max_payload> whole;
-      std::copy(prefix.begin(), prefix.end(), whole.begin());
-      std::copy(part.begin(), part.end(), whole.begin() + static_cast<std::ptrdiff_t>(prefix.size()));
-      stream.history->store(stream.unwrapper.unwrap(header.sequence), timestamp, header.marker, ByteView(whole).first(prefix.size() + part.size()));
-    }
-    send_packet(stream, header, prefix, part, level);
-    ++stream.packets;
-    stream.octets += static_cast<std::uint32_t>(prefix.size() + part.size());
-    descriptor[0] = 0x80;
-  }
-  stream.picture_id = static_cast<std::uint16_t>((stream.picture_id + 1) & 0x7fff);
+  while (frame.packets > 0 && (!paced || (!anything_waits() && budget_.ready(now)))) send_part(now, stream, frame, bytes, level);
+  if (frame.packets == 0) return {};
+  frame.bytes = to_bytes(bytes);
+  waiting_bytes_ += bytes.size() - frame.begin;
+  stream.waiting.push_back(std::move(frame));
   return {};
 }
+
+void MediaSender::send_part(TimePoint now, Stream& stream, Waiting& frame, ByteView bytes, std::optional<std::uint8_t> level) {
+  const bool video = stream.description.video;
+  // X, then I with 15 bits of picture id; S on a frame's first packet.
+  const std::array<std::uint8_t, descriptor_size> descriptor{static_cast<std::uint8_t>(frame.begin == 0 ? 0x90 : 0x80), 0x80,
+                                                             static_cast<std::uint8_t>(0x80 | frame.picture_id >> 8), static_cast<std::uint8_t>(frame.picture_id)};
+  // Of nearly the same size: a run of equal packets is cheaper to forward (RFC 3550 has nothing against it).
+  const std::size_t size = (bytes.size() - frame.begin + frame.packets - 1) / frame.packets;
+  const ByteView part = bytes.subspan(frame.begin, size);
+  frame.begin += size;
+  --frame.packets;
+  rtp::Header header;
+  header.marker = video && frame.packets == 0;
+  header.payload_type = stream.description.payload_type;
+  header.sequence = stream.sequence++;
+  header.timestamp = frame.timestamp;
+  header.ssrc = stream.description.ssrc;
+  const ByteView prefix = video ? ByteView(descriptor) : ByteView();
+  if (stream.history) {
+    std::array<std::uint8_t, rtp::PacketHistory::max_payload> whole;
+    std::copy(prefix.begin(), prefix.end(), whole.begin());
+    std::copy(part.begin(), part.end(), whole.begin() + static_cast<std::ptrdiff_t>(prefix.size()));
+    stream.history->store(stream.unwrapper.unwrap(header.sequence), frame.timestamp, header.marker, ByteView(whole).first(prefix.size() + part.size()));
+  }
+  send_packet(now, stream, header, prefix, part, level);
+  ++stream.packets;
+  stream.octets += static_cast<std::uint32_t>(prefix.size() + part.size());
+}
+
+// ---- what waits for its time
+
+void MediaSender::release(TimePoint now) {
+  drop_old(now);
+  released_at_ = now;
+  while (anything_waits() && budget_.ready(now)) {
+    if (!transport_.connected() || !transport_.path()) return;
+    if (!repetitions_.empty()) {
+      const Repetition next = repetitions_.front();
+      repetitions_.pop_front();
+      resend_picture(now, streams_[next.stream], next.sequence);
+      continue;
+    }
+    Stream* oldest = nullptr;
+    for (Stream& stream : streams_)
+      if (!stream.waiting.empty() && (oldest == nullptr || stream.waiting.front().since < oldest->waiting.front().since)) oldest = &stream;
+    if (oldest == nullptr) return;
+    Waiting& frame = oldest->waiting.front();
+    const std::size_t before = frame.begin;
+    send_part(now, *oldest, frame, frame.bytes, std::nullopt);
+    waiting_bytes_ -= frame.begin - before;
+    if (frame.packets > 0) continue;
+    if (!frame.dependent) oldest->key_frame_left = now;
+    oldest->waiting.pop_front();
+  }
+}
+
+void MediaSender::drop_waiting(Stream& stream, bool begun) {
+  // What has begun is finished, unless nobody waits for it: a frame that ends in its middle is of no use, and all behind it waits for the rest.
+  const std::size_t kept = !begun && !stream.waiting.empty() && stream.waiting.front().begin > 0 ? 1 : 0;
+  while (stream.waiting.size() > kept) {
+    waiting_bytes_ -= stream.waiting.back().bytes.size() - stream.waiting.back().begin;
+    stream.waiting.pop_back();
+    ++counters_.frames_dropped;
+    stream.needs_key_frame = true;
+  }
+}
+
+void MediaSender::drop_old(TimePoint now) {
+  for (Stream& stream : streams_) {
+    if (stream.waiting.empty()) continue;
+    const Waiting& first = stream.waiting.front();
+    // A key frame takes as long as it takes. It would not be quicker a second time, and those behind it have their time from its end on.
+    if (!first.dependent) continue;
+    if (now - std::max(first.since, stream.key_frame_left) > max_waiting_time) drop_waiting(stream, false);
+  }
+}
+
+void MediaSender::stop_stream(std::size_t index) {
+  if (index >= streams_.size()) return;
+  Stream& stream = streams_[index];
+  drop_waiting(stream, true);
+  stream.needs_key_frame = true;
+  std::erase_if(repetitions_, [index](const Repetition& r) { return r.stream == index; });
+}
+
+void MediaSender::choose_pace(TimePoint now) {
+  // The first estimate is a guess until it is known what arrives.
+  const bool known = estimator_.started() && estimator_.acknowledged_bitrate() > 0;
+  budget_.set_rate(known ? std::max(estimator_.bitrate() * (estimator_.draining(now) ? draining_percent : pacing_percent) / 100, std::max(least_pace, least_pace_)) : 0);
+}
+
+std::optional<std::int64_t> MediaSender::available() const {
+  if (!adapts_ || !extensions_.transport_cc) return std::nullopt;
+  return estimator_.started() ? estimator_.bitrate() : congestion::BandwidthEstimator::start_bitrate;
+}
+
+void MediaSender::watch_path() {
+  if (transport_.path() == path_ || !transport_.path()) return;
+  if (path_) estimator_.reset();
+  path_ = transport_.path();
+  choose_pace({});
+}
+
+void MediaSender::probe(TimePoint now) {
+  if (!probe_) {
+    probe_ = estimator_.poll_probe(now, desired_);
+    if (!probe_) return;
+    ++counters_.probes;
+    probe_at_ = now;
+    probe_credit_ = probe_->bitrate * pacing_interval.count() / 8'000'000;
+  }
+  // Padding goes over a retransmission stream, whose receiver throws it away, and which is known once the stream that it repeats is.
+  const auto usable = std::find_if(streams_.begin(), streams_.end(), [](const Stream& s) { return s.description.video && s.description.rtx_payload_type && s.packets > 0; });
+  if (usable == streams_.end() || !transport_.connected() || !transport_.path()) {
+    probe_.reset();
+    return;
+  }
+  probe_credit_ += probe_->bitrate * std::min<std::int64_t>((now - probe_at_).count(), 20'000) / 8'000'000;
+  probe_at_ = now;
+  while (probe_ && probe_credit_ > 0) {
+    rtp::Header header;
+    header.payload_type = *usable->description.rtx_payload_type;
+    header.sequence = usable->rtx_sequence++;
+    header.timestamp = usable->last_timestamp;
+    header.ssrc = usable->description.rtx_ssrc;
+    if (!send_packet(now, *usable, header, {}, {}, std::nullopt, probe_padding, probe_->cluster)) {
+      probe_.reset();
+      return;
+    }
+    ++counters_.padding;
+    constexpr std::size_t sent = probe_padding + 60;
+    probe_credit_ -= static_cast<std::int64_t>(sent);
+    if (probe_->bytes <= sent) probe_.reset();
+    else probe_->bytes -= sent;
+  }
+}
+
+// ---- what is sent again
 
 void MediaSender::resend_sound(TimePoint now, Stream& stream, std::uint16_t sequence) {
   if (stream.sound.empty() || !transport_.connected() || !transport_.path()) return;
@@ -134,12 +295,25 @@ void MediaSender::resend_sound(TimePoint now, Stream& stream, std::uint16_t sequ
   if (now - kept.repeated_at < std::max(least_repeat_interval, round_trip_.value_or(Duration{}))) return;
   kept.repeated_at = now;
   ++counters_.retransmissions;
+  if (adapts_) {
+    budget_.count(now, kept.datagram.size() + below_rtp);
+    // Under its number of the first time: which of the two arrives nobody can tell.
+    if (extensions_.transport_cc) estimator_.on_sent(now, kept.transport_sequence, kept.datagram.size() + below_rtp, 0, true);
+  }
   queue_.push(*transport_.path(), kept.datagram);
 }
 
 void MediaSender::resend(TimePoint now, Stream& stream, std::uint16_t sequence) {
   ++counters_.nacks_received;
   if (!stream.description.video) return resend_sound(now, stream, sequence);
+  if (!adapts_) return resend_picture(now, stream, sequence);
+  if (stream.needs_key_frame && stream.waiting.empty()) return; // it was stopped
+  if (repetitions_.size() >= max_waiting_repetitions) return;
+  repetitions_.push_back({static_cast<std::size_t>(&stream - streams_.data()), sequence});
+  release(now);
+}
+
+void MediaSender::resend_picture(TimePoint now, Stream& stream, std::uint16_t sequence) {
   if (!stream.history || !stream.description.rtx_payload_type) return;
   const auto held = stream.history->find(stream.unwrapper.peek(sequence));
   if (!held) return;
@@ -151,7 +325,7 @@ void MediaSender::resend(TimePoint now, Stream& stream, std::uint16_t sequence) 
   header.ssrc = stream.description.rtx_ssrc;
   const std::uint8_t original[2] = {static_cast<std::uint8_t>(sequence >> 8), static_cast<std::uint8_t>(sequence)};
   ++counters_.retransmissions;
-  send_packet(stream, header, original, held->payload);
+  send_packet(now, stream, header, original, held->payload);
 }
 
 void MediaSender::handle_packet(TimePoint now, const NetworkPath& path, MutableByteView datagram) {
@@ -216,6 +390,9 @@ void MediaSender::handle_rtcp(TimePoint now, ByteView compound) {
       }
       ++counters_.feedback_received;
       for (const rtp::PacketStatus& status : parsed->statuses) ++(status.received ? counters_.reported_received : counters_.reported_lost);
+      if (!adapts_ || !extensions_.transport_cc) continue;
+      estimator_.on_feedback(now, parsed->statuses);
+      choose_pace(now);
     }
   }
 }
@@ -244,6 +421,21 @@ void MediaSender::handle_timeout(TimePoint now) {
     next_report_ = now + report_interval;
     send_reports(now);
   }
+  if (next_tick_ && now >= *next_tick_) {
+    next_tick_ = now + estimator_interval;
+    estimator_.handle_timeout(now);
+    choose_pace(now);
+    if (!sound_since_) sound_since_ = now;
+    if (now - *sound_since_ >= sound_interval) {
+      sound_bitrate_ = static_cast<std::int64_t>(sound_bytes_) * 8'000'000 / (now - *sound_since_).count();
+      sound_bytes_ = 0;
+      sound_since_ = now;
+    }
+  }
+  if (next_tick_) {
+    probe(now);
+    release(now);
+  }
   pump(now);
 }
 
@@ -253,14 +445,18 @@ void MediaSender::close() {
 }
 
 void MediaSender::pump(TimePoint now) {
+  if (adapts_) watch_path();
   while (const auto output = transport_.poll_output()) {
     if (const auto* send = std::get_if<Transport::Send>(&*output)) {
       queue_.push(send->path, send->datagram);
     } else if (std::holds_alternative<Transport::Connected>(*output)) {
       next_report_ = now + std::chrono::milliseconds(200);
+      if (adapts_) next_tick_ = now + estimator_interval;
       outputs_.push_back(Connected{});
     } else {
       next_report_.reset();
+      next_tick_.reset();
+      probe_.reset();
       outputs_.push_back(Disconnected{std::get<Transport::Disconnected>(*output).reason, transport_.closed()});
     }
   }
@@ -277,7 +473,13 @@ std::optional<MediaSender::Output> MediaSender::poll_output() {
 
 std::optional<TimePoint> MediaSender::next_deadline() const {
   std::optional<TimePoint> deadline = transport_.next_deadline();
-  if (next_report_ && (!deadline || *next_report_ < *deadline)) deadline = next_report_;
+  const auto consider = [&deadline](std::optional<TimePoint> other) {
+    if (other && (!deadline || *other < *deadline)) deadline = other;
+  };
+  consider(next_report_);
+  consider(next_tick_);
+  if (next_tick_ && probe_) consider(probe_at_ + pacing_interval);
+  if (next_tick_ && anything_waits()) consider(std::max(budget_.ready_at(), released_at_ + pacing_interval));
   return deadline;
 }
 

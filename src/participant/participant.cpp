@@ -14,6 +14,12 @@ namespace {
 
 constexpr std::array<std::string_view, max_camera_layers> layer_rids{"q", "h", "f"}; // as the page calls them
 
+constexpr Duration adaptation_interval = std::chrono::milliseconds(100);
+/// Kept for what is sent again. While a queue drains, so much more that it is gone within a second or so; sound goes on meanwhile.
+constexpr std::int64_t reserve_percent = 5, draining_reserve_percent = 20, max_reserve_percent = 60;
+/// What sound takes until it was measured.
+constexpr std::int64_t usual_sound = 60'000;
+
 constexpr std::size_t kept_rosters = 1 + call::EpochKeys::max_previous_epochs; ///< whatever can be decrypted has a sender
 
 call::StreamContext context_of(Source source) { return static_cast<call::StreamContext>(source); }
@@ -56,7 +62,10 @@ Result<std::unique_ptr<Participant>> Participant::create(ParticipantConfig confi
 }
 
 Participant::Participant(ParticipantConfig config, call::ClientSession session, const dtls::Context& context, RandomSource& random)
-    : config_(std::move(config)), session_(std::move(session)), context_(context), random_(random) {}
+    : config_(std::move(config)), session_(std::move(session)), context_(context), random_(random) {
+  if (!config_.adapt) return;
+  for (const auto& [source, rates] : config_.rates) rates_.emplace(source, RateControl(rates.layers, rates.frames_per_second));
+}
 
 // ---- the WebSocket and the session
 
@@ -234,6 +243,7 @@ void Participant::handle_text(TimePoint now, std::string_view text) {
 void Participant::handle_layers(const signaling::Layers& layers) {
   const auto sends = [&](std::size_t layer) { return std::ranges::any_of(sending_, [&](const Sending& s) { return s.source == layers.source && s.layer == layer; }); };
   if (!sends(0)) return;
+  if (next_adaptation_) next_adaptation_ = TimePoint{}; // now
   auto& unwanted = unwanted_[layers.source];
   const std::vector<bool> before = std::exchange(unwanted, std::vector<bool>(layers.active.size()));
   for (std::size_t i = 0; i < layers.active.size(); ++i) {
@@ -244,9 +254,75 @@ void Participant::handle_layers(const signaling::Layers& layers) {
 }
 
 bool Participant::wanted(Source source, std::size_t layer) const {
+  if (target(source, layer) == 0) return false;
+  return rates_.contains(source) || asked_for(source, layer);
+}
+
+bool Participant::asked_for(Source source, std::size_t layer) const {
   if (sender_ && published_ && std::ranges::none_of(sending_, [&](const Sending& s) { return s.source == source && s.layer == layer && s.accepted; })) return false;
   const auto found = unwanted_.find(source);
   return found == unwanted_.end() || layer >= found->second.size() || !found->second[layer];
+}
+
+void Participant::adapt(TimePoint now) {
+  next_adaptation_.reset();
+  if (!sender_ || !config_.adapt || !sender_->transport().connected()) return;
+  next_adaptation_ = now + adaptation_interval;
+  const auto estimate = sender_->available();
+  adapted_to_ = estimate;
+  const bool sounds = std::ranges::find(config_.publish, Source::microphone) != config_.publish.end();
+  // Until it was measured.
+  const std::int64_t sound = sender_->sound_bitrate() > 0 ? sender_->sound_bitrate() : (sounds && !config_.muted ? usual_sound : 0);
+  std::optional<std::int64_t> left;
+  const auto& estimator = sender_->estimator();
+  const std::int64_t reserve =
+      estimator.draining(now) ? std::min(draining_reserve_percent + estimator.queue() / std::chrono::milliseconds(10), max_reserve_percent) : reserve_percent;
+  if (estimate) left = std::max<std::int64_t>(0, *estimate * (100 - reserve) / 100 - sound);
+  std::int64_t desired = 0, used = sound;
+  // What is read comes before who is seen.
+  for (const Source source : {Source::screen, Source::camera}) {
+    const auto place = rates_.find(source);
+    if (place == rates_.end()) continue;
+    RateControl& control = place->second;
+    std::array<bool, max_camera_layers> asked{};
+    for (std::size_t layer = 0; layer < asked.size(); ++layer) asked[layer] = asked_for(source, layer);
+    std::array<bool, max_camera_layers> before{};
+    for (std::size_t layer = 0; layer < before.size(); ++layer) before[layer] = control.target(layer) > 0;
+    control.update(now, left, asked);
+    if (left) left = std::max<std::int64_t>(0, *left - control.used());
+    desired += control.desired();
+    used += control.used();
+    for (std::size_t i = 0; i < sending_.size(); ++i) {
+      const std::size_t layer = sending_[i].layer;
+      if (sending_[i].source != source || layer >= before.size()) continue;
+      const bool on = control.target(layer) > 0;
+      if (before[layer] && !on) sender_->stop_stream(i);
+      if (!before[layer] && on) outputs_.push_back(KeyFrameWanted{source, layer});
+    }
+  }
+  sender_->set_least_pace(used * 130 / 100);
+  sender_->set_desired(desired > 0 ? (desired + sound) * 100 / (100 - reserve_percent) * 110 / 100 : 0);
+}
+
+std::optional<std::int64_t> Participant::target(Source source, std::size_t layer) const {
+  const auto place = rates_.find(source);
+  return place == rates_.end() ? std::nullopt : std::optional(place->second.target(layer));
+}
+
+SendingState Participant::sending() const {
+  SendingState out;
+  if (!sender_ || !config_.adapt) return out;
+  if (sender_->estimator().started()) out.available = sender_->available();
+  out.sound = sender_->sound_bitrate();
+  for (const auto& [source, control] : rates_) {
+    out.pictures += control.used();
+    out.desired += control.desired();
+    if (control.limited_by() == RateControl::LimitedBy::nothing || out.limited_by == RateControl::LimitedBy::network) continue;
+    out.limited_by = control.limited_by();
+  }
+  out.by_loss = sender_->estimator().limited_by() == congestion::BandwidthEstimator::LimitedBy::loss;
+  out.waiting_bytes = sender_->waiting_bytes();
+  return out;
 }
 
 void Participant::start_publish(TimePoint now) {
@@ -255,7 +331,8 @@ void Participant::start_publish(TimePoint now) {
   const bool restart = sender_ && !sender_->transport().closed() && published_;
   if (!restart) {
     close_leg(Leg::publish);
-    sender_ = std::make_unique<MediaSender>(now, context_, ice::Credentials::generate(random_), random_, config_.max_payload);
+    sender_ = std::make_unique<MediaSender>(now, context_, ice::Credentials::generate(random_), random_, config_.max_payload, config_.adapt);
+    adapted_to_.reset();
     offered_.clear();
     unwanted_.clear();
     layer_ssrcs_.clear();
@@ -367,6 +444,7 @@ void Participant::pump_sender(TimePoint now) {
     if (std::holds_alternative<MediaSender::Connected>(*output)) {
       publish_timer_.reset();
       outputs_.push_back(MediaState{Leg::publish, true});
+      if (config_.adapt) adapt(now);
       // Whoever waits for our picture is served by its beginning.
       for (const Sending& sending : sending_)
         if (!signaling::is_audio(sending.source)) outputs_.push_back(KeyFrameWanted{sending.source, sending.layer});
@@ -394,6 +472,7 @@ void Participant::close_leg(Leg leg) {
     publish_timer_.reset();
     published_ = false;
     sources_told_ = false;
+    next_adaptation_.reset();
   } else {
     receiver_.reset();
     receiver_fingerprint_.clear();
@@ -473,6 +552,8 @@ void Participant::handle_packet(TimePoint now, Leg leg, const TransportAddress& 
   if (leg == Leg::publish && sender_) {
     sender_->handle_packet(now, path, datagram);
     pump_sender(now);
+    // Down at once, up with the next round.
+    if (sender_ && adapted_to_ && sender_->available().value_or(INT64_MAX) < *adapted_to_ * 9 / 10) adapt(now);
   } else if (leg == Leg::subscribe && receiver_) {
     receiver_->handle_packet(now, path, datagram, arrived);
   }
@@ -485,6 +566,7 @@ void Participant::handle_timeout(TimePoint now) {
     sender_->handle_timeout(now);
     pump_sender(now);
   }
+  if (next_adaptation_ && now >= *next_adaptation_) adapt(now);
   if (receiver_) receiver_->handle_timeout(now);
   for (const auto& [stream, held] : held_)
     if (!held.frames.empty() && now - held.frames.front().since >= max_held_time) retry_held_ = true;
@@ -517,6 +599,7 @@ std::optional<TimePoint> Participant::next_deadline() const {
   };
   consider(publish_timer_);
   consider(subscribe_timer_);
+  consider(next_adaptation_);
   if (sender_) consider(sender_->next_deadline());
   if (receiver_) consider(receiver_->next_deadline());
   for (const auto& [stream, held] : held_)
@@ -581,7 +664,8 @@ Result<void> Participant::send_frame(TimePoint now, Source source, ByteView fram
     ++frames_.unsent;
     return sealed.error();
   }
-  const auto sent = sender_->send_frame(now, index, *sealed, timestamp, source == Source::microphone ? level : std::nullopt);
+  const auto sent = sender_->send_frame(now, index, *sealed, timestamp, source == Source::microphone ? level : std::nullopt,
+                                         !signaling::is_audio(source) && !key_frame);
   ++(sent ? frames_.sent : frames_.unsent);
   if (source == Source::microphone && level) mind_own_voice(now, *level);
   return sent;

@@ -15,6 +15,7 @@
 #include "call/client_session.h"
 #include "participant/media_receiver.h"
 #include "participant/media_sender.h"
+#include "participant/rate_control.h"
 #include "signaling/client_sdp.h"
 #include "signaling/control_messages.h"
 #include "signaling/source.h"
@@ -66,6 +67,14 @@ struct ParticipantConfig {
   MediaTransport transport = MediaTransport::udp;
   MediaReceiver::Options receiver;
   std::size_t max_payload = default_max_payload;
+  /// What we send follows what the path carries: pictures leave at its pace, and of the sources that are here target() says how large their frames may be.
+  /// Otherwise everything leaves at once, at whatever rate it comes.
+  bool adapt = false;
+  struct SourceRates {
+    std::vector<LayerRates> layers; ///< from the smallest; as many as are published
+    double frames_per_second = 30;
+  };
+  std::map<Source, SourceRates> rates;
 };
 
 // ---- what poll_output() returns
@@ -112,6 +121,18 @@ struct FrameCounters {
   std::uint64_t refused = 0;       ///< decrypted, and nobody is known who could have sent it here
 };
 
+/// How what we send fares. Bits per second on the wire.
+struct SendingState {
+  std::optional<std::int64_t> available; ///< what the path carries, by the estimate; no value: it is not known, or we do not adapt
+  std::int64_t sound = 0;
+  std::int64_t pictures = 0; ///< what they may take
+  std::int64_t desired = 0;  ///< what all that is wanted could use
+  /// What keeps pictures from being larger: nothing, the path, or that nobody wants them so.
+  RateControl::LimitedBy limited_by = RateControl::LimitedBy::nothing;
+  bool by_loss = false; ///< of the path: it loses packets, rather than that it is full
+  std::size_t waiting_bytes = 0;
+};
+
 /// A participant in a room: session, media control and both connections, in the client's role. Sans-I/O: it is fed a WebSocket's frames and two sockets'
 /// datagrams, and polled. After each handle_ call: poll_output() until it is empty, then queue(leg) of both legs.
 ///
@@ -146,6 +167,10 @@ class Participant {
                           std::size_t layer = 0);
   /// Whether anybody can use this now; what nobody can need not be encoded. True until the server says otherwise.
   bool wanted(Source source, std::size_t layer = 0) const;
+  /// Bits per second that the encoded frames of this may have now; 0: none are to be sent, for want of room or of anybody who wants them. No value: as many as they
+  /// like, since we do not adapt, or not this. A layer that begins again is told of by KeyFrameWanted.
+  std::optional<std::int64_t> target(Source source, std::size_t layer = 0) const;
+  SendingState sending() const;
   /// What we want to be sent; told to the server now and whenever it offers anew. Before the first call everything is wanted.
   void set_view(signaling::View view);
   /// More microphones are on than reach everybody, so that the server is to be told whom we want to hear, and the others that we speak: send_frame's `level` is
@@ -205,6 +230,8 @@ class Participant {
   Result<std::vector<NetworkPath>> paths(const signaling::RemoteTransport& remote, Leg leg) const;
   void close_leg(Leg leg);
   void pump_sender(TimePoint now);
+  void adapt(TimePoint now);
+  bool asked_for(Source source, std::size_t layer) const;
   void media_down(TimePoint now, Leg leg, bool final);
 
   std::optional<Frame> next_frame(TimePoint now);
@@ -236,6 +263,9 @@ class Participant {
   };
   std::vector<Sending> sending_;
   std::map<Source, std::vector<bool>> unwanted_; ///< by layer
+  std::map<Source, RateControl> rates_;
+  std::optional<TimePoint> next_adaptation_;
+  std::optional<std::int64_t> adapted_to_; ///< the estimate of the last time
   std::vector<std::pair<std::uint32_t, std::uint32_t>> layer_ssrcs_; ///< of the camera in layers: media and retransmissions
   std::uint64_t publish_session_ = 0, publish_version_ = 0;
   std::optional<std::uint32_t> publish_request_;

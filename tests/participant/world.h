@@ -51,6 +51,9 @@ class World {
     Duration longest_delay{};
     std::optional<std::uint64_t> shown; ///< the last that a decoder can show: a key frame, or the one behind what it showed
     TimePoint shown_made{};             ///< when that was sent
+    std::optional<TimePoint> shown_at;
+    Duration longest_freeze{};
+    std::uint64_t shown_frames = 0, bytes = 0;
   };
   struct Person {
     std::string name;
@@ -68,6 +71,8 @@ class World {
     std::optional<TimePoint> next_video, next_audio;
     std::uint64_t videos = 0, audios = 0;
     std::size_t layers = 1; ///< of the camera; each has a quarter of the next one's bytes
+    bool adapts = false;    ///< they have what the sender says instead
+    std::array<double, max_camera_layers> owed{}; ///< bytes that the key frames had beyond that, and which the encoder saves again
     std::array<bool, max_camera_layers> key_frame_due{true, true, true};
     std::array<std::uint64_t, max_camera_layers> layers_sent{};
     int ignores_key_frames = 0; ///< so many requests
@@ -92,7 +97,8 @@ class World {
   bool subscribing = true; ///< whoever is added
 
   /// `network` is a schedule for both directions of media, in force from now.
-  Person& add(const std::string& name, std::vector<Source> publish, const std::string& network = "delay=10ms", std::size_t layers = 1) {
+  Person& add(const std::string& name, std::vector<Source> publish, const std::string& network = "delay=10ms", std::size_t layers = 1,
+              const std::vector<LayerRates>& rates = {}) {
     auto person = std::make_unique<Person>();
     const std::uint64_t number = ++people_made_;
     person->name = name;
@@ -105,6 +111,8 @@ class World {
     config.publish = publish;
     config.camera_layers = person->layers = layers;
     config.subscribe = subscribing;
+    config.adapt = person->adapts = !rates.empty();
+    if (!rates.empty()) config.rates[Source::camera] = {rates, 30};
     for (const Source source : publish) (signaling::is_audio(source) ? person->sends_audio : person->sends_video) = true;
     if (!publish.empty() && publish.back() == Source::screen) person->picture = Source::screen; // the camera is there, and off
     auto made = Participant::create(std::move(config), now_, 1'800'000'000, client_dtls_, *person->random);
@@ -270,7 +278,7 @@ class World {
       if (p.next_video && *p.next_video <= now_) {
         *p.next_video += video_interval;
         for (std::size_t layer = 0; layer < p.layers; ++layer)
-          if (p.participant->wanted(p.picture, layer)) send(p, p.picture, (p.key_frame_due[layer] ? key_frame_size : delta_frame_size) >> 2 * (p.layers - 1 - layer), p.videos, layer);
+          if (p.participant->wanted(p.picture, layer)) send(p, p.picture, camera_frame(p, layer), p.videos, layer);
         ++p.videos;
       }
       if (p.next_audio && *p.next_audio <= now_) {
@@ -284,16 +292,31 @@ class World {
     pump();
   }
 
-  // A frame carries its number and the time it was made.
+  static std::size_t camera_frame(Person& p, std::size_t layer) {
+    const bool key = p.key_frame_due[layer];
+    const auto target = p.participant->target(p.picture, layer);
+    if (!target) return (key ? key_frame_size : delta_frame_size) >> 2 * (p.layers - 1 - layer);
+    // As an encoder does: a key frame is four times as large, and the next ones are smaller until that is made up for.
+    const double mean = static_cast<double>(*target) / 8 / 30;
+    const double size = key ? 4 * mean : std::max(mean / 2, mean - p.owed[layer]);
+    p.owed[layer] = std::max(0.0, p.owed[layer] + size - mean);
+    return std::max<std::size_t>(32, static_cast<std::size_t>(size));
+  }
+
+  // A frame carries its number, the time it was made, and its layer.
   void send(Person& p, Source source, std::size_t size, std::uint64_t number, std::size_t layer = 0) {
     Bytes frame(size, 0x5a);
     SpanWriter out(frame);
     out.u64(number);
     out.u64(static_cast<std::uint64_t>(now_.time_since_epoch().count()));
+    out.u8(static_cast<std::uint8_t>(layer));
     const bool video = !signaling::is_audio(source);
     const bool key = video && p.key_frame_due[layer];
     const auto timestamp = static_cast<std::uint32_t>(now_.time_since_epoch().count() * (video ? 90 : 48) / 1000);
-    if (!p.participant->send_frame(now_, source, frame, timestamp, key, video ? std::nullopt : p.level, layer)) return;
+    if (!p.participant->send_frame(now_, source, frame, timestamp, key, video ? std::nullopt : p.level, layer)) {
+      if (p.adapts && video) p.key_frame_due[layer] = true;
+      return;
+    }
     if (key) p.key_frame_due[layer] = false;
     if (video) ++p.layers_sent[layer];
   }
@@ -456,8 +479,10 @@ class World {
     const std::uint64_t number = *in.u64();
     const TimePoint made{Duration(static_cast<std::int64_t>(*in.u64()))};
     std::optional<std::size_t> layer;
+    const std::size_t told_layer = *in.u8();
     if (!signaling::is_audio(frame.source)) {
       const std::size_t layers = from ? from->layers : 1;
+      if (from && from->adapts) layer = told_layer;
       for (std::size_t i = 0; i < layers; ++i)
         if (frame.payload.size() == (frame.key_frame ? key_frame_size : delta_frame_size) >> 2 * (layers - 1 - i)) layer = i;
       EXPECT_TRUE(layer) << frame.payload.size();
@@ -468,6 +493,7 @@ class World {
       break;
     }
     Received& r = p.received[{name, frame.source}];
+    r.bytes += frame.payload.size();
     r.key_frames += frame.key_frame ? 1 : 0;
     if (layer) {
       ++r.layers[*layer];
@@ -476,6 +502,9 @@ class World {
     if (r.frames > 0 && number > r.last_number) r.missing += number - r.last_number - 1;
     if (r.last_at) r.longest_gap = std::max(r.longest_gap, now_ - *r.last_at);
     if (frame.key_frame || (r.shown && number == *r.shown + 1)) {
+      if (r.shown_at) r.longest_freeze = std::max(r.longest_freeze, now_ - *r.shown_at);
+      r.shown_at = now_;
+      ++r.shown_frames;
       r.shown = number;
       r.shown_made = made;
     }
