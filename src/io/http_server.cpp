@@ -398,10 +398,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void start() {
     if (!server_.tls && !server_.options.media_streams) return read_request(server_.options.limits.request_head);
     arm(server_.options.limits.tls_handshake);
-    stream_->socket().async_wait(Socket::wait_read, [self = shared_from_this()](error_code error) {
-      if (error) return self->finish();
-      self->choose_protocol();
-    });
+    await_first_byte();
   }
 
   void send(bool text, Bytes bytes) {
@@ -503,9 +500,18 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   // --- what it speaks ---
 
+  void await_first_byte() {
+    stream_->socket().async_wait(Socket::wait_read, [self = shared_from_this()](error_code error) {
+      if (error || self->finished_) return self->finish();
+      self->choose_protocol();
+    });
+  }
+
   void choose_protocol() {
     std::uint8_t first = 0;
     const ssize_t got = ::recv(stream_->socket().native_handle(), &first, 1, MSG_PEEK);
+    // A wait may end for what happened to the socket that had this number before.
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return await_first_byte();
     if (got <= 0) return finish();
     if (server_.options.media_streams && ice::may_begin_stream(first)) return read_check();
     if (!server_.tls) return read_request(server_.options.limits.request_head);

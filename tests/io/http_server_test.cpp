@@ -358,6 +358,31 @@ TEST_F(HttpServerTest, AConnectionThatBeginsAsMediaAndGoesNoFurtherIsClosed) {
   EXPECT_EQ(statistics().media_streams, 0u);
 }
 
+TEST_F(HttpServerTest, WhoSaysNothingYetIsWaitedForHoweverManyOthersComeAndGo) {
+  options_.media_streams = true;
+  options_.limits.new_connection_burst = 100'000;
+  options_.limits.connections_per_address = 1000;
+  start();
+  std::atomic<int> unanswered{0};
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 4; ++i) {
+    clients.emplace_back([&] {
+      for (int round = 0; round < 200; ++round) {
+        auto others = std::make_unique<std::array<std::optional<SocketClient>, 3>>();
+        for (auto& other : *others) other.emplace(port());
+        for (auto& other : *others) other->send("GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\n");
+        others.reset();
+        SocketClient late(port());
+        std::this_thread::sleep_for(2ms);
+        const auto reply = late.get("/healthz");
+        unanswered += !reply || reply->status != 200;
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(unanswered, 0);
+}
+
 TEST_F(HttpServerTest, WithoutMediaOverTcpSuchAConnectionIsNoneOfOurs) {
   start();
   SocketClient media(port());
