@@ -13,7 +13,7 @@ class TurnPace {
  public:
   static constexpr Duration interval = std::chrono::milliseconds(1);
   /// So many turns, this far apart on average, are often.
-  static constexpr std::size_t often = 8;
+  static constexpr std::size_t often = 4;
   static constexpr Duration often_interval = interval * 3 / 2;
 
   /// The loop has done its work at `now`. How long it leaves alone what comes next, at most `interval`.

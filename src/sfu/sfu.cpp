@@ -39,6 +39,7 @@ constexpr double handshakes_at_once = 16, handshakes_per_second = 0.5;
 /// Checks over TCP that overtook the answer to our offer, of one participant.
 constexpr std::size_t max_early_checks = 8;
 constexpr std::size_t max_early_check_size = 512;
+constexpr Duration path_report_step = std::chrono::milliseconds(250);
 /// What is sealed is sent before more is, so that one piece of memory serves a large room and the caches keep it.
 constexpr std::size_t pending_enough = 128U << 10;
 constexpr unsigned place_bits = 31;
@@ -574,7 +575,9 @@ void Sfu::Shard::handle_timeout(TimePoint now) {
   for (ParticipantIndex index = 0; index < peers_.size(); ++index) {
     const auto& c = connection({index, Leg::subscribe});
     if (!c || !c->announced || now < peers_[index].next_path_report) continue;
-    peers_[index].next_path_report = now + path_report_interval;
+    // Those of many at the same time, since each time wakes another thread.
+    const TimePoint next = now + path_report_interval;
+    peers_[index].next_path_report = next - next.time_since_epoch() % path_report_step;
     SubscriberReport report = graph_.report(now, index);
     if (report.estimated || !report.slots.empty()) outputs_.push_back(PathState{graph_.id(index), std::move(report)});
   }
