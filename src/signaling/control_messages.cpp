@@ -464,8 +464,8 @@ std::optional<MemberMessage> parse_member_message(std::string_view text) {
   const auto object = parse_object(text);
   if (!object) return std::nullopt;
   const auto type = read_string(*object, "type", 1, 32);
-  if (type == "voice") return MemberSpeaks{};
-  if (type != "state") return std::nullopt;
+  if (*type == "voice") return MemberSpeaks{};
+  if (*type != "state") return std::nullopt;
   const auto on = object->find("microphone");
   if (on == object->end() || !on->is_boolean()) return std::nullopt;
   return MemberState{*on->get_ptr<const json::boolean_t*>()};
