@@ -464,6 +464,7 @@ std::optional<MemberMessage> parse_member_message(std::string_view text) {
   const auto object = parse_object(text);
   if (!object) return std::nullopt;
   const auto type = read_string(*object, "type", 1, 32);
+  if (!type) return std::nullopt;
   if (*type == "voice") return MemberSpeaks{};
   if (*type != "state") return std::nullopt;
   const auto on = object->find("microphone");
