@@ -9,16 +9,6 @@ using namespace satsuma::call;
 
 namespace {
 
-class Fixed final : public RandomSource {
- public:
-  void fill(MutableByteView out) override {
-    for (std::uint8_t& byte : out) byte = ++last_;
-  }
-
- private:
-  std::uint8_t last_ = 0;
-};
-
 sframe::FrameHash hash_of(std::uint8_t stream, std::uint64_t counter) {
   sframe::FrameHash hash{};
   hash[0] = stream;
@@ -29,7 +19,6 @@ sframe::FrameHash hash_of(std::uint8_t stream, std::uint64_t counter) {
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  Fixed random;
   DigestSender sender;
   DigestReceiver honest; // sees what our sender sent, with losses, reordering and delays, and its digests
   DigestReceiver hostile; // sees anything
@@ -65,7 +54,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         late.clear();
         break;
       case 3:
-        if (const auto digest = sender.take(now, {0, epoch}, random)) {
+        if (const auto digest = sender.take(now, {0, epoch})) {
           SATSUMA_CHECK(digest->size() <= 20'000);
           if (value % 4 != 0) SATSUMA_CHECK(honest.handle_digest(now, {0, epoch}, 0, 1, *digest).has_value());
           (void)hostile.handle_digest(now, {0, epoch}, value % 3, value % 4, *digest);
@@ -79,6 +68,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       case 6: {
         const ByteView bytes = input.bytes(std::min<std::size_t>(value, input.remaining())).value();
         (void)hostile.handle_digest(now, {0, epoch}, 0, value % 4, bytes);
+        if (const auto parsed = parse_signed_digest(bytes)) SATSUMA_CHECK(equal(write_signed_digest(parsed->body, parsed->signature), bytes));
         break;
       }
       case 7: hostile.handle_received(now, {0, epoch - std::min<std::uint64_t>(epoch, value % 3)}, value % 4, context, op * 37u, hash_of(value, op)); break;

@@ -41,7 +41,7 @@ ClientSession::ClientSession(SessionConfig config, RoomKeys keys, DeviceKey devi
       random_(&random),
       options_(options),
       keys_(parameters(config_.suite).frames, options.keys),
-      digest_sender_(options.digests),
+      digest_sender_(with_signatures(options.digests, mls::find_suite(parameters(config_.suite).mls)->signature)),
       digest_receiver_(options.digests) {}
 
 Result<ClientSession> ClientSession::create(SessionConfig config, TimePoint now, UnixSeconds unix_now, RandomSource& random,
@@ -217,7 +217,7 @@ void ClientSession::handle_frame(TimePoint now, ByteView frame) {
                  },
                  [&](signaling::TreePart& part) { handle_tree_part(std::move(part)); },
                  [&](const signaling::Rejected& rejected) { handle_rejected(now, rejected); },
-                 [&](signaling::Relayed& relayed) { handle_relayed(now, std::move(relayed.message)); },
+                 [&](signaling::Relayed& relayed) { handle_relayed(now, relayed.sender, std::move(relayed.message)); },
                  [&](const signaling::ErrorMessage& error) { handle_error(now, error); },
                  [&](const signaling::Present& present) {
                    if (roster_.find(present.who) != nullptr) outputs_.emplace_back(PresentEvent{present.who, present.connected});
@@ -581,8 +581,8 @@ ClientSession::Outcome ClientSession::entered_epoch(TimePoint now, std::uint64_t
     stable_at_ = now + stable_after;
   }
 
-  std::deque<Bytes> held = std::exchange(held_messages_, {});
-  for (Bytes& message : held) handle_relayed(now, std::move(message));
+  auto held = std::exchange(held_messages_, {});
+  for (auto& [sender, message] : held) handle_relayed(now, sender, std::move(message));
   return {};
 }
 
@@ -677,18 +677,18 @@ Result<void> ClientSession::send_application(TimePoint now, std::string_view tex
   return {};
 }
 
-void ClientSession::handle_relayed(TimePoint now, Bytes message) {
+void ClientSession::handle_relayed(TimePoint now, IncarnationId sender_told, Bytes message) {
+  if (parse_signed_digest(message)) return handle_signed_digest(now, sender_told, std::move(message));
   const auto parsed = mls::MLSMessage::decode_as<mls::PrivateMessage>(message);
   if (!parsed || (group_ && !equal(parsed->group_id, group_->group_id()))) return;
   // The entry that leads to its epoch is still on the way: entries wait for acknowledgements, messages do not.
   if (!group_ || parsed->epoch > group_->epoch()) {
-    if (held_messages_.size() < max_held_messages) held_messages_.push_back(std::move(message));
+    if (held_messages_.size() < max_held_messages) held_messages_.emplace_back(sender_told, std::move(message));
     return;
   }
   // Anyone on the way can send garbage; a message that does not open is no reason to leave.
   const auto received = group_->unprotect_application(message);
   if (!received) return;
-  const bool digest = is_digest(received->plaintext.view());
   const std::string_view text = as_text(received->plaintext.view());
   // A message that a commit overtook names a leaf of its own epoch, where someone else may sit by now.
   const Roster* roster = &roster_;
@@ -696,15 +696,35 @@ void ClientSession::handle_relayed(TimePoint now, Bytes message) {
     if (epoch == parsed->epoch) roster = &past;
   }
   const RosterEntry* sender = roster->at_leaf(received->sender.value);
-  if (digest) {
-    // Only of who still sits there: its frames are the ones that are shown.
-    const RosterEntry* present = sender == nullptr ? nullptr : roster_.at_leaf(sender->leaf);
-    if (present == nullptr || present->who != sender->who) return;
-    (void)digest_receiver_.handle_digest(now, {era_, parsed->epoch}, seated_since_.at(present->leaf), present->leaf, received->plaintext.view());
-    return;
-  }
   if (sender == nullptr || text.size() > max_application_text || !is_utf8(text)) return;
   outputs_.emplace_back(ApplicationEvent{sender->who, sender->leaf, std::string(text)});
+}
+
+// Who sent it the server says; the signature, which names group, epoch and leaf, says whether that is so.
+void ClientSession::handle_signed_digest(TimePoint now, IncarnationId sender, Bytes message) {
+  const SignedDigest digest = *parse_signed_digest(message);
+  const auto hold = [&] {
+    if (held_messages_.size() < max_held_messages) held_messages_.emplace_back(sender, std::move(message));
+  };
+  if (!group_) return hold();
+  // The nearest one with these low bits: digests are fresh.
+  const auto ahead = static_cast<std::int8_t>(static_cast<std::uint8_t>(digest.epoch_mod_256 - group_->epoch()));
+  if (ahead > 0) return hold();
+  const std::uint64_t epoch = group_->epoch() - static_cast<std::uint64_t>(-ahead);
+  // Only of who still sits there: its frames are the ones that are shown.
+  const RosterEntry* member = roster_.find(sender);
+  if (member == nullptr || member->who == self_ || epoch > group_->epoch()) return;
+  if (now >= unsigned_since_ + unsigned_digests_interval) {
+    unsigned_since_ = now;
+    unsigned_digests_ = 0;
+  }
+  if (unsigned_digests_ >= max_unsigned_digests) return;
+  const Bytes content = digest_to_sign(group_->group_id(), epoch, member->leaf, digest.body);
+  if (!group_->verify_signature({member->leaf}, digest_label, content, digest.signature)) {
+    ++unsigned_digests_;
+    return;
+  }
+  (void)digest_receiver_.handle_digest(now, {era_, epoch}, seated_since_.at(member->leaf), member->leaf, digest.body);
 }
 
 // --- time, leaving, polling ----------------------------------------------------------------------------------
@@ -791,9 +811,10 @@ void ClientSession::announce_keys() {
 
 void ClientSession::send_digest(TimePoint now) {
   if (!group_ || connection_ != Connection::up) return;
-  const auto digest = digest_sender_.take(now, {era_, group_->epoch()}, *random_);
-  if (!digest) return;
-  if (auto message = group_->protect_application(*digest, {}, *random_)) send(signaling::Application{std::move(*message)});
+  const auto body = digest_sender_.take(now, {era_, group_->epoch()});
+  if (!body) return;
+  const auto signature = group_->sign(digest_label, digest_to_sign(group_->group_id(), group_->epoch(), group_->own_leaf().value, *body));
+  if (signature) send(signaling::Application{write_signed_digest(*body, *signature)});
 }
 
 void ClientSession::announce_judgements() {

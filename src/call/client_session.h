@@ -200,6 +200,9 @@ class ClientSession {
   static constexpr std::size_t max_application_text = 16 * 1024;
   /// Application messages of an epoch that we have not reached yet.
   static constexpr std::size_t max_held_messages = 32;
+  /// Digests with a signature that does not hold, in so much time: beyond, all of them are dropped unread until it is over, since each costs a check.
+  static constexpr std::uint32_t max_unsigned_digests = 32;
+  static constexpr Duration unsigned_digests_interval = std::chrono::seconds(10);
   /// Entries without a commit among them; the server keeps no more (docs/protocol.md).
   static constexpr std::size_t max_digests = 8'192;
 
@@ -228,7 +231,8 @@ class ClientSession {
   void handle_ready(TimePoint now, const signaling::Ready& ready);
   void handle_error(TimePoint now, const signaling::ErrorMessage& error);
   void handle_rejected(TimePoint now, const signaling::Rejected& rejected);
-  void handle_relayed(TimePoint now, Bytes message);
+  void handle_relayed(TimePoint now, IncarnationId sender, Bytes message);
+  void handle_signed_digest(TimePoint now, IncarnationId sender, Bytes message);
   Outcome handle_entry(TimePoint now, const signaling::Entry& entry);
   Outcome handle(TimePoint now, std::uint64_t index, const signaling::JoinEntry& entry);
   Outcome handle(TimePoint now, std::uint64_t index, const signaling::GoneEntry& entry);
@@ -305,7 +309,9 @@ class ClientSession {
   std::optional<TimePoint> removal_due_; ///< someone in the roster is gone
   Roster roster_;
   std::optional<TimePoint> check_devices_at_; ///< set while some of the roster's are pending
-  std::deque<Bytes> held_messages_;
+  std::deque<std::pair<IncarnationId, Bytes>> held_messages_; ///< of whom the server says that they are
+  std::uint32_t unsigned_digests_ = 0; ///< whose signature did not hold, since
+  TimePoint unsigned_since_{};
   std::deque<std::pair<mls::Epoch, Roster>> past_rosters_; ///< of the epochs whose messages can still be read
 
   EpochKeys keys_;

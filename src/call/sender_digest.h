@@ -6,37 +6,60 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <string_view>
 #include <vector>
 
-#include "base/random.h"
 #include "base/secret.h"
 #include "base/time.h"
 #include "call/epoch_keys.h"
+#include "crypto/signature.h"
 
 /// Who sent it: docs/protocol.md, section 5 (digests), and docs/adr/sender-digests.md for the reasons.
 ///
-/// Every member has the keys of all others' frames, so a frame proves only that some member made it. Therefore each sender tells now and then,
-/// in a message that it signs, what it sent: for a run of frames one root over their hashes, and for each of them four bits under a salt that is
-/// drawn afterwards. Who received all frames of a run checks the root; who lost some checks the bits of those it has.
+/// Every member has the keys of all others' frames, so a frame proves only that some member made it. Therefore each sender tells now and then, and
+/// signs, what it sent: for a run of frames one root over their hashes, and for each of them a few bits, its mark, under a key that nobody can know
+/// before the run is over. Who received all frames of a run checks the root; who lost some checks the marks of those it has.
 namespace satsuma::call {
 
 inline constexpr ErrorCode digest_malformed{"digest_malformed", ErrorKind::peer};
 
+/// A digest is due a second after the one before, or as soon as it is one percent of what was sent since, if that takes longer; ten seconds after it in
+/// any case. On the wire, the headers of both included.
 struct DigestOptions {
-  /// Between two digests. Members check each other's signatures, so in large rooms they come less often.
   Duration least_interval = std::chrono::seconds(1);
+  /// Members check each other's signatures, so in large rooms they come less often: so much for each of them.
   Duration interval_per_member = std::chrono::milliseconds(20);
-  /// However small the share of what was sent: then the next one is due.
   Duration greatest_interval = std::chrono::seconds(10);
-  /// A digest waits until it is no more than one part in this of what was sent ...
-  std::size_t share = 100;
-  /// ... counting what MLS puts around it.
-  std::size_t message_overhead = 200;
+  std::size_t share = 100; ///< one part in this
+  std::size_t signature_size = 64;
+  /// Around a signed digest on its way to a receiver, the longer one: TCP/IPv4 with timestamps 52, TLS 22, WebSocket 4, and the server's
+  /// frame 19 (type, sender, length).
+  std::size_t message_overhead = 97;
+  /// Around each packet of media: IPv4 20, UDP 8, RTP with its mid 20, SRTP's tag 16.
+  std::size_t packet_overhead = 64;
+  std::size_t packet_payload = 1150;
   /// For frames that a digest overtook.
   Duration settle = std::chrono::milliseconds(500);
   /// A stream that is received for this long without a digest that fits is not confirmed any more. More than greatest_interval.
   Duration patience = std::chrono::seconds(15);
 };
+
+/// The same with what signatures of this kind are: their size, and a hundred times what a browser takes to check one for each member, so that all of a
+/// room's take one percent of its time.
+DigestOptions with_signatures(DigestOptions options, crypto::SignatureScheme scheme);
+
+/// As it travels: what is signed, and the signature over it together with the group, the epoch and the signer's leaf.
+struct SignedDigest {
+  std::uint8_t epoch_mod_256 = 0;
+  ByteView body;
+  ByteView signature;
+};
+inline constexpr std::string_view digest_label = "satsuma digest 2";
+/// digest_malformed, and nothing of it is verified.
+Result<SignedDigest> parse_signed_digest(ByteView message);
+Bytes write_signed_digest(ByteView body, ByteView signature);
+/// What the signature is over, under digest_label.
+Bytes digest_to_sign(ByteView group_id, std::uint64_t epoch, std::uint32_t leaf, ByteView body);
 
 /// The sender's side. What is between two digests is bounded by max_frames; beyond, the oldest run is given up.
 class DigestSender {
@@ -53,8 +76,8 @@ class DigestSender {
   void clear();
 
   std::optional<TimePoint> next_deadline() const { return check_at_; }
-  /// The digest of everything since the last one if it is due: to be signed in an MLS message of `epoch`, which is not older than any it speaks of.
-  std::optional<Bytes> take(TimePoint now, EpochKeys::EpochName epoch, RandomSource& random);
+  /// The digest of everything since the last one if it is due, to be signed: the body of a SignedDigest in `epoch`, which is not older than any it speaks of.
+  std::optional<Bytes> take(TimePoint now, EpochKeys::EpochName epoch);
 
  private:
   struct Run {
@@ -70,7 +93,7 @@ class DigestSender {
   std::size_t members_ = 1;
   std::deque<Run> runs_;
   std::size_t frames_ = 0;
-  std::size_t sent_bytes_ = 0;
+  std::size_t sent_bytes_ = 0; ///< on the wire
   std::optional<TimePoint> since_; ///< of the first frame that no digest covers
   std::optional<TimePoint> check_at_;
 };
@@ -97,16 +120,17 @@ class DigestReceiver {
   static constexpr std::size_t max_streams = 4096;
   /// Digests of one stream that wait to be settled.
   static constexpr std::size_t max_unsettled = 8;
-  /// Frames of a run that must be there to confirm it where others are missing: forged ones show their bits by chance once in 2^32. And so many
-  /// that no digest covers, or that came too late for theirs, are too many.
-  static constexpr std::size_t enough_marks = 8;
+  /// Bits of marks that must be there to confirm a run where others are missing: forged frames show them by chance once in 2^32.
+  static constexpr std::size_t enough_mark_bits = 32;
+  /// So many frames that no digest covers, or that came too late for theirs, are too many.
+  static constexpr std::size_t too_many_untold = 8;
 
   explicit DigestReceiver(DigestOptions options = {}) : options_(options) {}
 
   void handle_received(TimePoint now, EpochKeys::EpochName epoch, std::uint32_t leaf, StreamContext context, std::uint64_t counter,
                        const sframe::FrameHash& hash);
-  /// What the member at `leaf` signed in an MLS message of `epoch`. It has been there since epoch `since`: what it says of earlier ones is somebody
-  /// else's. digest_malformed changes nothing.
+  /// What the member at `leaf` signed in `epoch`: the body, verified. It has been there since epoch `since`: what it says of earlier ones is somebody
+  /// else's. What was judged is not judged again, so a repeated digest says nothing. digest_malformed changes nothing.
   Result<void> handle_digest(TimePoint now, EpochKeys::EpochName epoch, std::uint64_t since, std::uint32_t leaf, ByteView digest);
   /// Someone else sits there now, or nobody.
   void forget(std::uint32_t leaf);
@@ -137,7 +161,6 @@ class DigestReceiver {
   struct Run {
     std::uint64_t first = 0;
     std::size_t count = 0;
-    std::array<std::uint8_t, 16> salt{};
     sframe::FrameHash root{};
     Bytes marks;
     TimePoint settles_at;
@@ -164,8 +187,5 @@ class DigestReceiver {
   std::size_t waiting_ = 0;
   std::deque<StreamJudgement> outputs_;
 };
-
-/// Whether an application message's content is a digest: its first byte is none that UTF-8 has.
-bool is_digest(ByteView content);
 
 } // namespace satsuma::call

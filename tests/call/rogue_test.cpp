@@ -166,10 +166,13 @@ struct StolenVoice : Conspiracy {
     EXPECT_EQ(heard->leaf, 2u) << "to SFrame it is Bo's";
     collect();
   }
+  static Bytes sign(ByteView body, const mls::Group& signer, std::uint32_t leaf, std::uint64_t epoch = 1) {
+    return write_signed_digest(body, signer.sign(digest_label, digest_to_sign(signer.group_id(), epoch, leaf, body)).value());
+  }
   void relay_digest(mls::Group& signer, IncarnationId claimed) {
-    const auto made = genuine.digests.take(now += 2s, {0, 1}, random);
+    const auto made = genuine.digests.take(now += 2s, {0, 1});
     ASSERT_TRUE(made);
-    give(signaling::Relayed{claimed, signer.protect_application(*made, {}, random).value()});
+    give(signaling::Relayed{claimed, sign(*made, signer, 2)});
   }
   std::vector<StreamEvent> judged() const {
     std::vector<StreamEvent> found;
@@ -198,6 +201,33 @@ TEST_F(StolenVoice, IsToldApartByWhatItsOwnerSigned) {
   relay_digest(*bo_group, bo.who);
   ASSERT_EQ(judged().size(), 1u);
   EXPECT_EQ(judged()[0].judgement.verdict, StreamVerdict::forged);
+}
+
+TEST_F(StolenVoice, IsNotConfirmedByWhatItsOwnerSignedOfAnotherEpochOrTheThiefOfItself) {
+  all_enter();
+  for (int i = 0; i < 50; ++i) hear(stolen.say(now, 2));
+  const auto made = stolen.digests.take(now += 2s, {0, 1});
+  ASSERT_TRUE(made);
+  give(signaling::Relayed{bo.who, sign(*made, *bo_group, 2, 257)});
+  give(signaling::Relayed{bo.who, sign(*made, *bo_group, 0)});
+  give(signaling::Relayed{rogue.who, sign(*made, group, 0)}); // holds, and speaks of the rogue's own frames
+  EXPECT_TRUE(judged().empty());
+  give(signaling::Relayed{bo.who, sign(*made, *bo_group, 2)});
+  EXPECT_EQ(judged().size(), 1u) << "what was wrong with them is what they say that they are of";
+}
+
+TEST_F(StolenVoice, CannotMakeUsCheckSignaturesWithoutEnd) {
+  all_enter();
+  for (int i = 0; i < 50; ++i) hear(genuine.say(now, 1));
+  const auto made = genuine.digests.take(now += 2s, {0, 1});
+  ASSERT_TRUE(made);
+  for (std::uint32_t i = 0; i < ClientSession::max_unsigned_digests; ++i) give(signaling::Relayed{bo.who, write_signed_digest(*made, Bytes(64, 7))});
+  give(signaling::Relayed{bo.who, sign(*made, *bo_group, 2)});
+  EXPECT_TRUE(judged().empty()) << "dropped unread: whoever relays could have dropped it too";
+  now += ClientSession::unsigned_digests_interval;
+  give(signaling::Relayed{bo.who, sign(*made, *bo_group, 2)});
+  ASSERT_EQ(judged().size(), 1u);
+  EXPECT_EQ(judged()[0].judgement.verdict, StreamVerdict::confirmed);
 }
 
 TEST_F(StolenVoice, IsNotConfirmedByADigestThatTheThiefSigns) {

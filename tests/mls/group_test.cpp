@@ -460,6 +460,16 @@ TEST_F(Talking, EveryoneElseReadsItAndKnowsWhoSaidIt) {
   EXPECT_EQ("mls_own_message", hear("b", message));
 }
 
+TEST_F(Talking, WhatAMemberSignsOutsideOfMlsHoldsForItsLeafItsLabelAndItsContentAlone) {
+  const Group& b = world.at("b");
+  const Bytes signature = VALUE(b.sign("something of ours", as_bytes("content")));
+  EXPECT_TRUE(world.at("a").verify_signature(b.own_leaf(), "something of ours", as_bytes("content"), signature));
+  EXPECT_FALSE(world.at("a").verify_signature(world.at("c").own_leaf(), "something of ours", as_bytes("content"), signature));
+  EXPECT_FALSE(world.at("a").verify_signature(b.own_leaf(), "something else", as_bytes("content"), signature));
+  EXPECT_FALSE(world.at("a").verify_signature(b.own_leaf(), "something of ours", as_bytes("contents"), signature));
+  EXPECT_ERROR(mls_sender_invalid, world.at("a").verify_signature({9}, "something of ours", as_bytes("content"), signature));
+}
+
 TEST_F(Talking, MessagesMayComeInAnyOrderButOnlyOnce) {
   std::vector<Bytes> messages;
   for (int i = 0; i < 10; ++i) messages.push_back(say("a", std::to_string(i)));

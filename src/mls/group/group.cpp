@@ -304,4 +304,15 @@ Result<ReceivedApplication> Group::unprotect_application(ByteView bytes) {
                              message.authenticated_data};
 }
 
+Result<Bytes> Group::sign(std::string_view label, ByteView content) const {
+  if (!state_->active) return mls_group_inactive;
+  return sign_with_label(state_->suite(), state_->signature_private_key.view(), label, content);
+}
+
+Result<void> Group::verify_signature(LeafIndex signer, std::string_view label, ByteView content, ByteView signature) const {
+  const LeafNode* leaf = state_->tree.leaf(signer);
+  if (leaf == nullptr) return mls_sender_invalid;
+  return verify_with_label(state_->suite(), leaf->signature_key, label, content, signature);
+}
+
 } // namespace satsuma::mls

@@ -297,6 +297,12 @@ class Group {
   /// that epoch's own tree. mls_own_message for our own.
   Result<ReceivedApplication> unprotect_application(ByteView message);
 
+  // What is none of MLS's messages
+  /// SignWithLabel (s.5.1.2) with our leaf's key. `label` is none of MLS's own, so that no such signature passes for one of its messages.
+  Result<Bytes> sign(std::string_view label, ByteView content) const;
+  /// mls_sender_invalid for an empty leaf; else VerifyWithLabel with the key that stands there now.
+  Result<void> verify_signature(LeafIndex signer, std::string_view label, ByteView content, ByteView signature) const;
+
   // Keeping it over a restart
   /// Everything, with the secrets: encrypt it where it is kept, and overwrite the state before. Two ways to never use a key twice, whatever
   /// ends the process (RFC 9420 s.16.6):
