@@ -183,8 +183,14 @@ std::optional<Slot::Rewrite> Slot::forward(TimePoint now, std::uint32_t generati
     if (rtp::newer(out.picture_id, newest_frame_)) newest_frame_ = out.picture_id;
   }
   if (!sent_.empty() && !out.padding) {
-    const Sent& before = sent_[out.sequence & (sent_.size() - 1)];
-    if (before.assignment == assignments_ && now - before.sent_at < repeat_limit && sent_.size() < history_) grow(now);
+    // By the clock and not by what would be overwritten: that has long left the caches. Twice the time, so that a key frame does not push out what came before it.
+    if (sent_count_ == sent_.size()) {
+      if (now - sent_since_ < 2 * repeat_limit && sent_.size() < history_)
+        grow(now);
+      else
+        sent_count_ = 0;
+    }
+    if (sent_count_++ == 0) sent_since_ = now;
     sent_[out.sequence & (sent_.size() - 1)] = {assignments_, generation_, out.timestamp, out.sequence, out.picture_id, packet.sequence,
                                                 now, {}, packet.layer.encoding, out.tl0_picture_index, out.marker};
   }

@@ -178,6 +178,8 @@ class Slot {
   std::uint32_t octets_ = 0;
   std::size_t history_;
   std::vector<Sent> sent_;
+  std::size_t sent_count_ = 0; ///< packets since, at most as many as there is room for
+  TimePoint sent_since_{};
 };
 
 } // namespace satsuma::sfu
