@@ -28,6 +28,7 @@ struct JoinOptions {
   unsigned last_n = 0;           ///< cameras wanted, of who spoke last; 0: all
   bool speakers_by_server = false; ///< whom the server takes for the speakers; else those whom we hear
   double voice_from = 0, voice_to = 1e9; ///< seconds between which the test pattern's tone is heard
+  bool fixed_rate = false;       ///< what is sent does not follow what the path carries
   bool decode = false;
   bool json = false;
   bool quiet = false;
@@ -47,6 +48,7 @@ struct LoadOptions {
   double packets_per_second = 0; ///< with packet_bytes
   unsigned packets_per_frame = 1; ///< ... so many of them at a time
   unsigned layers = 1;           ///< sizes of each publisher's video, the largest of video_kbps
+  bool adapt = false;            ///< video follows what the path carries, and is video_kbps at most
   bool audio = true, video = true;
   bool muted = false;            ///< publishers are connected for sending, and send nothing
   unsigned decrypt_every = 1;    ///< every so many-th participant decrypts what it gets; the others count packets

@@ -121,6 +121,12 @@ class Join final : public NativeClient::Listener {
     if (!options_.connect.media_via.empty()) config.media_via = parse_address(options_.connect.media_via);
     config.transport = options_.connect.transport;
     config.tell_levels = options_.tell_levels;
+    config.adapt = !options_.fixed_rate;
+    if (pattern_) {
+      auto& rates = config.rates[Source::camera];
+      rates.frames_per_second = TestPattern::fps;
+      for (const TestPattern::Layer& layer : TestPattern::layers) rates.layers.push_back({layer.least_kbps * 1000, layer.kbps * 1000});
+    }
     loop_.on_signal([this] { leave(); });
     const TimePoint now = io::monotonic_now();
     begun_ = now;
@@ -327,8 +333,10 @@ class Join final : public NativeClient::Listener {
         pattern_->advance();
         for (std::size_t layer = 0; layer < TestPattern::layers.size(); ++layer) {
           if (!client_.participant().wanted(Source::camera, layer)) continue;
-          const ByteView frame = pattern_->encode(layer, std::exchange(key_wanted_[layer], false));
+          const std::int64_t most = TestPattern::layers[layer].kbps * 1000;
+          const ByteView frame = pattern_->encode(layer, key_wanted_[layer], client_.participant().target(Source::camera, layer).value_or(most));
           if (frame.empty()) continue;
+          key_wanted_[layer] = false;
           if (client_.send_frame(now, Source::camera, frame, timestamp, container::is_vp8_key_frame(frame), std::nullopt, layer)) ++layer_frames_[layer];
           else key_wanted_[layer] = true;
         }
@@ -439,11 +447,15 @@ class Join final : public NativeClient::Listener {
       path = " (the way here carries " + std::to_string(report->bitrate_kbps) + ", " + std::to_string(report->loss_percent) + " % lost, " + std::to_string(report->round_trip_ms) + " ms there and back" +
              (report->limited_by.empty() ? "" : ", held down by " + report->limited_by) + ")";
     }
+    const participant::SendingState sending = p.sending();
+    const bool held_down = sending.limited_by == participant::RateControl::LimitedBy::network;
     std::string back;
     if (p.sender()) {
-      char text[80];
+      char text[160];
       const double round_trip = p.sender()->round_trip() ? static_cast<double>(p.sender()->round_trip()->count()) / 1000 : 0;
-      std::snprintf(text, sizeof text, " (%.1f %% lost, %.1f ms there and back)", 100 * p.sender()->reported_loss(), round_trip);
+      const std::string carries = sending.available ? "the way there carries " + std::to_string(*sending.available / 1000) + ", " : "";
+      std::snprintf(text, sizeof text, " (%s%.1f %% lost, %.1f ms there and back%s)", carries.c_str(), 100 * p.sender()->reported_loss(), round_trip,
+                    !held_down ? "" : sending.by_loss ? ", held down by loss" : ", held down by delay");
       back = text;
     }
     say("%zu people; down %llu kbit/s%s, up %llu kbit/s%s; %llu frames read, %llu gaps, %llu undecryptable", roster_size_, kbps(down), path.c_str(), kbps(up), back.c_str(),
@@ -455,9 +467,22 @@ class Join final : public NativeClient::Listener {
     if (people > max_told_people) detail("and " + std::to_string(people - max_told_people) + " others");
     if (!pattern_) return;
     std::string sizes;
-    for (std::size_t i = 0; i < TestPattern::layers.size(); ++i)
-      if (p.wanted(Source::camera, i)) sizes += (sizes.empty() ? "" : ", ") + std::to_string(TestPattern::layers[i].width) + " x " + std::to_string(TestPattern::layers[i].height);
-    detail("we send: " + (sizes.empty() ? "no picture, since nobody looks" : "the camera in " + sizes));
+    for (std::size_t i = 0; i < TestPattern::layers.size(); ++i) {
+      if (!p.wanted(Source::camera, i)) continue;
+      sizes += (sizes.empty() ? "" : ", ") + std::to_string(TestPattern::layers[i].width) + " x " + std::to_string(TestPattern::layers[i].height);
+      if (const auto target = p.target(Source::camera, i)) sizes += " (" + std::to_string(*target / 1000) + ")";
+    }
+    const std::string none = held_down ? "no picture, since there is no room for one" : "no picture, since nobody looks";
+    detail("we send: " + (sizes.empty() ? none : "the camera in " + sizes + (held_down ? "; there is no room for more" : "")));
+  }
+
+  static std::string limit_name(const participant::SendingState& sending) {
+    switch (sending.limited_by) {
+      case participant::RateControl::LimitedBy::nothing: return "";
+      case participant::RateControl::LimitedBy::network: return sending.by_loss ? "loss" : "delay";
+      case participant::RateControl::LimitedBy::view: return "view";
+    }
+    return "";
   }
 
   static unsigned long long kbps(std::uint64_t bytes) { return bytes * 8 / (1000 * statistics_seconds); }
@@ -504,6 +529,12 @@ class Join final : public NativeClient::Listener {
     j["refused"] = f.refused;
     j["transport"] = transport_;
     if (pattern_) j["layers_sent"] = layer_frames_;
+    if (const auto& p = client_.participant(); p.sender() && !options_.fixed_rate) {
+      const participant::SendingState sending = p.sending();
+      j["sending"] = {{"estimate_kbps", sending.available.value_or(0) / 1000}, {"sound_kbps", sending.sound / 1000}, {"pictures_kbps", sending.pictures / 1000},
+                      {"desired_kbps", sending.desired / 1000}, {"limited_by", limit_name(sending)}, {"frames_dropped", p.sender()->counters().frames_dropped},
+                      {"probes", p.sender()->counters().probes}};
+    }
     if (const auto& report = client_.participant().server_report())
       j["path"] = {{"bitrate_kbps", report->bitrate_kbps}, {"loss_percent", report->loss_percent}, {"round_trip_ms", report->round_trip_ms}, {"limited_by", report->limited_by}};
     j["streams"] = nlohmann::json::array();

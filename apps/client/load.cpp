@@ -265,6 +265,15 @@ class Share final : public NativeClient::Listener {
     if (publishes && options_.video) config.publish.push_back(Source::camera);
     config.camera_layers = options_.layers;
     config.muted = options_.muted;
+    config.adapt = options_.adapt;
+    if (options_.adapt) {
+      auto& rates = config.rates[Source::camera];
+      rates.frames_per_second = options_.video_fps;
+      for (unsigned layer = 0; layer < options_.layers; ++layer) {
+        const auto most = static_cast<std::int64_t>(layer_rate(layer));
+        rates.layers.push_back({most / 3, most});
+      }
+    }
     config.receiver.history_packets = 128;
     config.receiver.audio_frames = config.receiver.video_frames = person->decrypts;
     if (options_.packet_bytes > 0) config.max_payload = options_.packet_bytes - packet_overhead + 4;
@@ -280,13 +289,15 @@ class Share final : public NativeClient::Listener {
 
   // ---- what they send
 
-  std::size_t frame_size(bool key, unsigned layer) const {
+  double layer_rate(unsigned layer) const { return options_.video_kbps * 1000.0 / std::pow(3, options_.layers - 1 - layer); }
+  std::size_t frame_size(const Person& p, bool key, unsigned layer) const {
     if (options_.packet_bytes > 0) {
       // SFrame and shell once for a frame; packets of the same size.
       const std::size_t payload = options_.packet_bytes - packet_overhead;
       return std::max<std::size_t>(32, payload * options_.packets_per_frame - frame_overhead);
     }
-    const double mean = options_.video_kbps * 1000.0 / 8 / options_.video_fps / std::pow(3, options_.layers - 1 - layer);
+    const auto target = p.client->participant().target(Source::camera, layer);
+    const double mean = (target ? static_cast<double>(*target) : layer_rate(layer)) / 8 / options_.video_fps;
     return static_cast<std::size_t>(std::max(24.0, key ? mean * key_frame_factor : mean));
   }
   Duration video_interval() const {
@@ -304,13 +315,16 @@ class Share final : public NativeClient::Listener {
   bool send(Person& p, TimePoint now, Source source, unsigned layer) {
     const bool video = source == Source::camera;
     const bool key = video && p.key_due[layer];
-    frame_.resize(video ? frame_size(key, layer) : audio_frame_bytes);
+    frame_.resize(video ? frame_size(p, key, layer) : audio_frame_bytes);
     SpanWriter out(frame_);
     out.u64(canned_mark);
     out.u64(video ? p.videos : p.audios);
     out.u64(static_cast<std::uint64_t>(io::monotonic_now().time_since_epoch().count())); // `now` is as old as this turn of the loop
     const auto timestamp = static_cast<std::uint32_t>(now.time_since_epoch().count() * (video ? 90 : 48) / 1000);
-    if (!p.client->send_frame(now, source, frame_, timestamp, key, std::nullopt, layer)) return false;
+    if (!p.client->send_frame(now, source, frame_, timestamp, key, std::nullopt, layer)) {
+      if (options_.adapt && video) p.key_due[layer] = true; // it may be that one before was dropped
+      return false;
+    }
     if (key) p.key_due[layer] = false;
     return true;
   }

@@ -46,6 +46,7 @@ int run(int argc, char** argv) {
       ->default_str("ears");
   join_command->add_option("--voice-from", join_options.voice_from, "the test pattern's tone is silent before so many seconds")->check(CLI::NonNegativeNumber);
   join_command->add_option("--voice-to", join_options.voice_to, "... and from then on")->check(CLI::NonNegativeNumber);
+  join_command->add_flag("--fixed-rate", join_options.fixed_rate, "send at the same rate whatever the way to the server carries; else the test pattern's sizes and rates follow it, and films leave at its pace");
   join_command->add_flag("--decode", join_options.decode, "decode what is received, to know that it is pictures and sound");
   join_command->add_flag("--json", join_options.json, "at the end a summary as JSON, and nothing else");
   join_command->add_flag("--quiet", join_options.quiet, "say nothing but errors");
@@ -62,6 +63,7 @@ int run(int argc, char** argv) {
   load_command->add_option("--video-kbps", load_options.video_kbps, "of each publisher's video")->check(CLI::Range(1, 50000))->capture_default_str();
   load_command->add_option("--video-fps", load_options.video_fps, "")->check(CLI::Range(1, 1000))->capture_default_str();
   load_command->add_option("--layers", load_options.layers, "sizes that each publisher sends at once, each of a third of the next one's rate; those that nobody can use are not sent")->check(CLI::Range(1, 3))->capture_default_str();
+  load_command->add_flag("--adapt", load_options.adapt, "video follows what the way to the server carries, with --video-kbps for its most; else rates are fixed");
   load_command->add_option("--packet-bytes", load_options.packet_bytes, "every video frame is one packet of so many bytes")->check(CLI::Range(100, 1400));
   load_command->add_option("--packets-per-second", load_options.packets_per_second, "with --packet-bytes")->check(CLI::Range(0.1, 100000.0));
   load_command->add_option("--packets-per-frame", load_options.packets_per_frame, "... so many at a time")->check(CLI::Range(1, 100))->capture_default_str();

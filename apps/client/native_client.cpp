@@ -78,6 +78,7 @@ std::expected<void, std::string> NativeClient::start(TimePoint now, participant:
     sockets_[leg] = std::move(*socket);
     loop_.watch(sockets_[leg]->descriptor(), [this, leg] { on_datagrams(static_cast<Leg>(leg)); });
   }
+  adapts_ = config.adapt;
   prefers_udp_ = config.transport == participant::MediaTransport::automatic;
   auto made = participant::Participant::create(std::move(config), now, io::unix_now(), context_, random_);
   if (!made) {
@@ -236,6 +237,7 @@ bool NativeClient::send_frame(TimePoint now, signaling::Source source, ByteView 
   if (ended_) return false;
   const bool sent = participant_->send_frame(now, source, frame, timestamp, key_frame, level, layer).has_value();
   flush(Leg::publish);
+  if (adapts_) set_timer(); // part of it may have to leave a little later
   return sent;
 }
 
@@ -294,6 +296,10 @@ void NativeClient::pump(TimePoint now) {
   flush(Leg::publish);
   flush(Leg::subscribe);
   if (socket_) loop_.want_write(socket_->descriptor(), socket_->wants_write());
+  set_timer();
+}
+
+void NativeClient::set_timer() {
   const auto deadline = participant_->next_deadline();
   if (deadline && timer_ && timer_->first == *deadline) return;
   if (timer_) loop_.cancel(*timer_);

@@ -69,6 +69,7 @@ class NativeClient {
   void take(TimePoint now, participant::Leg leg, const TransportAddress& remote, MutableByteView datagram, participant::Route route, TimePoint arrived);
   void send_in_stream(TimePoint now, participant::Leg leg, const NetworkPath& path, ByteView datagram);
   void pump(TimePoint now);
+  void set_timer();
   void flush(participant::Leg leg);
   void bury(std::unique_ptr<MediaStream> stream);
   void end(TimePoint now, const std::string& why);
@@ -91,6 +92,7 @@ class NativeClient {
   std::map<NetworkPath, Stream> streams_; ///< by ICE's paths over TCP and TLS: at most ice::max_pairs for each leg, and those of servers that it knew before
   std::vector<std::unique_ptr<MediaStream>> dead_streams_; ///< until the loop's next turn: the caller may stand in one of their functions
   bool prefers_udp_ = true;
+  bool adapts_ = false;
   std::optional<EventLoop::TimerId> timer_, connect_timer_, restart_timer_, burial_timer_;
   std::vector<io::Datagram> batch_;
   TimePoint arrived_{};

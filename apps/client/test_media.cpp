@@ -16,6 +16,7 @@ namespace satsuma::client {
 
 struct TestPattern::Codec {
   vpx_codec_ctx_t context{};
+  vpx_codec_enc_cfg_t config{};
   vpx_image_t* image = nullptr;
   bool ready = false;
   ~Codec() {
@@ -32,7 +33,7 @@ std::unique_ptr<TestPattern> TestPattern::create(std::uint8_t hue) {
   for (std::size_t i = 0; i < layers.size(); ++i) {
     pattern->codecs_[i] = std::make_unique<Codec>();
     Codec& c = *pattern->codecs_[i];
-    vpx_codec_enc_cfg_t config;
+    vpx_codec_enc_cfg_t& config = c.config;
     if (vpx_codec_enc_config_default(vpx_codec_vp8_cx(), &config, 0) != VPX_CODEC_OK) return nullptr;
     config.g_w = layers[i].width;
     config.g_h = layers[i].height;
@@ -43,12 +44,17 @@ std::unique_ptr<TestPattern> TestPattern::create(std::uint8_t hue) {
     config.rc_end_usage = VPX_CBR;
     config.rc_target_bitrate = layers[i].kbps;
     config.rc_dropframe_thresh = 0;
+    // What is above the rate for a moment is made up for within a second.
+    config.rc_buf_sz = 1000;
+    config.rc_buf_initial_sz = 500;
+    config.rc_buf_optimal_sz = 600;
     config.kf_mode = VPX_KF_AUTO;
     config.kf_max_dist = 3000; // key frames come when they are asked for
     if (vpx_codec_enc_init(&c.context, vpx_codec_vp8_cx(), &config, 0) != VPX_CODEC_OK) return nullptr;
     c.ready = true;
     vpx_codec_control_(&c.context, VP8E_SET_CPUUSED, -12); // realtime, and cheap
     vpx_codec_control_(&c.context, VP8E_SET_STATIC_THRESHOLD, 100);
+    vpx_codec_control_(&c.context, VP8E_SET_MAX_INTRA_BITRATE_PCT, 500U); // of the mean frame
     c.image = vpx_img_alloc(nullptr, VPX_IMG_FMT_I420, layers[i].width, layers[i].height, 16);
     if (c.image == nullptr) return nullptr;
   }
@@ -102,8 +108,14 @@ void TestPattern::advance() {
   for (std::size_t i = layers.size() - 1; i > 0; --i) halve(*codecs_[i]->image, *codecs_[i - 1]->image);
 }
 
-ByteView TestPattern::encode(std::size_t layer, bool key_frame) {
+ByteView TestPattern::encode(std::size_t layer, bool key_frame, std::int64_t bitrate) {
   Codec& c = *codecs_[layer];
+  const auto kbps = static_cast<unsigned>(std::clamp<std::int64_t>(bitrate / 1000, 1, 100'000));
+  // Not for every breath of the estimate.
+  if (const unsigned now = c.config.rc_target_bitrate; kbps * 100 < now * 97 || kbps * 100 > now * 103) {
+    c.config.rc_target_bitrate = kbps;
+    vpx_codec_enc_config_set(&c.context, &c.config);
+  }
   if (vpx_codec_encode(&c.context, c.image, static_cast<vpx_codec_pts_t>(frame_), 1, key_frame ? VPX_EFLAG_FORCE_KF : 0, VPX_DL_REALTIME) != VPX_CODEC_OK) return {};
   vpx_codec_iter_t iterator = nullptr;
   while (const vpx_codec_cx_pkt_t* packet = vpx_codec_get_cx_data(&c.context, &iterator))

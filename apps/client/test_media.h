@@ -17,17 +17,17 @@ class TestPattern {
  public:
   static constexpr unsigned fps = 25;
   struct Layer {
-    unsigned width, height, kbps;
+    unsigned width, height, kbps, least_kbps; ///< with less than the last it is no picture any more
   };
   /// From the smallest; each has half the width of the next.
-  static constexpr std::array<Layer, 3> layers{{{160, 90, 60}, {320, 180, 200}, {640, 360, 600}}};
+  static constexpr std::array<Layer, 3> layers{{{160, 90, 60, 25}, {320, 180, 200, 80}, {640, 360, 600, 220}}};
   /// Null if libvpx fails. `hue` 0 to 255 tells several patterns apart.
   static std::unique_ptr<TestPattern> create(std::uint8_t hue);
   ~TestPattern();
   /// Draws the next picture.
   void advance();
-  /// It, encoded; empty when the encoder left it out. Valid until the next call.
-  ByteView encode(std::size_t layer, bool key_frame);
+  /// It, encoded, with so many bits a second in the mean; empty when the encoder left it out. Valid until the next call.
+  ByteView encode(std::size_t layer, bool key_frame, std::int64_t bitrate);
 
  private:
   struct Codec;
