@@ -99,6 +99,9 @@ void MediaGraph::give_slots(TimePoint now, ParticipantIndex index) {
   if (!p.member || subscriber.answered < subscriber.slots.size()) return; // what is being offered may do
   const rtp::ActiveSpeakers& speakers = rooms_.find(p.room)->second.speakers;
   const auto ranking = speakers.ranking();
+  if (ranking.empty() && subscriber.asked.empty() && subscriber.voices.empty()) return; // nobody has a reason
+  rank_.assign(participants_.size(), 0);
+  for (std::size_t i = 0; i < ranking.size(); ++i) rank_[ranking[i]] = static_cast<std::uint16_t>(i + 1);
 
   // Of an importance: named by the client, speaking now, by how lately they spoke. 0: no reason to take anybody's slot.
   const auto importance = [&](const PublicationReference& publication) -> std::size_t {
@@ -108,35 +111,42 @@ void MediaGraph::give_slots(TimePoint now, ParticipantIndex index) {
       if (named != voices.end()) return 3 * rtp::ActiveSpeakers::max_voices + static_cast<std::size_t>(voices.end() - named);
     }
     if (asked_height(subscriber, publication)) return 3 * rtp::ActiveSpeakers::max_voices;
-    const auto place = std::find(ranking.begin(), ranking.end(), publication.participant);
-    if (place == ranking.end() || publication.source == Source::screen || publication.source == Source::screen_audio) return 0;
-    const auto rank = static_cast<std::size_t>(place - ranking.begin());
+    if (rank_[publication.participant] == 0 || publication.source == Source::screen || publication.source == Source::screen_audio) return 0;
+    const std::size_t rank = rank_[publication.participant] - std::size_t{1};
     return (rank < speakers.speaking() ? 2 : 1) * rtp::ActiveSpeakers::max_voices - rank;
   };
+  // Most are looked at several times.
+  constexpr std::size_t unknown = SIZE_MAX;
+  importance_.assign(subscriber.slots.size(), unknown);
   const auto give = [&](const PublicationReference& publication) {
     if (publication.participant == index || !live(publication)) return;
     const bool audio = signaling::is_audio(publication.source);
     std::size_t count = 0;
-    Slot* victim = nullptr;
-    std::size_t least = importance(publication);
-    for (Slot& slot : subscriber.slots) {
+    for (const Slot& slot : subscriber.slots) {
       if (slot.video() == audio) continue;
       ++count;
-      if (!slot.accepted) continue;
-      if (!slot.publication()) return; // it gets one without anybody losing his
-      if (*slot.publication() == publication) return;
+      // It has one, or gets one without anybody losing his.
+      if (slot.accepted && (!slot.publication() || *slot.publication() == publication)) return;
+    }
+    if (count < (audio ? limits_.max_audio_slots : limits_.max_video_slots)) return; // the pool grows
+    Slot* victim = nullptr;
+    std::size_t least = importance(publication);
+    const bool asked = asked_height(subscriber, publication).has_value();
+    for (std::size_t i = 0; i < subscriber.slots.size() && least > 0; ++i) {
+      Slot& slot = subscriber.slots[i];
+      if (slot.video() == audio || !slot.accepted) continue;
       const bool on_screen = slot.view_height && *slot.view_height > 0;
       // A screen is shared to be seen, and what the subscriber looks at stays.
-      if (slot.publication()->source == Source::screen || (on_screen && !asked_height(subscriber, publication))) continue;
-      const std::size_t has = importance(*slot.publication());
-      if (has >= least) continue;
-      least = has;
+      if (slot.publication()->source == Source::screen || (on_screen && !asked)) continue;
+      if (importance_[i] == unknown) importance_[i] = importance(*slot.publication());
+      if (importance_[i] >= least) continue;
+      least = importance_[i];
       victim = &slot;
     }
-    const std::size_t most = audio ? limits_.max_audio_slots : limits_.max_video_slots;
-    if (!victim || count < most) return; // or else the pool grows
+    if (!victim) return;
     const auto number = static_cast<std::size_t>(victim - subscriber.slots.data());
     disconnect_slot(index, number);
+    importance_[number] = unknown;
     victim->view_height.reset();
     connect_slot(now, index, number, publication);
     ++counters_.slots_taken_over;

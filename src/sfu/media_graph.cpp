@@ -366,30 +366,50 @@ void MediaGraph::release_publications(ParticipantIndex index, SourceSet which) {
 void MediaGraph::assign_slots(TimePoint now, const std::string& room) {
   const auto found = rooms_.find(room);
   if (found == rooms_.end()) return;
+  find_live(found->second);
   for (const ParticipantIndex index : found->second.participants)
-    if (participants_[index]->subscriber) assign_slots_of(now, index);
+    if (participants_[index]->subscriber) assign_live(now, index, found->second);
 }
 
 void MediaGraph::assign_slots_of(TimePoint now, ParticipantIndex index) {
-  Participant& p = *participants_[index];
+  const Participant& p = *participants_[index];
   if (!p.subscriber) return;
+  const Room& room = rooms_.at(p.room);
+  find_live(room);
+  assign_live(now, index, room);
+}
+
+void MediaGraph::find_live(const Room& room) {
+  live_.assign(participants_.size(), 0);
+  for (const ParticipantIndex index : room.participants)
+    for (std::size_t s = 0; s < signaling::source_count; ++s)
+      if (live({index, static_cast<Source>(s)})) live_[index] = static_cast<std::uint8_t>(live_[index] | 1U << s);
+}
+
+void MediaGraph::assign_live(TimePoint now, ParticipantIndex index, const Room& room) {
+  Participant& p = *participants_[index];
   Subscriber& subscriber = *p.subscriber;
   // What ended leaves first, so that what began can have its slots.
+  carried_.assign(participants_.size(), 0);
   for (std::size_t i = 0; i < subscriber.slots.size(); ++i) {
-    const Slot& slot = subscriber.slots[i];
-    if (slot.publication() && (!p.member || !live(*slot.publication()))) disconnect_slot(index, i);
+    const auto& of = subscriber.slots[i].publication();
+    if (!of) continue;
+    const auto source = static_cast<std::uint8_t>(1U << static_cast<unsigned>(of->source));
+    if (p.member && (live_[of->participant] & source) != 0)
+      carried_[of->participant] = static_cast<std::uint8_t>(carried_[of->participant] | source);
+    else
+      disconnect_slot(index, i);
   }
   if (!p.member) return;
   std::size_t missing_audio = 0, missing_video = 0;
-  for (const ParticipantIndex other : rooms_.at(p.room).participants) {
-    if (other == index) continue;
+  std::array<std::size_t, 2> next{}; // of sound and pictures: in front of it no slot is free
+  for (const ParticipantIndex other : room.participants) {
+    if (other == index || (live_[other] & ~carried_[other]) == 0) continue;
     for (std::size_t s = 0; s < signaling::source_count; ++s) {
+      if (((live_[other] & ~carried_[other]) >> s & 1) == 0) continue;
       const PublicationReference reference{other, static_cast<Source>(s)};
-      if (!live(reference)) continue;
-      const auto carries = [&](const Slot& slot) { return slot.publication() == reference; };
-      if (std::any_of(subscriber.slots.begin(), subscriber.slots.end(), carries)) continue;
       const bool audio = signaling::is_audio(reference.source);
-      std::size_t at = 0;
+      std::size_t& at = next[audio ? 0 : 1];
       while (at < subscriber.answered) {
         const Slot& slot = subscriber.slots[at];
         if (slot.accepted && slot.state() == Slot::State::idle && slot.video() != audio) break;

@@ -247,6 +247,9 @@ class MediaGraph {
   void release_publications(ParticipantIndex index, SourceSet which);
   void assign_slots(TimePoint now, const std::string& room);
   void assign_slots_of(TimePoint now, ParticipantIndex index);
+  /// What the room's members send, into live_: once for all who are to have it.
+  void find_live(const Room& room);
+  void assign_live(TimePoint now, ParticipantIndex index, const Room& room);
   bool add_slots(Subscriber& subscriber, signaling::MediaKind kind, std::size_t count);
 
   ParticipantIndex add_to_room(std::string_view room, const IncarnationId& id);
@@ -353,6 +356,10 @@ class MediaGraph {
   std::vector<rtp::PacketStatus> statuses_; ///< scratch for parsing feedback
   std::vector<LayerDemand> demands_;        ///< scratch for allocating
   std::vector<ParticipantIndex> shown_;     ///< of choose_shown()
+  std::vector<std::uint8_t> live_;          ///< of find_live(): sources, by participant
+  std::vector<std::uint8_t> carried_;       ///< of them, what the subscriber at hand has slots for
+  std::vector<std::uint16_t> rank_;         ///< by participant: its place among those who spoke, from 1; 0: none
+  std::vector<std::size_t> importance_;     ///< by slot of the subscriber at hand; of give_slots()
   std::vector<ParticipantIndex> pacing_;    ///< subscribers for whom something waits
   TimePoint next_pacing_{};
   Counters counters_;

@@ -966,6 +966,47 @@ TEST_F(MediaGraphTest, NacksCannotMakeMoreThanTheAllowedRateOfRetransmissions) {
   EXPECT_EQ(small.counters().missed_rate, 15u);
 }
 
+TEST_F(MediaGraphTest, WhoeverComesGoesAndTurnsThingsOnEachPublicationHasOneSlotWhereThereIsOneAndNoneThatEnded) {
+  std::map<std::uint8_t, std::pair<ParticipantIndex, SourceSet>> people;
+  std::uint64_t carried = 0;
+  for (int round = 0; round < 1500; ++round) {
+    const auto who = static_cast<std::uint8_t>(1 + random.u64() % 14);
+    const auto found = people.find(who);
+    if (found == people.end()) {
+      people[who] = {join(who), {}};
+    } else if (random.u64() % 8 == 0) {
+      graph.remove_participant(now, found->second.first);
+      people.erase(found);
+    } else {
+      SourceSet active;
+      for (const Source source : {Source::microphone, Source::camera, Source::screen})
+        if (random.u64() % 2 == 0) active.insert(source);
+      graph.set_active(now, found->second.first, found->second.second = active);
+    }
+    while (graph.poll_output()) { // the pool's growth stays unanswered: some find no slot
+    }
+    graph.clear_packets();
+    graph.arena().clear();
+    for (const auto& [id, subscriber] : people) {
+      std::set<std::pair<IncarnationId, Source>> has;
+      std::array<std::size_t, 2> used{}, wanted{};
+      for (const SlotUse& use : graph.slot_uses(subscriber.first)) {
+        ASSERT_TRUE(has.emplace(use.incarnation, use.source).second) << "twice";
+        const auto from = people.find(use.incarnation.bytes[0]);
+        ASSERT_TRUE(from != people.end() && from->first != id && from->second.second.contains(use.source)) << "of somebody who does not send it";
+        ++used[signaling::is_audio(use.source)];
+        ++carried;
+      }
+      for (const auto& [other, p] : people)
+        for (const Source source : {Source::microphone, Source::camera, Source::screen})
+          if (other != id && p.second.contains(source)) ++wanted[signaling::is_audio(source)];
+      EXPECT_EQ(used[1], std::min<std::size_t>(wanted[1], Limits{}.audio_slots));
+      EXPECT_EQ(used[0], std::min<std::size_t>(wanted[0], Limits{}.video_slots));
+    }
+  }
+  EXPECT_GT(carried, 50'000u);
+}
+
 TEST_F(MediaGraphTest, WhyARetransmissionIsNotSentIsCountedByItsReason) {
   const auto a = join(1), b = join(2);
   graph.set_active(now, a, {Source::camera});
