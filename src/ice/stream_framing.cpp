@@ -13,10 +13,10 @@ std::size_t length_of(ByteView header) { return (static_cast<std::size_t>(header
 Result<std::optional<MutableByteView>> StreamFrameReader::next(MutableByteView& input) {
   if (deliver_kept_) {
     kept_.clear();
-    kept_.shrink_to_fit(); // most connections rest between datagrams
     deliver_kept_ = false;
   }
   const auto keep = [&](std::size_t count) {
+    kept_.reserve(stream_frame_header + max_stream_frame);
     kept_.insert(kept_.end(), input.begin(), input.begin() + static_cast<std::ptrdiff_t>(count));
     input = input.subspan(count);
   };
@@ -38,7 +38,6 @@ Result<std::optional<MutableByteView>> StreamFrameReader::next(MutableByteView& 
     const std::size_t length = length_of(kept_);
     if (length > max_stream_frame) return ice_frame_too_long;
     const std::size_t whole = stream_frame_header + length;
-    kept_.reserve(whole);
     keep(std::min(whole - kept_.size(), input.size()));
     if (kept_.size() < whole) break;
     if (length == 0) {

@@ -26,7 +26,8 @@ inline std::array<std::uint8_t, stream_frame_header> stream_frame_length(std::si
 /// with 22 (RFC 8446 s.5.1) and HTTP with a letter, so that one port can serve all three.
 constexpr bool may_begin_stream(std::uint8_t first) { return first == 0; }
 
-/// Cuts a stream into its datagrams. It keeps at most one that is not complete yet, and nothing between datagrams.
+/// Cuts a stream into its datagrams. It keeps at most one that is not complete yet; memory for it is taken with the first and stays, so that nothing allocates
+/// for each.
 class StreamFrameReader {
  public:
   /// The next datagram that is complete, taken off the beginning of `input`; nothing when `input` has been used up, the begun datagram being kept.

@@ -613,7 +613,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void write_turn() {
     if (finished_ || !turn_writing_.empty() || bridge_->waiting() == 0) return;
-    turn_writing_ = bridge_->take_waiting();
+    bridge_->take_waiting(turn_writing_);
     turn_written_ = 0;
     write_turn_on();
   }

@@ -184,7 +184,6 @@ void MediaStreams::handle_writable(std::uint32_t number) {
     }
     stream->rest.erase(stream->rest.begin(), stream->rest.begin() + sent);
   }
-  stream->rest.shrink_to_fit();
   watch_writing(number, *stream, false);
 }
 
@@ -231,6 +230,7 @@ UdpSocket::Sent MediaStreams::send(std::uint32_t number, std::span<const Datagra
       const bool begun = taken > 0;
       if (begun) {
         Bytes& rest = stream->rest;
+        rest.reserve(ice::stream_frame_header + ice::max_stream_frame); // once: it stays with a connection that was slow
         if (taken < lengths[i].size()) rest.insert(rest.end(), lengths[i].begin() + static_cast<std::ptrdiff_t>(taken), lengths[i].end());
         const ByteView left = datagrams[i].bytes.subspan(taken > lengths[i].size() ? taken - lengths[i].size() : 0);
         rest.insert(rest.end(), left.begin(), left.end());

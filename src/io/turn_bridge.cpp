@@ -55,6 +55,8 @@ void TurnBridge::write(Peer& peer, ByteView datagram) {
   const ssize_t sent = ::sendmsg(peer.inner, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
   if (sent <= 0) return; // an end shows in reading
   const auto taken = static_cast<std::size_t>(sent);
+  if (taken == length.size() + datagram.size()) return;
+  peer.rest.reserve(ice::stream_frame_header + ice::max_stream_frame); // once
   if (taken < length.size()) peer.rest.assign(length.begin() + sent, length.end());
   const std::size_t of_datagram = taken - std::min(taken, length.size());
   peer.rest.insert(peer.rest.end(), datagram.begin() + static_cast<std::ptrdiff_t>(of_datagram), datagram.end());
@@ -92,6 +94,9 @@ void TurnBridge::close_peer(int inner) {
 
 std::vector<TurnBridge::Opened> TurnBridge::take_opened() { return std::exchange(opened_, {}); }
 
-Bytes TurnBridge::take_waiting() { return std::exchange(waiting_, {}); }
+void TurnBridge::take_waiting(Bytes& out) {
+  out.clear();
+  out.swap(waiting_);
+}
 
 } // namespace satsuma::io

@@ -46,9 +46,9 @@ class TurnBridge {
   Result<void> handle_timeout(TimePoint now) { return connection_.handle_timeout(now); }
   TimePoint next_deadline() const { return connection_.next_deadline(); }
 
-  /// What is to be written to the client; the caller takes it all.
+  /// What is to be written to the client; the caller takes it all, and gives the memory that it had before.
   std::size_t waiting() const { return waiting_.size(); }
-  Bytes take_waiting();
+  void take_waiting(Bytes& out);
 
   const TransportAddress& client() const { return connection_.client(); }
   std::uint64_t dropped_slow() const { return dropped_slow_; }

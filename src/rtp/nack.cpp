@@ -57,7 +57,7 @@ void NackGenerator::reset() {
 
 void NackGenerator::rest() {
   reset();
-  missing_.shrink_to_fit();
+  std::vector<Missing>().swap(missing_); // shrink_to_fit does nothing in a library without exceptions
 }
 
 } // namespace satsuma::rtp

@@ -45,10 +45,10 @@ std::optional<ByteView> write_channel_data(std::uint16_t channel, ByteView datag
 Result<std::optional<MutableByteView>> FrameReader::next(MutableByteView& input) {
   if (deliver_kept_) {
     kept_.clear();
-    kept_.shrink_to_fit();
     deliver_kept_ = false;
   }
   const auto keep = [&](std::size_t count) {
+    kept_.reserve(max_frame_size);
     const std::size_t taken = std::min(count, input.size());
     kept_.insert(kept_.end(), input.begin(), input.begin() + static_cast<std::ptrdiff_t>(taken));
     input = input.subspan(taken);
@@ -67,7 +67,6 @@ Result<std::optional<MutableByteView>> FrameReader::next(MutableByteView& input)
     if (kept_.size() < channel_data_header) return std::optional<MutableByteView>();
   }
   SATSUMA_TRY(const Extent extent, extent_of(kept_));
-  kept_.reserve(extent.padded);
   keep(extent.padded - kept_.size());
   if (kept_.size() < extent.padded) return std::optional<MutableByteView>();
   deliver_kept_ = true;

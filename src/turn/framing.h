@@ -25,7 +25,7 @@ constexpr bool is_channel_data(std::uint8_t first) { return first >= 0x40 && fir
 /// ChannelData with its padding, written into `out`; nothing when there is no room, or when it would be longer than a frame may be.
 std::optional<ByteView> write_channel_data(std::uint16_t channel, ByteView datagram, MutableByteView out);
 
-/// Cuts a stream into frames. It keeps at most one that is not complete yet, and nothing between frames.
+/// Cuts a stream into frames. It keeps at most one that is not complete yet; memory for it is taken with the first and stays, so that nothing allocates for each.
 class FrameReader {
  public:
   /// The next whole frame, without padding, taken off the beginning of `input`; nothing when `input` has been used up. Valid until the next call.
