@@ -67,9 +67,12 @@ scenario('every codec is seen moving between Chromium and Firefox, in all four d
   for (const cell of new Set(left)) console.log(`not possible: ${cell}`);
 }, { timeout: 300_000 });
 
+const refusedFrames = async (reader) => (await reader.evaluate(() => window.satsumaDebug.counts())).receivers.reduce((sum, { refused }) => sum + refused, 0);
+
 scenario('VP9 and AV1 in spatial layers of one stream, and sound in RED, pass encrypted wherever browsers have them', async (world) => {
   const dump = path.join(world.folder, 'rtp.dump');
-  const server = await world.server({ environment: { SATSUMA_DUMP_RTP: dump } });
+  const relay = await world.relay(7);
+  const server = await world.server({ environment: { SATSUMA_DUMP_RTP: dump }, options: relay.arguments });
   const link = server.link();
   const ada = await world.person('Ada', 'chrome', { width: 640, height: 360, frameRate: 10, scalabilityMode: 'L2T3_KEY', redundantAudio: true });
   const bo = await world.person('Bo', 'chrome', { width: 160, height: 90, frameRate: 5 });
@@ -142,6 +145,11 @@ scenario('VP9 and AV1 in spatial layers of one stream, and sound in RED, pass en
     return true;
   });
   await eventually('Chromium hears both', async () => (await bo.audibleStreams()) === 2);
+  const refusedBefore = await refusedFrames(bo);
+  await relay.set({ loss: 0.1 });
+  await eventually('Chromium hears both where packets are lost', async () => (await bo.audibleStreams(3000)) === 2, 60_000);
+  await relay.set({ loss: 0 });
+  assert.equal(await refusedFrames(bo), refusedBefore, 'a packet of RED is one frame to the encryption, and authentic as it comes');
   const heard = (await cy.stats('inbound-rtp', 'audio')).filter(({ packetsReceived }) => packetsReceived > 20);
   assert.equal(heard.length, 1, 'Firefox gets Opus of Bo, and no RED, which it could not read');
   console.log('RED: chrome → chrome');
