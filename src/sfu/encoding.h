@@ -67,6 +67,7 @@ struct MediaPacket {
   bool starts_key_frame = false;
   /// Whoever received the layers below can go on with this one from here.
   bool switching_point = false;
+  std::uint8_t padding = 0; ///< bytes to be added on the way out, so that it is as long as those beside it
 };
 
 /// One stream that a participant sends, and its retransmissions: what was received, what is missing, when to ask for a key frame, how much it is.

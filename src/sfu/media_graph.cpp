@@ -46,6 +46,23 @@ bool asks_for_outage(const Slot& slot, ByteView control) {
   return false;
 }
 
+/// Encoders cut a frame into packets that differ by a byte, and the kernel takes only packets of the same size as one message (UDP_SEGMENT; the last may be
+/// shorter), which is half of what sending costs. So those that are shorter by a few bytes than the longest beside them are padded up to it.
+void even_out(std::span<MediaPacket> packets) {
+  constexpr std::size_t most = 8;
+  for (std::size_t begin = 0, end = 0; begin < packets.size(); begin = end) {
+    std::size_t shortest = packets[begin].payload.size(), longest = shortest;
+    for (end = begin + 1; end < packets.size(); ++end) {
+      const std::size_t size = packets[end].payload.size();
+      if (size == 0 || std::max(longest, size) - std::min(shortest, size) > most) break;
+      shortest = std::min(shortest, size);
+      longest = std::max(longest, size);
+    }
+    for (std::size_t i = begin; i + 1 < end; ++i)
+      packets[i].padding = static_cast<std::uint8_t>(longest - packets[i].payload.size());
+  }
+}
+
 /// The publisher's descriptor as this subscriber is to read it: numbers that go on from what it had before, and of the decode targets those that it
 /// gets all of.
 Result<MutableByteView> write_descriptor(const PacketDescriptor& d, const Slot& slot, std::uint16_t frame_number, MutableByteView out) {
@@ -546,6 +563,7 @@ bool MediaGraph::forward_part(TimePoint now) {
   SATSUMA_CHECK(source != nullptr);
   if (source->interested != 0 && run_.done == 0)
     for (const MediaPacket& packet : run_.packets) relay(run_.from, *source, run_.generation, packet, source->interested);
+  if (run_.done == 0) even_out(run_.packets);
   const std::size_t enough = packets_.size() + part_packets;
   while (run_.done < source->subscribers.size() && packets_.size() < enough) {
     const SlotReference to = source->subscribers[run_.done++];
@@ -637,7 +655,8 @@ void MediaGraph::emit_media(TimePoint now, Subscriber& subscriber, ParticipantIn
     extensions[extension_count++].value = *written;
     max_header += written->size() + 8; // RFC 8285 s.4.3: the two-byte form takes a byte more for each
   }
-  const std::size_t size = max_header + 2 + packet.payload.size();
+  const std::size_t padding = rtx_sequence ? 0 : packet.padding;
+  const std::size_t size = max_header + 2 + packet.payload.size() + padding;
   if (size > max_packet_size) return;
   const MutableByteView space = arena_.take(size + packet_overhead);
   if (space.empty()) {
@@ -668,6 +687,11 @@ void MediaGraph::emit_media(TimePoint now, Subscriber& subscriber, ParticipantIn
   if (packet.vp8)
     rtp::rewrite_vp8_descriptor(*packet.vp8, rewrite.picture_id, rewrite.tl0_picture_index, space.subspan(at, packet.payload.size()));
   at += packet.payload.size();
+  if (padding > 0) { // RFC 3550 s.5.1: P, and the last byte counts
+    space[0] |= 0x20;
+    for (std::size_t left = padding; left > 1; --left) space[at++] = 0;
+    space[at++] = static_cast<std::uint8_t>(padding);
+  }
   ++counters_.packets_out;
   const std::uint8_t copies = slot.video() ? std::uint8_t{0} : subscriber.audio_copies;
   packets_.push_back({index, Leg::subscribe, false, static_cast<std::uint16_t>(header_size), static_cast<std::uint16_t>(at), space.data(), copies});

@@ -219,6 +219,39 @@ class MediaGraphTest : public ::testing::Test {
 std::uint16_t picture_of(const Received& r) { return *rtp::parse_vp8_descriptor(r.packet.payload)->picture_id; }
 std::uint8_t tl0_of(const Received& r) { return *rtp::parse_vp8_descriptor(r.packet.payload)->tl0_picture_index; }
 
+TEST_F(MediaGraphTest, PacketsOfAFrameThatDifferByAFewBytesGoOutEquallyLongAndWithTheirOwnPayloads) {
+  const auto a = join(1);
+  join(2);
+  graph.set_active(now, a, {Source::camera});
+  Sender sender{1010};
+  send(a, sender.frame(true));
+  const auto sizes_of = [&](const std::vector<std::size_t>& more) {
+    std::vector<Bytes> in;
+    for (const std::size_t size : more) {
+      in.push_back(sender.frame(false));
+      in.back().resize(in.back().size() + size, 0x55);
+    }
+    for (const Bytes& packet : in) graph.add_to_run(now, a, packet, now);
+    graph.forward_run(now);
+    std::vector<std::size_t> out;
+    const auto received = media();
+    EXPECT_EQ(received.size(), in.size());
+    for (std::size_t i = 0; i < received.size(); ++i) {
+      EXPECT_EQ(received[i].packet.payload.size(), rtp::parse_packet(in[i])->payload.size());
+      EXPECT_EQ(received[i].packet.payload.back(), 0x55);
+      out.push_back(received[i].bytes.size());
+    }
+    for (std::size_t& size : out) size -= received.front().bytes.size() - more.front() - received.front().packet.padding_size;
+    return out;
+  };
+  using Sizes = std::vector<std::size_t>;
+  EXPECT_EQ(sizes_of({1000, 1000, 999, 999}), (Sizes{1000, 1000, 1000, 999}));
+  EXPECT_EQ(sizes_of({999, 999, 1000, 1000}), (Sizes{1000, 1000, 1000, 1000}));
+  EXPECT_EQ(sizes_of({995, 1000, 997, 200}), (Sizes{1000, 1000, 997, 200}));
+  EXPECT_EQ(sizes_of({100, 1000, 300}), (Sizes{100, 1000, 300}));
+  EXPECT_EQ(sizes_of({500}), (Sizes{500}));
+}
+
 TEST_F(MediaGraphTest, AudioReachesEveryOtherMemberOfTheRoomAndNobodyElse) {
   const auto a = join(1), b = join(2), c = join(3);
   join(4, "elsewhere");
