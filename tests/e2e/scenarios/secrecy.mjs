@@ -59,20 +59,72 @@ function payload(packet) {
   return packet.subarray(at);
 }
 
+/**
+ * Where parts of a frame begin that a packetiser leaves as they are: it takes off H.264's start codes and may put another header in the place of a NAL unit's (RFC 6184
+ * s.5.8), and AV1's temporal delimiter, sizes and their flag (AOMedia's RTP specification, s.4.4).
+ */
+function heads(bytes, mime) {
+  const starts = [];
+  if (/h264/i.test(mime)) {
+    for (let at = bytes.indexOf('000001', 0, 'hex'); at >= 0; at = bytes.indexOf('000001', at + 3, 'hex')) starts.push(at + 4);
+  } else if (/av1/i.test(mime)) {
+    for (let at = 0; at < bytes.length;) {
+      const extended = (bytes[at] & 4) !== 0, sized = (bytes[at] & 2) !== 0;
+      at += extended ? 2 : 1;
+      let size = 0;
+      for (let shift = 0; sized && at < bytes.length; shift += 7) {
+        size += (bytes[at] & 0x7f) * 2 ** shift;
+        if ((bytes[at++] & 0x80) === 0) break;
+      }
+      starts.push(at);
+      at = sized ? at + size : bytes.length;
+    }
+  } else {
+    starts.push(0);
+  }
+  return starts.map((at) => bytes.subarray(at, at + headSize)).filter((head) => head.length === headSize && new Set(head).size >= 4).map((head) => head.toString('hex'));
+}
+
+/** Of packets that begin with one of these, which. */
+function withHeads(known, held) {
+  const found = [];
+  for (const packet of held) {
+    const text = payload(packet).subarray(0, mostBeforeFrame + headSize).toString('hex');
+    for (let at = 0; at + 2 * headSize <= text.length; at += 2) {
+      const head = text.slice(at, at + 2 * headSize);
+      if (known.has(head)) found.push(`${known.get(head)} has ${head}, as does a packet behind ${at / 2} bytes`);
+    }
+  }
+  return found;
+}
+
+const headsOf = (frames) => new Map(frames.filter(({ size }) => size >= 8).flatMap(({ base64, kind, mime }) => heads(Buffer.from(base64, 'base64'), mime).map((head) => [head, `${mime} ${kind}`])));
+
+/** The first packet of a frame, had nobody encrypted it. */
+function packetised({ base64, mime }) {
+  const bytes = Buffer.from(base64, 'base64');
+  const header = Buffer.alloc(12);
+  header[0] = 0x80;
+  if (/h264/i.test(mime)) {
+    const at = bytes.indexOf('000001', 0, 'hex') + 3;
+    const unit = bytes.subarray(at, at + 400);
+    return Buffer.concat([header, Buffer.from([(unit[0] & 0xe0) | 28, 0x80 | (unit[0] & 0x1f)]), unit.subarray(1)]); // FU-A
+  }
+  if (/av1/i.test(mime)) {
+    const delimiter = bytes[0] === 0x12 ? 2 : 0;
+    const size = bytes[delimiter + 1] & 0x80 ? 2 : 1; // below 16 KiB
+    return Buffer.concat([header, Buffer.from([0x10, bytes[delimiter] & ~2]), bytes.subarray(delimiter + 1 + size, delimiter + 400)]); // one element, to the end
+  }
+  return Buffer.concat([header, bytes.subarray(0, 400)]);
+}
+
 function leaks(frames, dumpFile) {
   const held = packets(dumpFile);
   const all = Buffer.concat(held);
   let looked = 0;
   const found = [];
   // A few clear bytes at the front are shorter than a piece.
-  const heads = new Map(frames.filter(({ size }) => size >= 8).map(({ base64, kind, mime }) => [Buffer.from(base64, 'base64').subarray(0, headSize).toString('hex'), `${mime} ${kind}`]));
-  for (const packet of held) {
-    const text = payload(packet).subarray(0, mostBeforeFrame + headSize).toString('hex');
-    for (let at = 0; at + 2 * headSize <= text.length; at += 2) {
-      const head = text.slice(at, at + 2 * headSize);
-      if (heads.has(head)) found.push(`${heads.get(head)} begins with ${head}, as does a packet behind ${at / 2} bytes`);
-    }
-  }
+  found.push(...withHeads(headsOf(frames), held));
   for (const { base64, kind, mime, size } of frames) {
     for (const piece of pieces(Buffer.from(base64, 'base64'))) {
       looked += 1;
@@ -95,6 +147,8 @@ scenario('what the server holds contains no plaintext of any frame, in any codec
     const recorded = frames.filter(({ mime }) => mime.toLowerCase().endsWith(codec));
     assert.ok(recorded.length >= 10, `${codec} was recorded (${recorded.length} frames)`);
     assert.ok(codec === 'opus' || recorded.some(({ kind }) => kind === 'key'), `${codec} with a key frame`);
+    const seen = recorded.filter((frame) => withHeads(headsOf([frame]), [packetised(frame)]).length > 0).length;
+    assert.ok(2 * seen > recorded.length, `${codec}: the look at heads sees what a packetiser leaves of a clear frame (${seen} of ${recorded.length})`);
   }
   const red = packets(dump).filter((packet) => packet.length > 12 && (packet[1] & 0x7f) === redPayloadType).length;
   assert.ok(red > 100 && frames.some(({ mime }) => /opus/i.test(mime)), `Ada's sound is in RED, and Bo's is not: ${red} packets`);
