@@ -265,7 +265,7 @@ int relay(const RelayOptions& options) {
   if (!listen) return fail("--listen: \"" + options.listen + "\" is not ADDRESS:PORT");
   if (!target || target->port == 0) return fail("--to: \"" + options.target + "\" is not ADDRESS:PORT");
   std::string text;
-  for (const std::string& word : options.words) text += word + " ";
+  for (const std::string& word : options.words) text += (text.empty() ? "" : " ") + word;
   const auto up = impairment::Schedule::parse(text, impairment::Direction::up), down = impairment::Schedule::parse(text, impairment::Direction::down);
   if (!up || !down)
     return fail("the network \"" + text + "\" is not understood (" + std::string((up ? down : up).error().name()) +
