@@ -52,6 +52,8 @@ export class MediaSession {
   #subscribeRequest: number | null = null;
   #publishTimer: ReturnType<typeof setTimeout> | undefined;
   #subscribeTimer: ReturnType<typeof setTimeout> | undefined;
+  /** What #subscribeTimer waits for is to subscribe anew, something having failed. */
+  #subscribesLater = false;
   #offers: Promise<void> = Promise.resolve();
   #tracks: Tracks = { microphone: null, camera: null, screen: null };
   #active: readonly Source[] = [];
@@ -329,6 +331,7 @@ export class MediaSession {
 
   #startSubscribe(): void {
     clearTimeout(this.#subscribeTimer);
+    this.#subscribesLater = false;
     if (!this.#ready || this.#closed) return;
     const id = this.#nextRequest();
     this.#subscribeRequest = id;
@@ -340,8 +343,9 @@ export class MediaSession {
     if (!this.#ready || this.#closed) return;
     if (this.#subscribe !== null && !this.#subscribe.canContinueWith(sdp)) this.#closeSubscribe();
     // An offer of other slots changes nothing of how it connects, nor of how long that may take.
-    const connects = this.#subscribe === null || this.#subscribeRequest !== null;
+    const connects = this.#subscribe === null || this.#subscribeRequest !== null || this.#subscribesLater;
     if (connects) clearTimeout(this.#subscribeTimer);
+    this.#subscribesLater = false;
     this.#subscribeRequest = null;
     const connection = this.#subscribe ?? this.#newSubscribe(sdp);
     this.#subscribe = connection;
@@ -392,6 +396,7 @@ export class MediaSession {
   }
 
   #subscribeLater(): void {
+    this.#subscribesLater = true;
     this.#subscribeRequest = null;
     clearTimeout(this.#subscribeTimer);
     this.#subscribeTimer = setTimeout(() => this.#subscribeAnew(), retryDelayMs);

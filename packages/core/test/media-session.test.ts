@@ -33,6 +33,7 @@ class FakeConnection {
   readonly configuration: RTCConfiguration;
   readonly transceivers: { sender: FakeSender; setCodecPreferences: () => void }[] = [];
   connectionState = "new";
+  refuses = 0; // so many offers
   localDescription: { sdp: string } | null = null;
   remoteDescription: { sdp: string } | null = null;
   onconnectionstatechange: (() => void) | null = null;
@@ -65,6 +66,7 @@ class FakeConnection {
     this.localDescription = description.sdp.includes(levels) ? description : { sdp: `${description.sdp}${levels}\r\n` };
   }
   async setRemoteDescription(description: { sdp: string }): Promise<void> {
+    if (this.refuses-- > 0) throw new Error("no");
     this.remoteDescription = description;
   }
   close(): void {
@@ -287,6 +289,34 @@ test("... and also one that began before the other was found to need it, and was
     inside.become("connected");
     await clock.pass(2000);
     assert.equal(subscribe.connectionState, "closed");
+    page.session.close();
+  } finally {
+    clock.stop();
+  }
+});
+
+test("a connection that could not answer one offer and answers the next is not given up", async () => {
+  const clock = new Clock();
+  try {
+    const page = new Page();
+    await page.publish();
+    const offer = async (revision: number): Promise<void> => {
+      page.session.handleControl({ type: "offer", revision, sdp: answer });
+      await settled();
+    };
+    await offer(1);
+    const subscribe = page.connection;
+    subscribe.become("connected");
+    subscribe.refuses = 1;
+    await offer(2);
+    await offer(3);
+    assert.deepEqual(page.sent.flatMap((message) => (message.type === "answer" ? [message.revision] : [])), [1, 3]);
+    await clock.pass(1000);
+    assert.equal(subscribe.connectionState, "connected");
+    subscribe.refuses = 1;
+    await offer(4);
+    await clock.pass(1000);
+    assert.equal(subscribe.connectionState, "closed", "where none comes it is tried anew");
     page.session.close();
   } finally {
     clock.stop();
