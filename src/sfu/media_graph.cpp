@@ -618,6 +618,7 @@ void MediaGraph::send_to_slot(TimePoint now, const SlotReference& to, std::uint3
                  slot.offered().ssrc, slot, 1, 0);
     return;
   }
+  if (packet.starts_key_frame) slot.key_frame_timestamp = rewrite->timestamp;
   slot.count_sent(packet.payload.size());
   if (subscriber.pacer.ready(now)) {
     emit_media(now, subscriber, to.participant, slot, *rewrite, packet, std::nullopt);
@@ -625,7 +626,8 @@ void MediaGraph::send_to_slot(TimePoint now, const SlotReference& to, std::uint3
   }
   const Pacer::Item item{to.slot, slot.assignments(), slot.generation(), packet.sequence, packet.layer.encoding, rewrite->sequence,
                          rewrite->timestamp, rewrite->picture_id, rewrite->tl0_picture_index, rewrite->marker, std::nullopt,
-                         static_cast<std::uint16_t>(packet.payload.size()), now};
+                         static_cast<std::uint16_t>(packet.payload.size()), now,
+                         slot.key_frame_timestamp == rewrite->timestamp};
   if (subscriber.pacer.push(item)) {
     ++counters_.paced_packets;
   } else {
@@ -830,7 +832,10 @@ void MediaGraph::handle_subscriber_rtcp(TimePoint now, ParticipantIndex index, c
     handle_feedback(now, index, feedback->control);
   } else if (packet.is_payload_feedback(rtp::format_pli)) {
     Slot* const slot = slot_of(feedback->media);
-    if (slot) want_key_frame_for(now, index, *slot, false);
+    // While one is leaving, another would only take its place; whoever still needs one then asks again.
+    const Pacer& pacer = participants_[index]->subscriber->pacer;
+    const bool leaving = slot && slot->key_frame_timestamp && pacer.waiting() > 0 && pacer.age(now) == Duration{};
+    if (slot && !leaving) want_key_frame_for(now, index, *slot, false);
   } else if (packet.is_payload_feedback(rtp::format_fir)) {
     rtp::FirTargets targets(feedback->control);
     while (const auto ssrc = targets.next()) {

@@ -23,6 +23,7 @@ std::optional<Pacer::Item> Pacer::poll(TimePoint now) {
   ++queue.begin;
   --queue.size;
   bytes_ -= item.size;
+  if (item.key_frame) key_frame_left_ = now;
   return item;
 }
 

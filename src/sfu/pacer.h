@@ -34,6 +34,7 @@ class Pacer {
     std::optional<std::uint16_t> rtx_sequence;    ///< a retransmission
     std::uint16_t size = 0;                       ///< of the payload
     TimePoint since{};
+    bool key_frame = false;                       ///< a part of one
   };
 
   /// Bits per second; 0: as fast as they come. What waits leaves faster than that if it would take longer than `within`.
@@ -77,8 +78,11 @@ class Pacer {
   void clear();
   std::size_t waiting() const { return retransmissions_.size + packets_.size; }
   std::size_t waiting_bytes() const { return bytes_; }
-  /// How long the oldest new packet has waited.
-  Duration age(TimePoint now) const { return packets_.size == 0 ? Duration{} : now - packets_.front().since; }
+  /// How long the oldest new packet has waited. A key frame takes as long as it takes, since it would not be quicker a second time, and what follows it has its time
+  /// from its end on.
+  Duration age(TimePoint now) const {
+    return packets_.size == 0 || packets_.front().key_frame ? Duration{} : now - std::max(packets_.front().since, key_frame_left_);
+  }
 
  private:
   struct Queue {
@@ -100,6 +104,7 @@ class Pacer {
   Duration within_ = Duration::max();
   std::int64_t debt_ = 0; ///< bytes sent ahead of the rate
   TimePoint at_{};
+  TimePoint key_frame_left_{};
   std::size_t bytes_ = 0;
   Queue retransmissions_, packets_;
 };

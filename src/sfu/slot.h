@@ -69,6 +69,8 @@ class Slot {
   /// No layer of it fits the path; it is paused when that lasts.
   std::optional<TimePoint> unaffordable_since;
   SlotLimit limit = SlotLimit::nothing;
+  /// Of the latest key frame, as it goes out.
+  std::optional<std::uint32_t> key_frame_timestamp;
   /// What flowed was stopped by its publisher: these encodings, a bit each, would be taken if they began.
   std::uint8_t hopes = 0;
 

@@ -226,6 +226,34 @@ TEST(AdaptationTest, TwelveTilesShareAPathAndTheScreenComesFirst) {
   for (auto& [ssrc, stream] : viewer.streams) EXPECT_LE(call.longest_gap(stream, call.now - 8s, call.now).count(), 1'500'000);
 }
 
+TEST(AdaptationTest, AKeyFrameThatTakesLongerThanPicturesMayWaitComesThroughAndThePictureGoesOn) {
+  for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+    SCOPED_TRACE(seed);
+    AdaptiveCall call(seed);
+    auto& publisher = call.publish({300'000}, false, Source::screen);
+    auto& viewer = call.subscribe("delay=20ms rate=1M queue=300ms");
+    call.run(8s);
+    const auto asked = call.key_frames_asked;
+    // Somebody turns the page.
+    publisher.encoders[0].key_frame_bytes = 150'000;
+    publisher.encoders[0].key = true;
+    const TimePoint began = call.now;
+    const auto key_shown = [&]() -> std::optional<Duration> {
+      for (const ShownFrame& frame : call.stream(viewer).shown)
+        if (frame.key && frame.at > began) return frame.at - began;
+      return std::nullopt;
+    };
+    while (!key_shown() && call.now - began < 20s) call.run(50ms);
+    const auto took = key_shown();
+    ASSERT_TRUE(took);
+    EXPECT_LE(*took, 8s); // 1.2 s at the rate of the path, if nothing of it is lost
+    EXPECT_LE(call.key_frames_asked - asked, 6u);
+    call.run(10s);
+    EXPECT_LE(call.key_frames_asked - asked, 6u);
+    EXPECT_GE(call.frames_per_second(call.stream(viewer), call.now - 5s, call.now), 28);
+  }
+}
+
 TEST(AdaptationTest, SubscribersWithGoodAndBadPathsDoNotDisturbEachOther) {
   AdaptiveCall call(9);
   call.publish(camera);

@@ -35,6 +35,7 @@ struct Encoder {
   std::uint32_t ssrc = 0;
   std::string rid;
   std::int64_t bitrate = 0;
+  std::int64_t key_frame_bytes = 0; ///< 0: four times the mean
   std::uint16_t sequence = 0;
   std::uint32_t timestamp_base = 0;
   std::uint16_t picture = 0;
@@ -266,6 +267,7 @@ class AdaptiveCall {
     // Lower temporal layers have larger frames; the mean is the bitrate.
     const double share = temporal == 0 ? 1.6 : temporal == 1 ? 1.0 : 0.7;
     auto left = static_cast<std::int64_t>(static_cast<double>(e.bitrate) / 8 / 30 * (key ? 4 : share));
+    if (key && e.key_frame_bytes > 0) left = e.key_frame_bytes;
     const bool sync = temporal > 0 && e.phase % 8 < 4;
     const auto encoding = static_cast<std::uint8_t>(&e - p.encoders.data());
     for (bool first = true; first || left > 0; first = false) {
