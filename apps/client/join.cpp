@@ -272,11 +272,13 @@ class Join final : public NativeClient::Listener {
     in.last = now;
     const bool audio = signaling::is_audio(frame.source);
     const bool listens = options_.last_n > 0 && !options_.speakers_by_server && frame.source == Source::microphone;
-    if ((options_.decode || listens) && audio) {
+    const bool crowded = frame.source == Source::microphone && client_.participant().crowded();
+    if ((options_.decode || listens || crowded) && audio) {
       if (!in.sound) in.sound = std::make_unique<SoundCheck>();
       const auto loudness = in.sound->decode(frame.payload);
       ++(loudness ? in.decoded : in.undecodable);
       if (loudness) in.loudness = std::max(in.loudness, *loudness);
+      if (loudness && crowded) client_.participant().handle_level(now, frame.who, level_of(*loudness));
       if (loudness && listens) {
         auto place = std::find(heard_.begin(), heard_.end(), frame.who);
         if (place == heard_.end()) place = std::find(heard_.begin(), heard_.end(), IncarnationId{}); // somebody's who has left
@@ -388,7 +390,7 @@ class Join final : public NativeClient::Listener {
 
   void send_sound(TimePoint now, ByteView packet) {
     std::optional<std::uint8_t> level;
-    if (options_.tell_levels || client_.participant().somebody_unheard()) level = level_of(own_sound_.decode(packet).value_or(0));
+    if (options_.tell_levels || client_.participant().crowded()) level = level_of(own_sound_.decode(packet).value_or(0));
     static_cast<void>(client_.send_frame(now, Source::microphone, packet, audio_timestamp_, false, level));
   }
 

@@ -466,6 +466,7 @@ void MeetingServer::handle_media(sfu::Output output) {
     if (who == nullptr) return;
     signaling::Slots message;
     message.sequence = slots_epoch_ + slots->sequence;
+    message.voices = slots->voices;
     for (const sfu::SlotUse& use : slots->slots) {
       if (message.slots.size() == signaling::max_slots) break;
       message.slots.push_back({use.mid, use.incarnation, use.source});

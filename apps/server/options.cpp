@@ -15,6 +15,7 @@
 
 #include "addresses.h"
 #include "delivery/delivery_service.h"
+#include "signaling/control_messages.h"
 #include "version.h"
 
 namespace satsuma::server {
@@ -136,7 +137,7 @@ std::expected<Options, EndOfProgram> parse_options(int argc, const char* const* 
       ->transform(CLI::CheckedTransformer(std::map<std::string, bool>{{"on", true}, {"off", false}}).description("on|off"))
       ->default_str("on");
   app.add_option("--last-n", options.last_n, "cameras that are sent to a client which has not said what it shows: those of who spoke last; 0: all")->check(CLI::Range(0, 1000))->capture_default_str();
-  app.add_option("--voices", options.voices, "microphones that each client is sent at most; with more on, those of who speak")->check(CLI::Range(1, 40))->capture_default_str();
+  app.add_option("--voices", options.voices, "microphones that each client is sent at most; with more on, those of who speak")->check(CLI::Range(signaling::least_voices, signaling::most_voices))->capture_default_str();
   app.add_option("--turn", options.turn, "on: browsers on networks that pass nothing but TLS send media inside it, to the port of the page (TURN, relaying to this server alone); needs HTTPS from here, with a certificate that they trust")
       ->transform(CLI::CheckedTransformer(std::map<std::string, bool>{{"on", true}, {"off", false}}).description("on|off"))
       ->default_str("on");

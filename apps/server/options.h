@@ -22,7 +22,7 @@ struct Options {
   std::size_t media_threads = 1;             ///< 0: one for each core
   std::size_t media_room_people = 64;        ///< of one room, before the other threads take some too
   bool media_tcp = true;                     ///< media over TCP as well, at the media ports and at the page's
-  std::size_t voices = 40;                   ///< microphones that each is sent at most
+  std::size_t voices = 40;                   ///< microphones that each is sent at most; not fewer than clients believe in
   std::size_t last_n = 0;                    ///< cameras sent to who did not say what it shows; 0: all
   bool turn = true;                          ///< where there is TLS, media inside it as well, at the page's port
   std::string data_folder;

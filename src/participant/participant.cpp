@@ -35,12 +35,13 @@ std::uint32_t socket_of(Leg leg, Route route) {
 }
 
 // As the page has them (packages/core/src/voices.ts).
-constexpr std::size_t slots_for_voices = 40;
 constexpr std::uint8_t voice_level = 36; // -dBov
 constexpr Duration voice_pause = std::chrono::milliseconds(1500);
 constexpr Duration voice_repeat = std::chrono::seconds(10);
 constexpr Duration voice_interval = std::chrono::seconds(3);
-constexpr Duration unheard_patience = std::chrono::seconds(2);
+constexpr Duration crowd_patience = std::chrono::seconds(2);
+/// However many speak in turn: the server takes so many messages of a second, and no more.
+constexpr Duration asking_interval = std::chrono::milliseconds(300);
 
 std::uint32_t fresh_ssrc(RandomSource& random) { return static_cast<std::uint32_t>(random.u64()) | 0x10000; }
 
@@ -134,14 +135,14 @@ void Participant::handle_session(TimePoint now, call::SessionOutput output) {
     retry_held_ = true;
     const auto gone = [&](const IncarnationId& who) { return std::ranges::none_of(epoch->roster, [&](const call::RosterEntry& entry) { return entry.who == who; }); };
     std::erase_if(microphones_, gone);
-    std::erase_if(voices_, gone);
+    voices_.forget(gone);
     const bool joined = !epoch->joined.empty();
     outputs_.push_back(SessionEvent{std::move(output)});
     if (first) send_sources();
     if (first || joined) announce(now);
     return;
   } else if (const auto* application = std::get_if<call::ApplicationEvent>(&output)) {
-    handle_member_message(*application);
+    handle_member_message(now, *application);
   } else if (std::holds_alternative<call::KeysEvent>(output)) {
     retry_held_ = true;
   } else if (std::holds_alternative<call::RejoiningEvent>(output)) {
@@ -162,42 +163,51 @@ void Participant::announce(TimePoint now) {
   if (session_.send_application(now, text)) pump_session(now);
 }
 
-void Participant::handle_member_message(const call::ApplicationEvent& event) {
+void Participant::handle_member_message(TimePoint now, const call::ApplicationEvent& event) {
   const auto message = signaling::parse_member_message(event.text);
   if (!message) return;
   if (const auto* state = std::get_if<signaling::MemberState>(&*message)) {
     if (state->microphone) microphones_.insert(event.who);
     else microphones_.erase(event.who);
-    return;
+  } else {
+    voices_.handle_said(now, event.who);
   }
-  std::erase(voices_, event.who);
-  voices_.insert(voices_.begin(), event.who);
-  if (voices_.size() > signaling::max_asked_voices) voices_.pop_back();
-  ask_for_voices();
+  ask_for_voices_soon(now);
 }
 
-bool Participant::somebody_unheard() const {
-  if (!receiver_) return false;
+bool Participant::crowded() const { return receiver_ && microphones_.size() >= max_voices_; }
+
+void Participant::handle_level(TimePoint now, const IncarnationId& who, std::uint8_t level) {
+  if (level > voice_level || !crowded()) return;
+  voices_.handle_heard(now, who);
+  ask_for_voices_soon(now);
+}
+
+void Participant::ask_for_voices_soon(TimePoint now) {
+  if (!asks_at_ && (crowded() || !asked_.empty())) asks_at_ = now + asking_interval;
+}
+
+void Participant::ask_for_voices(TimePoint now) {
+  asks_at_.reset();
+  if (!ready_ || !receiver_) return;
   const auto heard = [this](const IncarnationId& who) {
     return std::ranges::any_of(slots_, [&](const signaling::Slot& slot) { return slot.source == Source::microphone && slot.incarnation == who; });
   };
-  return microphones_.size() >= slots_for_voices || !std::ranges::all_of(microphones_, heard);
-}
-
-void Participant::ask_for_voices() {
-  if (!ready_ || !receiver_ || !somebody_unheard() || asked_ == voices_) return;
-  asked_ = voices_;
-  send_control(signaling::Voices{voices_});
+  std::vector<IncarnationId> wanted;
+  if (crowded() && !std::ranges::all_of(microphones_, heard)) wanted = voices_.wanted(now, microphones_);
+  if (wanted != asked_) send_control(signaling::Voices{wanted});
+  asked_ = std::move(wanted);
+  if (!asked_.empty()) asks_at_ = now + asking_interval; // they grow old
 }
 
 void Participant::mind_own_voice(TimePoint now, std::uint8_t level) {
   if (config_.tell_levels) return;
-  if (!somebody_unheard()) unheard_since_.reset();
-  else if (!unheard_since_) unheard_since_ = now;
+  if (!crowded()) crowded_since_.reset();
+  else if (!crowded_since_) crowded_since_ = now;
   if (level > voice_level) return;
   if (!loud_at_ || now - *loud_at_ > voice_pause) voice_told_ = false;
   loud_at_ = now;
-  if (!unheard_since_ || now - *unheard_since_ < unheard_patience || (told_at_ && now - *told_at_ < (voice_told_ ? voice_repeat : voice_interval))) return;
+  if (!crowded_since_ || now - *crowded_since_ < crowd_patience || (told_at_ && now - *told_at_ < (voice_told_ ? voice_repeat : voice_interval))) return;
   voice_told_ = true;
   told_at_ = now;
   if (session_.send_application(now, signaling::member_speaks)) pump_session(now);
@@ -218,7 +228,8 @@ void Participant::handle_text(TimePoint now, std::string_view text) {
     handle_offer(now, *offer);
   } else if (const auto* slots = std::get_if<signaling::Slots>(&*message)) {
     slots_ = slots->slots;
-    ask_for_voices();
+    max_voices_ = std::max<std::size_t>(slots->voices, signaling::least_voices);
+    ask_for_voices_soon(now);
   } else if (const auto* turn = std::get_if<signaling::TurnServer>(&*message)) {
     turn_server_ = *turn;
   } else if (const auto* layers = std::get_if<signaling::Layers>(&*message)) {
@@ -567,6 +578,7 @@ void Participant::handle_timeout(TimePoint now) {
     pump_sender(now);
   }
   if (next_adaptation_ && now >= *next_adaptation_) adapt(now);
+  if (asks_at_ && now >= *asks_at_) ask_for_voices(now);
   if (receiver_) receiver_->handle_timeout(now);
   for (const auto& [stream, held] : held_)
     if (!held.frames.empty() && now - held.frames.front().since >= max_held_time) retry_held_ = true;
@@ -600,6 +612,7 @@ std::optional<TimePoint> Participant::next_deadline() const {
   consider(publish_timer_);
   consider(subscribe_timer_);
   consider(next_adaptation_);
+  consider(asks_at_);
   if (sender_) consider(sender_->next_deadline());
   if (receiver_) consider(receiver_->next_deadline());
   for (const auto& [stream, held] : held_)

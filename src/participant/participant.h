@@ -16,6 +16,7 @@
 #include "participant/media_receiver.h"
 #include "participant/media_sender.h"
 #include "participant/rate_control.h"
+#include "participant/voices.h"
 #include "signaling/client_sdp.h"
 #include "signaling/control_messages.h"
 #include "signaling/source.h"
@@ -162,7 +163,7 @@ class Participant {
   SendQueue* queue(Leg leg);
 
   /// Encrypts and sends one encoded frame. frame_no_key and media_not_connected until we are in and connected: the frame is dropped.
-  /// `level`: of the microphone, in -dBov; leaves only with tell_levels. While somebody_unheard(), one that is loud makes us tell the others that we speak.
+  /// `level`: of the microphone, in -dBov; leaves only with tell_levels. While crowded(), one that is loud makes us tell the others that we speak.
   Result<void> send_frame(TimePoint now, Source source, ByteView frame, std::uint32_t timestamp, bool key_frame, std::optional<std::uint8_t> level = std::nullopt,
                           std::size_t layer = 0);
   /// Whether anybody can use this now; what nobody can need not be encoded. True until the server says otherwise.
@@ -173,9 +174,11 @@ class Participant {
   SendingState sending() const;
   /// What we want to be sent; told to the server now and whenever it offers anew. Before the first call everything is wanted.
   void set_view(signaling::View view);
-  /// More microphones are on than reach everybody, so that the server is to be told whom we want to hear, and the others that we speak: send_frame's `level` is
-  /// then of use without tell_levels.
-  bool somebody_unheard() const;
+  /// More microphones are on than the server sends to each, so that it is to be told whom we want to hear, and the others that we speak: send_frame's `level` is
+  /// then of use without tell_levels, and so is handle_level().
+  bool crowded() const;
+  /// How loud the decoded sound of `who` is, in -dBov: of those who are heard to speak the microphone is asked for, so that it is not taken away.
+  void handle_level(TimePoint now, const IncarnationId& who, std::uint8_t level);
   /// Our addresses changed: ICE begins anew on both legs.
   void restart_media(TimePoint now);
   void leave(TimePoint now);
@@ -216,8 +219,9 @@ class Participant {
   void pump_session(TimePoint now);
   void handle_session(TimePoint now, call::SessionOutput output);
   void announce(TimePoint now);
-  void handle_member_message(const call::ApplicationEvent& event);
-  void ask_for_voices();
+  void handle_member_message(TimePoint now, const call::ApplicationEvent& event);
+  void ask_for_voices_soon(TimePoint now);
+  void ask_for_voices(TimePoint now);
   void mind_own_voice(TimePoint now, std::uint8_t level);
   void send_sources();
   void send_control(const signaling::ClientControl& message);
@@ -284,9 +288,12 @@ class Participant {
   std::optional<signaling::View> view_;
   std::optional<signaling::TurnServer> turn_server_;
 
-  std::set<IncarnationId> microphones_;       ///< of the others in the roster, those that are on
-  std::vector<IncarnationId> voices_, asked_; ///< who said that they speak, the latest first; whom the server was asked for
-  std::optional<TimePoint> unheard_since_;
+  std::set<IncarnationId> microphones_; ///< of the others in the roster, those that are on
+  Voices voices_;
+  std::vector<IncarnationId> asked_;    ///< whom the server was asked for
+  std::optional<TimePoint> asks_at_;
+  std::size_t max_voices_ = signaling::most_voices; ///< microphones that each is sent at most
+  std::optional<TimePoint> crowded_since_;
   std::optional<TimePoint> loud_at_, told_at_; ///< our own voice
   bool voice_told_ = false;                   ///< this one
 

@@ -665,7 +665,7 @@ void Sfu::Shard::drain_graph(TimePoint now) {
       if (peer.ever_told && slots == peer.told_slots) continue; // a slot went and came back
       peer.ever_told = true;
       peer.told_slots = slots;
-      outputs_.push_back(Slots{graph_.id(changed->participant), ++peer.slots_sequence, std::move(slots)});
+      outputs_.push_back(Slots{graph_.id(changed->participant), ++peer.slots_sequence, std::move(slots), config_.limits.max_audio_slots});
     } else if (const auto* const grown = std::get_if<MediaGraph::PoolGrown>(&*output)) {
       if (std::find(growing_.begin(), growing_.end(), grown->participant) == growing_.end()) growing_.push_back(grown->participant);
     } else if (const auto* const wanted = std::get_if<MediaGraph::WantedChanged>(&*output)) {

@@ -111,6 +111,7 @@ struct Slots {
   IncarnationId id;
   std::uint64_t sequence = 0;
   std::vector<SlotUse> slots;
+  std::size_t voices = 0; ///< microphones among them at most, ever
 };
 /// To be sent to the subscriber as `path`, every path_report_interval.
 struct PathState {

@@ -244,6 +244,10 @@ Result<ServerControl> parse_server_control(std::string_view text) {
       SATSUMA_TRY(Slot slot, read_slot(element));
       slots.slots.push_back(std::move(slot));
     }
+    if (object.contains("voices")) {
+      SATSUMA_TRY(const std::uint64_t voices, read_number(object, "voices", 1, most_voices));
+      slots.voices = static_cast<std::size_t>(voices);
+    }
     return ServerControl(std::move(slots));
   }
   if (type == "layers") {
@@ -401,6 +405,7 @@ std::string write_server_control(const ServerControl& message) {
                    SATSUMA_CHECK(slots.slots.size() <= max_slots && slots.sequence <= max_sequence);
                    object["type"] = "slots";
                    object["sequence"] = slots.sequence;
+                   if (slots.voices != most_voices) object["voices"] = slots.voices;
                    json array = json::array();
                    for (const auto& slot : slots.slots) {
                      SATSUMA_CHECK(is_mid(slot.mid));

@@ -27,6 +27,9 @@ inline constexpr std::size_t max_control_sdp_size = 56 * 1024;
 inline constexpr std::size_t max_slots = 512;
 inline constexpr std::uint32_t max_tile_height = 16384;
 inline constexpr std::size_t max_asked_voices = 16;
+inline constexpr std::size_t most_voices = 40; ///< microphones that each client is sent at most, whatever the operator wants
+/// Clients do not believe in fewer: in a room of fewer microphones nobody tells anybody when they speak, whatever the server says.
+inline constexpr std::size_t least_voices = 8;
 inline constexpr std::size_t max_layers = 4;
 inline constexpr std::size_t max_control_error_size = 256;
 inline constexpr std::uint32_t max_request_id = 1U << 31;
@@ -100,6 +103,7 @@ struct Slot {
 struct Slots {
   std::uint64_t sequence = 0; ///< rises, below 2^53
   std::vector<Slot> slots;    ///< all that are in use; at most max_slots
+  std::size_t voices = most_voices; ///< microphones that have slots here at most; 1 to most_voices
 };
 struct ControlError {
   std::optional<std::uint32_t> id; ///< without it the connection closes

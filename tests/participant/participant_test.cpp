@@ -240,34 +240,96 @@ TEST(Participant, InACrowdOfMoreCamerasThanSlotsAScreenIsSeenByWhomAsksForIt) {
 
 TEST(Participant, WithMoreMicrophonesThanSlotsWhoBeginsToSpeakIsHeardThoughTheServerIsNotTold) {
   sfu::Limits limits;
-  limits.audio_slots = limits.max_audio_slots = 2;
+  limits.audio_slots = limits.max_audio_slots = 8;
   World w(18, limits);
   std::vector<World::Person*> speakers;
-  for (int i = 0; i < 5; ++i) {
+  for (int i = 0; i < 9; ++i) {
     speakers.push_back(&w.add("Speaker " + std::to_string(i), {Source::microphone}));
     speakers.back()->level = 90;
   }
   w.run(2s);
   auto& eve = w.add("Eve", {});
-  const auto heard = [&](int i) { return eve.received[{"Speaker " + std::to_string(i), Source::microphone}].frames; };
-  ASSERT_TRUE(w.until([&] { return heard(0) > 10 && heard(1) > 10; }, 10s));
+  const auto heard = [&](std::size_t i) { return eve.received[{"Speaker " + std::to_string(i), Source::microphone}].frames; };
+  ASSERT_TRUE(w.until([&] { return heard(0) > 10 && heard(7) > 10; }, 10s));
   w.run(3s);
-  EXPECT_EQ(heard(3) + heard(4), 0U) << "nobody speaks";
-  EXPECT_TRUE(eve.participant->somebody_unheard());
-  speakers[4]->level = 20;
-  ASSERT_TRUE(w.until([&] { return heard(4) > 100; }, 10s));
+  // Each of those with a microphone hears the eight others; only who has none misses somebody.
+  EXPECT_EQ(heard(8), 0U) << "nobody speaks";
+  EXPECT_TRUE(eve.participant->crowded());
+  speakers[8]->level = 20;
+  ASSERT_TRUE(w.until([&] { return heard(8) > 100; }, 10s));
+  const IncarnationId talker = speakers[8]->participant->session().incarnation();
+  EXPECT_EQ(eve.voices_asked.back(), std::vector{talker});
+  EXPECT_TRUE(speakers[0]->voices_asked.empty()) << "who hears everybody asks for nobody";
+  // Who is heard is asked for too, while they are.
+  const IncarnationId other = speakers[2]->participant->session().incarnation();
+  eve.participant->handle_level(w.now(), other, 20);
+  w.run(500ms);
+  EXPECT_EQ(eve.voices_asked.back(), (std::vector{talker, other}));
+  w.run(2s);
+  EXPECT_EQ(eve.voices_asked.back(), std::vector{talker});
   // Who speaks on stays, whoever begins besides.
-  speakers[3]->level = 20;
-  ASSERT_TRUE(w.until([&] { return heard(3) > 10; }, 10s));
-  const auto before = std::pair{heard(3), heard(4)};
+  speakers[7]->level = 20;
+  ASSERT_TRUE(w.until([&] { return heard(7) > 10; }, 10s));
+  const auto before = std::pair{heard(7), heard(8)};
   w.run(10s);
-  EXPECT_GT(heard(3), before.first + 450);
-  EXPECT_GT(heard(4), before.second + 450);
+  EXPECT_GT(heard(7), before.first + 450);
+  EXPECT_GT(heard(8), before.second + 450);
   // Once there is room for all nobody says anything more.
-  for (const int i : {0, 1, 2}) w.leave(*speakers[static_cast<std::size_t>(i)]);
-  w.run(3s);
-  EXPECT_FALSE(speakers[4]->participant->somebody_unheard());
+  w.leave(*speakers[0]);
+  w.run(2s);
+  const int told = eve.voices_told;
+  EXPECT_GT(told, 2);
+  w.run(25s);
+  EXPECT_FALSE(speakers[8]->participant->crowded());
+  EXPECT_EQ(eve.voices_told, told);
+  EXPECT_TRUE(eve.voices_asked.back().empty());
   EXPECT_EQ(eve.participant->frames().undecryptable, 0U);
+}
+
+TEST(Participant, WhenManyBeginToSpeakAtOnceTheServerIsAskedOnce) {
+  sfu::Limits limits;
+  limits.audio_slots = limits.max_audio_slots = 8;
+  World w(19, limits);
+  std::vector<World::Person*> speakers;
+  for (int i = 0; i < 12; ++i) {
+    speakers.push_back(&w.add("Speaker " + std::to_string(i), {Source::microphone}));
+    speakers.back()->level = 90;
+  }
+  auto& eve = w.add("Eve", {});
+  w.run(8s);
+  ASSERT_TRUE(eve.participant->crowded());
+  EXPECT_TRUE(eve.voices_asked.empty());
+  for (World::Person* const speaker : speakers) {
+    speaker->level = 20;
+    w.run(20ms);
+  }
+  w.run(500ms);
+  EXPECT_EQ(eve.voices_told, 12);
+  EXPECT_LE(eve.voices_asked.size(), 2U);
+  EXPECT_EQ(eve.voices_asked.back().size(), 12U);
+  w.run(12s); // they speak on
+  EXPECT_LE(eve.voices_asked.size(), 1U + 12 * 4);
+  for (const World::Person* const speaker : speakers) EXPECT_EQ(speaker->refused, 0);
+}
+
+TEST(Participant, InARoomOfFewNobodyTellsThatTheySpeakHoweverFewMicrophonesTheServerSends) {
+  sfu::Limits limits;
+  limits.audio_slots = limits.max_audio_slots = 1;
+  World w(20, limits);
+  std::vector<World::Person*> people;
+  for (int i = 0; i < 8; ++i) {
+    people.push_back(&w.add("Speaker " + std::to_string(i), {Source::microphone}));
+    people.back()->level = 90;
+  }
+  w.run(8s);
+  for (World::Person* const person : people) person->level = 20;
+  w.run(20s);
+  for (const World::Person* const person : people) {
+    EXPECT_EQ(person->participant->slots().size(), 1U);
+    EXPECT_FALSE(person->participant->crowded());
+    EXPECT_EQ(person->voices_told, 0);
+    EXPECT_TRUE(person->voices_asked.empty());
+  }
 }
 
 TEST(Participant, AfterAnOutageMediaComesBackByItself) {

@@ -81,6 +81,8 @@ class World {
     std::map<std::pair<std::string, Source>, Received> received; ///< by the sender's name
     std::vector<call::EpochEvent> epochs;
     int refused = 0;
+    int voices_told = 0; ///< by the others: that they speak
+    std::vector<std::vector<IncarnationId>> voices_asked;
     /// What left under each number of each stream, under the keys of this sender: never two packets under one.
     std::unordered_map<std::uint64_t, std::size_t> sent;
     const MediaSender* sent_by = nullptr;
@@ -346,6 +348,7 @@ class World {
       for (const auto& tile : view->tiles) tiles.push_back({tile.mid, tile.height, tile.incarnation, tile.source});
       EXPECT_TRUE(sfu_->handle_view(now_, id, tiles));
     } else if (const auto* voices = std::get_if<signaling::Voices>(&*message)) {
+      p.voices_asked.push_back(voices->of);
       EXPECT_TRUE(sfu_->handle_voices(now_, id, voices->of));
     } else if (const auto* answer = std::get_if<signaling::Answer>(&*message)) {
       const auto taken = sfu_->handle_subscribe_answer(now_, id, answer->revision, answer->sdp);
@@ -402,6 +405,7 @@ class World {
       } else if (const auto* slots = std::get_if<sfu::Slots>(&*output)) {
         signaling::Slots message;
         message.sequence = slots->sequence;
+        message.voices = slots->voices;
         for (const sfu::SlotUse& use : slots->slots) message.slots.push_back({use.mid, use.incarnation, use.source});
         if (Person* p = owner(slots->id)) tell(*p, message);
       } else if (const auto* layers = std::get_if<sfu::WantedLayers>(&*output)) {
@@ -430,6 +434,7 @@ class World {
         return;
       } else if (const auto* event = std::get_if<SessionEvent>(&*output)) {
         if (const auto* epoch = std::get_if<call::EpochEvent>(&event->event)) p.epochs.push_back(*epoch);
+        if (const auto* said = std::get_if<call::ApplicationEvent>(&event->event); said && said->text == signaling::member_speaks) ++p.voices_told;
       } else if (const auto* state = std::get_if<MediaState>(&*output)) {
         if (state->leg == Leg::publish && state->connected) {
           if (p.sends_video && !p.next_video) p.next_video = now_;

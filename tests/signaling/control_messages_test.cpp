@@ -66,6 +66,15 @@ TEST(ControlMessages, SlotsNameIncarnationsInHex) {
   EXPECT_TRUE(refuses("g0a1a2a3a4a5a6a7a8a9aaabacadaeaf"));
 }
 
+TEST(ControlMessages, SlotsSayHowManyMicrophonesThereAreAtMostWhereThatIsFewerThanForty) {
+  const auto read = [](std::string_view field) { return parse_server_control(R"({"type":"slots","sequence":1,"slots":[])" + std::string(field) + "}"); };
+  EXPECT_EQ(std::get<Slots>(*read("")).voices, 40U);
+  EXPECT_EQ(std::get<Slots>(*read(R"(,"voices":8)")).voices, 8U);
+  EXPECT_EQ(write_server_control(Slots{1, {}, 8}), R"({"sequence":1,"slots":[],"type":"slots","voices":8})");
+  EXPECT_EQ(write_server_control(Slots{1, {}, 40}), R"({"sequence":1,"slots":[],"type":"slots"})");
+  for (const char* bad : {R"(,"voices":0)", R"(,"voices":41)", R"(,"voices":"8")", R"(,"voices":null)", R"(,"voices":8.5)"}) EXPECT_FALSE(read(bad)) << bad;
+}
+
 TEST(ControlMessages, TheLargestMessagesStayWithinTheBound) {
   Slots slots{(1ULL << 53) - 1, std::vector(max_slots, Slot{std::string(max_mid_size, 'z'), some_id(), Source::screen_audio})};
   EXPECT_LE(write_server_control(slots).size(), max_control_size);

@@ -5,6 +5,8 @@ import { isParticipantId } from "./ids.ts";
 
 const maxFrameLength = 64 * 1024;
 const maxSlots = 1024;
+/** Microphones that each is sent at most, unless the server says that it is fewer. */
+export const mostVoices = 40;
 const maxId = 2 ** 31;
 
 export type ClientControl =
@@ -64,7 +66,7 @@ export type ServerControl =
   | ({ readonly type: "path" } & PathReport)
   | { readonly type: "published"; readonly id: number; readonly sdp: string }
   | { readonly type: "offer"; readonly revision: number; readonly sdp: string }
-  | { readonly type: "slots"; readonly sequence: number; readonly slots: readonly Slot[] }
+  | { readonly type: "slots"; readonly sequence: number; readonly slots: readonly Slot[]; readonly voices: number }
   | ({ readonly type: "turn" } & TurnCredentials)
   | { readonly type: "error"; readonly id: number | null; readonly code: string; readonly message: string };
 
@@ -77,7 +79,12 @@ const slot = object({
   incarnation: matching(isParticipantId),
   source: oneOf("microphone", "camera", "screen", "screen_audio"),
 });
-const slots = object({ sequence: integer(0, Number.MAX_SAFE_INTEGER), slots: arrayOf(slot, maxSlots) });
+const voices = integer(1, mostVoices);
+const slots = object({
+  sequence: integer(0, Number.MAX_SAFE_INTEGER),
+  slots: arrayOf(slot, maxSlots),
+  voices: (value) => (value === undefined ? mostVoices : voices(value)),
+});
 const layers = object({ source: oneOf("microphone", "camera", "screen", "screen_audio"), active: arrayOf(boolean, 4) });
 const count = integer(0, 2 ** 32 - 1);
 const path = object({

@@ -33,7 +33,7 @@ export interface MediaSessionPort {
   onState(side: "publish" | "subscribe", state: MediaConnection): void;
   onSubscription(connection: number): void;
   onStream(connection: number, mid: string, stream: MediaStream): void;
-  onSlots(sequence: number, slots: readonly Slot[]): void;
+  onSlots(sequence: number, slots: readonly Slot[], voices: number): void;
   onNotice(notice: Problem<NoticeCode>): void;
   onNewPublication(): void;
 }
@@ -138,7 +138,7 @@ export class MediaSession {
         return;
       case "slots":
         // After the offer that they belong to.
-        this.#offers = this.#offers.then(() => this.#port.onSlots(message.sequence, message.slots));
+        this.#offers = this.#offers.then(() => this.#port.onSlots(message.sequence, message.slots, message.voices));
         return;
       case "layers":
         if (message.source !== "screen_audio") void this.#publish?.setLayers(message.source, message.active);

@@ -30,7 +30,7 @@ import type { SessionEvent } from "./session-events.ts";
 import { collectStats } from "./stats.ts";
 import { Store } from "./store.ts";
 import { standardSuite } from "./suites.ts";
-import { isAnybodyUnheard, VoiceTeller, wantedVoices } from "./voices.ts";
+import { isCrowded, VoiceTeller, wantedVoices } from "./voices.ts";
 
 const watchdogIntervalMs = 1000;
 const speakersIntervalMs = 300;
@@ -467,7 +467,7 @@ class EncryptedMeeting implements Meeting {
       },
       onSubscription: (connection) => this.#apply({ type: "subscription", connection }),
       onStream: (connection, mid, stream) => this.#apply({ type: "stream", connection, mid, stream }),
-      onSlots: (sequence, slots) => this.#apply({ type: "slots", sequence, slots }),
+      onSlots: (sequence, slots, voices) => this.#apply({ type: "slots", sequence, slots, voices }),
       onNotice: (notice) => this.#notice(notice),
       onNewPublication: () => {
         for (const source of this.#model.protecting) this.#apply({ type: "protecting", source, on: false });
@@ -494,8 +494,8 @@ class EncryptedMeeting implements Meeting {
 
   /** Of a room with more microphones than slots, in which the server does not know who speaks: whom we want to hear, and that we speak ourselves. */
   #mindVoices(): void {
-    this.#media?.setVoices(wantedVoices(this.#model));
-    const isNeeded = isAnybodyUnheard(this.#model) && this.#model.audioLevels === "hidden" && this.#model.capture.local.microphone.status === "on";
+    this.#media?.setVoices(wantedVoices(this.#model, performance.now()));
+    const isNeeded = isCrowded(this.#model) && this.#model.audioLevels === "hidden" && this.#model.capture.local.microphone.status === "on";
     if (!isNeeded) {
       this.#listeningToSelf?.abort();
       this.#listeningToSelf = null;

@@ -20,7 +20,7 @@ import type {
 import type { CaptureState } from "./capture.ts";
 import { unreachable } from "./check.ts";
 import type { VideoCodec } from "./codecs.ts";
-import type { Slot } from "./control.ts";
+import { mostVoices, type Slot } from "./control.ts";
 import { sourceOf, sources } from "./ids.ts";
 import { standardSuite } from "./suites.ts";
 import type { Proof } from "./messages.ts";
@@ -30,6 +30,8 @@ import type { Announcement, RosterEntry, SessionEvent } from "./session-events.t
 const maxNotices = 8;
 const maxBlamed = 8;
 const maxVoices = 64;
+/** Nobody honest says more often that they speak than every three seconds. */
+const leastVoiceIntervalMs = 2000;
 
 /** From the socket and the session together; each leads on to the next, and any one back to "away". */
 export type Link =
@@ -59,11 +61,13 @@ export interface Model {
   /** Names of those whose commits did not work for somebody, since the last epoch. */
   readonly blamed: readonly string[];
   readonly announced: ReadonlyMap<ParticipantId, Announcement>;
-  /** Who said that they speak: the latest first. */
-  readonly voices: readonly ParticipantId[];
+  /** Who said that they speak, and when: the latest first. */
+  readonly voices: readonly { readonly incarnation: ParticipantId; readonly at: number }[];
   readonly subscription: number | null;
   readonly slotSequence: number;
   readonly slots: ReadonlyMap<string, Slot>;
+  /** Microphones that have slots at most, as the server says. */
+  readonly slotsForVoices: number;
   readonly streams: ReadonlyMap<string, MediaStream>;
   readonly proofs: ReadonlyMap<string, Proof>;
   readonly protecting: ReadonlySet<Source>;
@@ -82,7 +86,7 @@ export type Change =
   | { readonly type: "fail"; readonly error: MeetingError }
   | { readonly type: "capture"; readonly capture: CaptureState }
   | { readonly type: "audio-levels"; readonly levels: AudioLevels }
-  | { readonly type: "slots"; readonly sequence: number; readonly slots: readonly Slot[] }
+  | { readonly type: "slots"; readonly sequence: number; readonly slots: readonly Slot[]; readonly voices: number }
   /** A new subscribing connection: nothing of the old one counts. */
   | { readonly type: "subscription"; readonly connection: number }
   | { readonly type: "stream"; readonly connection: number; readonly mid: string; readonly stream: MediaStream }
@@ -112,6 +116,7 @@ export function initialModel(room: RoomName, capture: CaptureState, suite: RoomS
     subscription: null,
     slotSequence: -1,
     slots: new Map(),
+    slotsForVoices: mostVoices,
     streams: new Map(),
     proofs: new Map(),
     protecting: new Set(),
@@ -144,6 +149,7 @@ export function reduce(model: Model, change: Change, now: number): Model {
         ...model,
         slotSequence: change.sequence,
         slots: new Map(change.slots.map((slot) => [slot.mid, slot])),
+        slotsForVoices: change.voices,
       };
     case "subscription":
       // The mapping stays: the server sends it again only when it changes, and nothing is shown by it alone.
@@ -219,7 +225,7 @@ function reduceSession(model: Model, event: SessionEvent, calendarMs: number, no
           departed: new Set([...model.departed].filter((id) => members.has(id))),
           blamed: [],
           announced: new Map([...model.announced].filter(([id]) => members.has(id))),
-          voices: model.voices.filter((id) => members.has(id)),
+          voices: model.voices.filter(({ incarnation }) => members.has(incarnation)),
           forged: new Set([...model.forged].filter((stream) => event.roster.some(({ incarnation }) => stream.startsWith(`${incarnation}/`)))),
         },
         { at: "in" },
@@ -246,7 +252,8 @@ function reduceSession(model: Model, event: SessionEvent, calendarMs: number, no
     case "announcement":
       return { ...model, announced: new Map(model.announced).set(event.incarnation, event.announcement) };
     case "voice":
-      return { ...model, voices: [event.incarnation, ...model.voices.filter((id) => id !== event.incarnation)].slice(0, maxVoices) };
+      if (model.voices.some(({ incarnation, at }) => incarnation === event.incarnation && now - at < leastVoiceIntervalMs)) return model;
+      return { ...model, voices: [{ incarnation: event.incarnation, at: now }, ...model.voices.filter(({ incarnation }) => incarnation !== event.incarnation)].slice(0, maxVoices) };
     case "stream": {
       const source = sourceOf(event.context);
       if (event.verdict !== "forged" || source === null) return model;

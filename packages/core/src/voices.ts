@@ -5,10 +5,14 @@
 import type { ParticipantId } from "./api.ts";
 import type { Model } from "./model.ts";
 
-/** Slots for microphones at most: where so many others are on, somebody without a microphone of their own may miss us, though we miss nobody. */
-const slotsForVoices = 40;
+/** Of slots for microphones, whatever the server says: in a room of fewer it cannot make us tell when we speak. As the server's --voices, which allows no fewer. */
+const fewestSlots = 8;
 /** The server takes no more. */
 const maxAsked = 16;
+/** Who speaks on says so every ten seconds, and what comes a moment later is late. */
+const freshMs = 12_000;
+/** Who has not said so for so long has fallen silent. */
+const keptMs = 30_000;
 
 const isOn = (model: Model, id: ParticipantId): boolean => model.announced.get(id)?.microphone === true && !model.departed.has(id);
 
@@ -16,18 +20,23 @@ function othersOn(model: Model): readonly ParticipantId[] {
   return model.roster.filter(({ incarnation, self }) => !self && isOn(model, incarnation)).map(({ incarnation }) => incarnation);
 }
 
-/** Whether microphones are on that we, or others, cannot hear. */
-export function isAnybodyUnheard(model: Model): boolean {
-  const heard = new Set([...model.slots.values()].filter(({ source }) => source === "microphone").map(({ incarnation }) => incarnation));
-  const others = othersOn(model);
-  return model.subscription !== null && (others.length >= slotsForVoices || others.some((id) => !heard.has(id)));
+/**
+ * Whether more microphones are on, ours among them, than anybody has slots for: who has none of their own then may miss us, though we miss nobody. It counts what
+ * the members say, and not whom the server gave slots to.
+ */
+export function isCrowded(model: Model): boolean {
+  return model.subscription !== null && othersOn(model).length >= Math.max(model.slotsForVoices, fewestSlots);
 }
 
-/** Whose microphones we want, the most wanted first: who said last that they speak, and who is heard speaking, so that they are not taken away. */
-export function wantedVoices(model: Model): readonly ParticipantId[] {
-  if (!isAnybodyUnheard(model)) return [];
+/** Whose microphones we want, the most wanted first: who said lately that they speak, who is heard speaking, so that they are not taken away, and who said so longer ago. */
+export function wantedVoices(model: Model, now: number): readonly ParticipantId[] {
+  if (!isCrowded(model)) return [];
   const others = new Set(othersOn(model));
-  return [...new Set([...model.voices, ...model.speakers.speaking])].filter((id) => others.has(id)).slice(0, maxAsked);
+  const heard = new Set([...model.slots.values()].filter(({ source }) => source === "microphone").map(({ incarnation }) => incarnation));
+  if ([...others].every((id) => heard.has(id))) return [];
+  const said = (from: number, until: number): readonly ParticipantId[] =>
+    model.voices.filter(({ at }) => now - at >= from && now - at < until).map(({ incarnation }) => incarnation);
+  return [...new Set([...said(0, freshMs), ...model.speakers.speaking, ...said(freshMs, keptMs)])].filter((id) => others.has(id)).slice(0, maxAsked);
 }
 
 /** On watchMicrophoneLevel's scale: -36 dB. */
@@ -39,25 +48,25 @@ const pauseMs = 1500;
 const repeatMs = 10_000;
 /** Each message costs every member a signature check. */
 const leastIntervalMs = 3000;
-/** People come, and their slots a moment later; only then is somebody unheard. */
+/** Who leaves and who comes back may be in the room together for a moment. */
 const settledMs = 2000;
 
 /** When to tell the others that we speak, from how loud our microphone is. */
 export class VoiceTeller {
-  #unheardSince: number | null = null;
+  #crowdedSince: number | null = null;
   #began = -Infinity;
   #heard = -Infinity;
   #told = -Infinity;
   #toldBegan = -Infinity;
 
   /** Every 50 ms or so. True: tell them now. */
-  handle(now: number, level: number, isUnheard: boolean): boolean {
-    this.#unheardSince = isUnheard ? (this.#unheardSince ?? now) : null;
+  handle(now: number, level: number, crowded: boolean): boolean {
+    this.#crowdedSince = crowded ? (this.#crowdedSince ?? now) : null;
     if (level >= voiceLevel) {
       if (now - this.#heard > pauseMs) this.#began = now;
       this.#heard = now;
     }
-    if (this.#unheardSince === null || now - this.#unheardSince < settledMs) return false;
+    if (this.#crowdedSince === null || now - this.#crowdedSince < settledMs) return false;
     const speaks = now - this.#heard <= pauseMs && this.#heard - this.#began >= establishedMs;
     const due = this.#toldBegan === this.#began ? repeatMs : leastIntervalMs;
     if (!speaks || now - this.#told < due) return false;

@@ -13,6 +13,7 @@ test("each message of the server parses to its type", () => {
     type: "slots",
     sequence: 3,
     slots: [{ mid: "a0", incarnation: someone, source: "microphone" }],
+    voices: 40,
   });
   assert.deepEqual(parseServerControl('{"type":"error","code":"busy","message":"Later."}'), { type: "error", id: null, code: "busy", message: "Later." });
   assert.deepEqual(parseServerControl('{"type":"turn","username":"1:a","credential":"b"}'), { type: "turn", username: "1:a", credential: "b" });
@@ -42,6 +43,8 @@ test("what is not as written down is refused", () => {
     '{"type":"slots","sequence":1,"slots":[{"mid":"a0","incarnation":"ABC","source":"microphone"}]}',
     `{"type":"slots","sequence":1,"slots":[{"mid":"a0","incarnation":"${someone}","source":"nose"}]}`,
     '{"type":"slots","sequence":1,"slots":{}}',
+    '{"type":"slots","sequence":1,"slots":[],"voices":0}',
+    '{"type":"slots","sequence":1,"slots":[],"voices":41}',
     '{"type":"turn","username":"1:a"}',
     `{"type":"turn","username":"${"u".repeat(129)}","credential":"b"}`,
     `{"type":"error","code":"x","message":"${"m".repeat(1025)}"}`,

@@ -124,6 +124,7 @@ const slots = (sequence: number, who: string, source: "camera" | "screen" = "cam
   type: "slots",
   sequence,
   slots: [{ mid: "v0", incarnation: id(who), source }],
+  voices: 40,
 });
 const camera = (model: Model, who: string) => view(model).participants.find((one) => one.id === who)?.camera;
 
@@ -139,7 +140,7 @@ test("a stream is shown only when its frames decrypt with the key of the member 
   // The server says the slot carries somebody else's, or another source: nobody's picture is shown under a wrong name.
   assert.equal(camera(after(claimed, proof(bo, "screen")), bo)?.stream, null);
   assert.equal(camera(after(proven, slots(2, ada)), bo)?.stream, null);
-  assert.equal(camera(after(proven, { type: "slots", sequence: 2, slots: [] }), bo)?.stream, null);
+  assert.equal(camera(after(proven, { type: "slots", sequence: 2, slots: [], voices: 40 }), bo)?.stream, null);
 });
 
 test("an older mapping of slots does not replace a newer one", () => {
@@ -228,7 +229,7 @@ test("a stream with frames that its member did not sign is marked as forged, for
     start(), connecting, open, ready, epoch([ada, bo]),
     { type: "subscription", connection: 1 },
     { type: "stream", connection: 1, mid: "v0", stream },
-    { type: "slots", sequence: 1, slots: [{ mid: "v0", incarnation: id(bo), source: "camera" }] },
+    { type: "slots", sequence: 1, slots: [{ mid: "v0", incarnation: id(bo), source: "camera" }], voices: 40 },
     { type: "proof", proof },
   );
   const camera = (model: Model) => view(model).participants[1]?.camera.proof;
