@@ -53,7 +53,10 @@ struct Sender {
   call::StreamContext context;
 };
 struct Receiver {
+  Receiver(SatsumaHandle of, ByteView seed) : session(of), line(seed) {}
+
   SatsumaHandle session;
+  sframe::ForgeryAllowance line;
   std::int32_t leaf = -1;
   std::int32_t context = -1;
   double epoch = -1;
@@ -279,7 +282,9 @@ std::int32_t satsuma_frame_protect(SatsumaHandle handle, std::uint32_t kind, con
 SatsumaHandle satsuma_receiver_new(SatsumaHandle session) {
   Module& all = module();
   if (all.session(session) == nullptr || all.full()) return 0;
-  all.receivers.emplace(++all.last_handle, Receiver{session});
+  SecretArray<32> seed;
+  all.random.fill(seed.mutable_view());
+  all.receivers.try_emplace(++all.last_handle, session, seed.view());
   return all.last_handle;
 }
 
@@ -295,7 +300,7 @@ std::int32_t satsuma_frame_unprotect(SatsumaHandle handle, std::uint32_t shell, 
   if (shell > satsuma_shell_video) return satsuma_bad_argument;
   if (capacity < in_size) return satsuma_no_space;
   const auto kind = shell == satsuma_shell_video ? sframe::ShellKind::video : sframe::ShellKind::none;
-  const auto received = session->session.unprotect(session->time(now_us), kind, view(in, in_size), {out, capacity});
+  const auto received = session->session.unprotect(session->time(now_us), receiver->second.line, kind, view(in, in_size), {out, capacity});
   if (!received) return code_of(received.error());
   receiver->second.leaf = static_cast<std::int32_t>(received->leaf);
   receiver->second.context = static_cast<std::int32_t>(received->context);

@@ -119,7 +119,8 @@ SATSUMA_EXPORT(satsuma_frame_protect)
 std::int32_t satsuma_frame_protect(SatsumaHandle sender, std::uint32_t kind, const std::uint8_t* in, std::uint32_t in_size,
                                    std::uint8_t* out, std::uint32_t capacity, double now_us);
 
-/// All receivers of a session share keys and replay windows; one for each slot only keeps its `last_` values apart.
+/// All receivers of a session share keys and replay windows; one for each slot keeps its `last_` values apart, and what forged frames on it may cost. So a slot that is
+/// given to another publication gets a new one.
 SATSUMA_EXPORT(satsuma_receiver_new) SatsumaHandle satsuma_receiver_new(SatsumaHandle session);
 SATSUMA_EXPORT(satsuma_receiver_free) void satsuma_receiver_free(SatsumaHandle receiver);
 /// Decrypts one frame. `shell` is a SatsumaShell. Returns the size written, or a negative code.

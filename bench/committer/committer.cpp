@@ -76,6 +76,7 @@ void all_at_once(std::size_t people) {
   const double cpu_seconds = static_cast<double>(std::clock() - began) / CLOCKS_PER_SEC;
   world.run(300ms); // senders move
   std::size_t unreadable = 0;
+  sframe::ForgeryAllowance line{Bytes(32, 1)};
   const Bytes plain(100, 1);
   Bytes out(sframe::max_protected_size(sframe::Shell::none, plain.size()));
   for (const auto& sender : world.people()) {
@@ -83,7 +84,7 @@ void all_at_once(std::size_t people) {
     for (std::size_t i = 1; i <= 5; ++i) { // five listeners each
       const auto& receiver = world.people()[(sender->number + i * people / 6) % people];
       Bytes in(sent ? sent->size() : 0);
-      if (receiver != sender && (!sent || !receiver->session->unprotect(world.now(), sframe::ShellKind::none, *sent, in))) ++unreadable;
+      if (receiver != sender && (!sent || !receiver->session->unprotect(world.now(), line, sframe::ShellKind::none, *sent, in))) ++unreadable;
     }
   }
   const double virtual_seconds = took ? 1 + milliseconds(*took) / 1000 : -1;

@@ -832,8 +832,8 @@ Result<MutableByteView> ClientSession::protect(TimePoint now, StreamContext cont
   return written;
 }
 
-Result<EpochKeys::Received> ClientSession::unprotect(TimePoint now, sframe::ShellKind shell, ByteView frame, MutableByteView out) {
-  SATSUMA_TRY(EpochKeys::Received received, keys_.unprotect(now, shell, frame, out));
+Result<EpochKeys::Received> ClientSession::unprotect(TimePoint now, sframe::ForgeryAllowance& line, sframe::ShellKind shell, ByteView frame, MutableByteView out) {
+  SATSUMA_TRY(EpochKeys::Received received, keys_.unprotect(now, line, shell, frame, out));
   // A frame of who is gone already has nobody to confirm it.
   const auto since = seated_since_.find(received.leaf);
   if (since != seated_since_.end() && received.epoch.era == era_ && received.epoch.epoch >= since->second) {

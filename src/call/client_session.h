@@ -189,7 +189,7 @@ class ClientSession {
 
   // Media frames; see EpochKeys.
   Result<MutableByteView> protect(TimePoint now, StreamContext context, sframe::Shell shell, ByteView frame, MutableByteView out);
-  Result<EpochKeys::Received> unprotect(TimePoint now, sframe::ShellKind shell, ByteView frame, MutableByteView out);
+  Result<EpochKeys::Received> unprotect(TimePoint now, sframe::ForgeryAllowance& line, sframe::ShellKind shell, ByteView frame, MutableByteView out);
   const EpochKeys::Counts& frame_counts() const { return keys_.counts(); }
 
   bool in_group() const { return group_.has_value(); }

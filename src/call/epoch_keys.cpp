@@ -117,9 +117,9 @@ Error EpochKeys::missing_key(KeyId id) const {
   return behind != 0 && behind < 128 ? frame_key_expired : frame_key_not_yet;
 }
 
-Result<EpochKeys::Received> EpochKeys::unprotect(TimePoint now, sframe::ShellKind shell, ByteView frame, MutableByteView out) {
+Result<EpochKeys::Received> EpochKeys::unprotect(TimePoint now, sframe::ForgeryAllowance& line, sframe::ShellKind shell, ByteView frame, MutableByteView out) {
   handle_timeout(now);
-  auto received = open(shell, frame, out);
+  auto received = open(line, shell, frame, out);
   if (received) ++counts_.opened;
   else if (received.error() == Error(sframe::sframe_replayed)) ++counts_.replayed;
   else if (received.error() == Error(frame_key_not_yet)) ++counts_.early;
@@ -129,11 +129,12 @@ Result<EpochKeys::Received> EpochKeys::unprotect(TimePoint now, sframe::ShellKin
   return received;
 }
 
-Result<EpochKeys::Received> EpochKeys::open(sframe::ShellKind shell, ByteView frame, MutableByteView out) {
+Result<EpochKeys::Received> EpochKeys::open(sframe::ForgeryAllowance& line, sframe::ShellKind shell, ByteView frame, MutableByteView out) {
   SATSUMA_TRY(const sframe::OpenedFrame opened, sframe::open_shell(shell, frame));
   SATSUMA_TRY(const sframe::Header header, sframe::parse_frame_header(opened));
   const auto id = KeyId::from(header.key_id);
   if (!id) return sframe::sframe_malformed;
+  if (header.counter >= sframe::FrameKeyTree::capacity) return sframe::sframe_counter_too_large; // before anything is derived for it
 
   // Two eras may use the same key id during their overlap: newest first, and an older one if that does not authenticate.
   std::optional<Error> failure;
@@ -147,7 +148,7 @@ Result<EpochKeys::Received> EpochKeys::open(sframe::ShellKind shell, ByteView fr
     const auto context = static_cast<StreamContext>(id->context);
     const bool begins = !held.receiver.has_key(id->value());
     if (begins) {
-      if (!held.receiver.may_try_key()) {
+      if (!line.admits(sframe::Receiver::begin_cost)) {
         failure = sframe::sframe_passed_over;
         continue;
       }
@@ -155,7 +156,7 @@ Result<EpochKeys::Received> EpochKeys::open(sframe::ShellKind shell, ByteView fr
       SATSUMA_CHECK(key.has_value()); // destroyed only once the receiver has it
       held.receiver.try_key(id->value(), key->view());
     }
-    auto unprotected = sframe::unprotect_frame(held.receiver, opened, out);
+    auto unprotected = sframe::unprotect_frame(held.receiver, line, opened, out);
     if (unprotected) {
       if (begins) held.secrets.destroy(id->leaf, context);
       return Received{unprotected->plaintext, id->leaf, context, epoch, opened.key_frame(), unprotected->header.counter, unprotected->hash};

@@ -113,8 +113,8 @@ class EpochKeys {
 
   /// `out` has sframe::max_protected_size() bytes and does not overlap. frame_no_key when in no group: then nothing may be sent.
   Result<MutableByteView> protect(TimePoint now, StreamContext context, sframe::Shell shell, ByteView frame, MutableByteView out);
-  /// `out` has frame.size() bytes and does not overlap. Errors above, or those of sframe.
-  Result<Received> unprotect(TimePoint now, sframe::ShellKind shell, ByteView frame, MutableByteView out);
+  /// `line` is what the frame arrived on: its own m-line, or slot. `out` has frame.size() bytes and does not overlap. Errors above, or those of sframe.
+  Result<Received> unprotect(TimePoint now, sframe::ForgeryAllowance& line, sframe::ShellKind shell, ByteView frame, MutableByteView out);
 
  private:
   struct Held {
@@ -134,7 +134,7 @@ class EpochKeys {
   void send_in(const Held& held);
   std::optional<TimePoint> move_at() const;
   Error missing_key(KeyId id) const;
-  Result<Received> open(sframe::ShellKind shell, ByteView frame, MutableByteView out);
+  Result<Received> open(sframe::ForgeryAllowance& line, sframe::ShellKind shell, ByteView frame, MutableByteView out);
 
   sframe::CipherSuite suite_;
   EpochKeysOptions options_;

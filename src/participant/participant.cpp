@@ -227,7 +227,7 @@ void Participant::handle_text(TimePoint now, std::string_view text) {
   } else if (const auto* offer = std::get_if<signaling::Offer>(&*message)) {
     handle_offer(now, *offer);
   } else if (const auto* slots = std::get_if<signaling::Slots>(&*message)) {
-    slots_ = slots->slots;
+    handle_slots(slots->slots);
     max_voices_ = std::max<std::size_t>(slots->voices, signaling::least_voices);
     ask_for_voices_soon(now);
   } else if (const auto* turn = std::get_if<signaling::TurnServer>(&*message)) {
@@ -698,7 +698,7 @@ bool Participant::from_before_entry(sframe::ShellKind shell, ByteView payload) c
 Participant::Fate Participant::try_frame(TimePoint now, std::size_t stream, std::uint32_t timestamp, bool after_gap, ByteView payload, Frame& out) {
   const bool video = receiver_->stream(stream).video;
   if (plaintext_.size() < payload.size()) plaintext_.resize(payload.size());
-  const auto opened = session_.unprotect(now, video ? sframe::ShellKind::video : sframe::ShellKind::none, payload, plaintext_);
+  const auto opened = session_.unprotect(now, state_of(stream).line, video ? sframe::ShellKind::video : sframe::ShellKind::none, payload, plaintext_);
   if (!opened) {
     const Error error = opened.error();
     if (error == Error(call::frame_key_not_yet)) return Fate::no_key_yet;
@@ -706,8 +706,11 @@ Participant::Fate Participant::try_frame(TimePoint now, std::size_t stream, std:
       ++frames_.duplicates; // padding probes repeat whole frames
       return Fate::done;
     }
-    if (error == Error(sframe::sframe_passed_over)) ++frames_.passed_over;
-    else ++(error == Error(call::frame_key_expired) && from_before_entry(video ? sframe::ShellKind::video : sframe::ShellKind::none, payload) ? frames_.before_entry : frames_.undecryptable);
+    if (error == Error(sframe::sframe_passed_over)) {
+      ++frames_.passed_over;
+      // It may have been a key frame, and the next that is let through may be seconds away.
+      if (video && !state_of(stream).gap) receiver_->request_key_frame(now, stream);
+    } else ++(error == Error(call::frame_key_expired) && from_before_entry(video ? sframe::ShellKind::video : sframe::ShellKind::none, payload) ? frames_.before_entry : frames_.undecryptable);
     drop(stream);
     return Fate::done;
   }
@@ -720,7 +723,7 @@ Participant::Fate Participant::try_frame(TimePoint now, std::size_t stream, std:
     return Fate::done;
   }
   ++frames_.decrypted;
-  HeldStream& state = held_[stream];
+  HeldStream& state = state_of(stream);
   out.who = who;
   out.leaf = opened->leaf;
   out.source = source;
@@ -741,10 +744,29 @@ Participant::Fate Participant::try_frame(TimePoint now, std::size_t stream, std:
 }
 
 // The next frame that decrypts asks for a key frame; without keys there would be no use for one.
-void Participant::drop(std::size_t stream) { held_[stream].gap = true; }
+void Participant::drop(std::size_t stream) { state_of(stream).gap = true; }
+
+Participant::HeldStream& Participant::state_of(std::size_t stream) {
+  const auto found = held_.find(stream);
+  if (found != held_.end()) return found->second;
+  SecretArray<32> seed;
+  random_.fill(seed.mutable_view());
+  return held_.try_emplace(stream, seed.view()).first->second;
+}
+
+// What one member's forgeries took on a slot is not the next one's loss.
+void Participant::handle_slots(std::vector<signaling::Slot> slots) {
+  for (auto& [stream, held] : held_) {
+    if (!receiver_ || stream >= receiver_->stream_count()) continue;
+    const auto is_ours = [&mid = receiver_->stream(stream).mid](const signaling::Slot& slot) { return slot.mid == mid; };
+    const auto before = std::ranges::find_if(slots_, is_ours), after = std::ranges::find_if(slots, is_ours);
+    if (after != slots.end() && (before == slots_.end() || *before != *after)) held.line.renew();
+  }
+  slots_ = std::move(slots);
+}
 
 void Participant::hold(TimePoint now, std::size_t stream, const MediaReceiver::Frame& frame) {
-  HeldStream& held = held_[stream];
+  HeldStream& held = state_of(stream);
   while (!held.frames.empty() && (held.frames.size() >= max_held_frames || held.bytes + frame.payload.size() > max_held_bytes)) {
     held.bytes -= held.frames.front().payload.size();
     held.frames.pop_front();

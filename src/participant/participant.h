@@ -206,6 +206,9 @@ class Participant {
     TimePoint since;
   };
   struct HeldStream {
+    explicit HeldStream(ByteView seed) : line(seed) {}
+
+    sframe::ForgeryAllowance line;
     std::deque<Held> frames;
     std::size_t bytes = 0;
     bool gap = false;       ///< something was dropped before the next frame
@@ -243,6 +246,8 @@ class Participant {
   Fate try_frame(TimePoint now, std::size_t stream, std::uint32_t timestamp, bool after_gap, ByteView payload, Frame& out);
   void hold(TimePoint now, std::size_t stream, const MediaReceiver::Frame& frame);
   void drop(std::size_t stream);
+  HeldStream& state_of(std::size_t stream);
+  void handle_slots(std::vector<signaling::Slot> slots);
 
   ParticipantConfig config_;
   call::ClientSession session_;

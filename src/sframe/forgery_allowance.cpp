@@ -2,28 +2,31 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
 #include "crypto/hash.h"
 
 namespace satsuma::sframe {
 
-void ForgeryAllowance::seed(ByteView secret) {
-  if (seeded_) return;
-  crypto::hmac_into(crypto::HashAlgorithm::sha256, secret, {as_bytes("satsuma chance 1")}, seed_.mutable_view());
-  seeded_ = true;
+ForgeryAllowance::ForgeryAllowance(ByteView seed) {
+  SATSUMA_CHECK(seed.size() == seed_.size());
+  std::memcpy(seed_.mutable_view().data(), seed.data(), seed.size());
 }
 
 bool ForgeryAllowance::admits(std::uint32_t derivations) {
-  if (credit_ >= derivations * frames_for_one) return true;
-  return draw() < 256 / (derivations + 1);
+  charged_ = 0;
+  if (derivations <= free) return true;
+  const std::uint32_t cost = derivations * frames_for_one;
+  if (credit_ < cost && draw() >= 256 / (derivations + 1)) return false;
+  charged_ = std::min(credit_, cost);
+  credit_ -= charged_;
+  return true;
 }
 
-void ForgeryAllowance::handle_failure(std::uint32_t derivations) {
-  SATSUMA_CHECK(seeded_);
-  credit_ -= std::min(credit_, derivations * frames_for_one);
+void ForgeryAllowance::handle_success() {
+  credit_ = std::min(credit_ + charged_ + 1, most * frames_for_one);
+  charged_ = 0;
 }
-
-void ForgeryAllowance::handle_success() { credit_ = std::min(credit_ + 1, most * frames_for_one); }
 
 // Thirty-two to one HMAC: less than the comparison of a header.
 std::uint8_t ForgeryAllowance::draw() {

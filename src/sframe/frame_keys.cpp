@@ -117,29 +117,18 @@ void FrameKeyTree::destroy(FrameKey& key, std::uint64_t floor) {
   }
   std::size_t node = find(key.counter_);
   if (node == places_.size()) return;
-  const bool was_there = places_[node].level == 0;
   for (; places_[node].level > 0; node = find(key.counter_)) split(node, floor, key);
   erase(node);
   next_ = std::max(next_, key.counter_ + 1);
-  if (!was_there) return; // a jump costs enough; the next frame will do
-  while (approach(next_, floor, key)) {
-  }
-  // Where eight times eight begin there are more levels to split: spread over the eight frames before.
-  approach(next_ + arity, floor, key);
+  // What lies ahead is under two nodes of this size at most.
+  static_assert(ahead <= std::uint64_t{arity} * arity);
+  approach(next_, 1, floor, key);
+  approach(next_ + ahead - 1, 1, floor, key);
+  approach(next_, 0, floor, key);
 }
 
-void FrameKeyTree::prepare() {
-  FrameKey key;
-  if (!derive(next_, key)) return;
-  while (approach(next_, 0, key)) {
-  }
-}
-
-bool FrameKeyTree::approach(std::uint64_t counter, std::uint64_t floor, FrameKey& key) {
-  const std::size_t node = find(counter);
-  if (node == places_.size() || places_[node].level == 0) return false;
-  split(node, floor, key);
-  return true;
+void FrameKeyTree::approach(std::uint64_t counter, std::uint32_t level, std::uint64_t floor, FrameKey& key) {
+  for (std::size_t node = find(counter); node != places_.size() && places_[node].level > level; node = find(counter)) split(node, floor, key);
 }
 
 // Puts the children in the place of the node, those of them that `floor` leaves something of.

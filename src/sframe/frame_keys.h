@@ -21,8 +21,9 @@ class FrameKey;
 /// a counter far ahead costs a walk down the tree and not a step for each that was skipped. Sequential frames cost 8/7 derivations each.
 ///
 /// `derive` changes nothing, since the frame may be forged. `destroy` goes the same way down once the frame authenticated, and finds what was derived for it
-/// in the FrameKey. It then splits what the frames that come next will need, so that in sequence
-/// each one's key is there already: whoever forges the next one makes us derive nothing.
+/// in the FrameKey. It then splits what the frames that come next will need: the next one's key is there already, and all those up to `ahead` are one derivation
+/// away, as much as a good frame's share of the tree. So whoever forges one of them makes us derive no more than that, and who gets each twelfth
+/// frame only (a thinned picture, whose encodings share a counter) is never far from the next.
 ///
 /// Move-only, wiped, and without an allocation for each frame: memory grows with the number of frames that were skipped and
 /// may still come, up to max_nodes.
@@ -34,7 +35,7 @@ class FrameKeyTree {
   static constexpr std::uint64_t capacity = std::uint64_t{1} << (arity_bits * levels);
   /// How far `floor` may be behind the highest counter that was destroyed.
   static constexpr std::uint64_t max_window = 1024;
-  /// All of the window but one in each eight, and the siblings on the way to the next counter and to the one that is split for ahead of time.
+  /// All of the window but one in each eight, and the siblings on the ways to the next counter and to the last one ahead.
   static constexpr std::size_t max_nodes = max_window + 3 * levels * ((1u << arity_bits) - 1);
 
   /// `root` has the suite's hash size.
@@ -42,12 +43,13 @@ class FrameKeyTree {
   FrameKeyTree(FrameKeyTree&&) noexcept = default;
   FrameKeyTree& operator=(FrameKeyTree&&) noexcept = default;
 
+  /// The counters above the highest that was destroyed which are one derivation away at most.
+  static constexpr std::uint64_t ahead = 64;
+
   /// How many derivations `derive` takes for it, at most `levels`; nothing when it was destroyed or there is none.
   std::optional<std::uint32_t> distance(std::uint64_t counter) const;
   /// The key of `counter`, into `key`; changes nothing else. False when it was destroyed or there is none.
   [[nodiscard]] bool derive(std::uint64_t counter, FrameKey& key) const;
-  /// Splits what the first frame needs, before it comes: then its key is there as well.
-  void prepare();
   /// Destroys that key in the tree, and those of all counters below `floor`; of these, seven at most stay until their eight are done with, since to
   /// split a node for a part of its keys costs as much as all of them. The FrameKey, of this tree, remains what it is.
   void destroy(FrameKey& key, std::uint64_t floor);
@@ -82,8 +84,8 @@ class FrameKeyTree {
   /// The node that `counter` is under, or node_count().
   std::size_t find(std::uint64_t counter) const;
   void split(std::size_t node, std::uint64_t floor, FrameKey& key);
-  /// One step on the way to the key of `counter`. False when it is there, or never will be.
-  bool approach(std::uint64_t counter, std::uint64_t floor, FrameKey& key);
+  /// Splits until `counter` is under a node of that level, or of a lower one.
+  void approach(std::uint64_t counter, std::uint32_t level, std::uint64_t floor, FrameKey& key);
   void erase(std::size_t node);
 
   crypto::HashAlgorithm hash_;

@@ -114,20 +114,9 @@ Result<MutableByteView> Sender::protect(ByteView metadata, ByteView plaintext, M
   return frame;
 }
 
-Result<void> Receiver::add_key(std::uint64_t key_id, ByteView base_key) {
-  if (streams_.size() >= max_receiver_keys && !streams_.contains(key_id)) return sframe_too_many_keys;
-  const auto added = streams_.insert_or_assign(key_id, Stream{StreamKeys(suite_, key_id, base_key)}).first;
-  added->second.keys.keys.prepare();
-  allowance_.seed(added->second.keys.salt.view());
-  return {};
-}
+void Receiver::try_key(std::uint64_t key_id, ByteView base_key) { tried_.emplace(key_id, Stream{StreamKeys(suite_, key_id, base_key)}); }
 
-void Receiver::try_key(std::uint64_t key_id, ByteView base_key) {
-  tried_.emplace(key_id, Stream{StreamKeys(suite_, key_id, base_key)});
-  allowance_.seed(tried_->second.keys.salt.view());
-}
-
-Result<Unprotected> Receiver::unprotect(ByteView metadata, ByteView frame, MutableByteView out) {
+Result<Unprotected> Receiver::unprotect(ForgeryAllowance& line, ByteView metadata, ByteView frame, MutableByteView out) {
   SATSUMA_TRY(const ParsedHeader header, parse_header(frame));
   const auto [key_id, counter] = header.header;
   const auto found = streams_.find(key_id);
@@ -139,17 +128,14 @@ Result<Unprotected> Receiver::unprotect(ByteView metadata, ByteView frame, Mutab
 
   const auto distance = stream.keys.keys.distance(counter);
   if (!distance) return sframe_replayed;
-  if (!tried && !allowance_.admits(*distance)) return sframe_passed_over;
+  if (!tried && !line.admits(*distance)) return sframe_passed_over;
   FrameKey key;
   SATSUMA_CHECK(stream.keys.keys.derive(counter, key));
   const FrameHash hash = hash_frames_ ? hash_of(frame) : FrameHash{}; // before: it may be overwritten
   const auto plaintext = open(cipher_, key.view(), stream.keys.salt, header, metadata, frame, out);
-  if (!plaintext) {
-    allowance_.handle_failure(*distance + (tried ? try_cost : 0));
-    return plaintext.error();
-  }
+  if (!plaintext) return plaintext.error();
 
-  allowance_.handle_success();
+  line.handle_success();
   stream.next = std::max(stream.next, counter + 1);
   stream.keys.keys.destroy(key, stream.next - std::min(stream.next, replay_window));
   if (tried) {

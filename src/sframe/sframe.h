@@ -104,28 +104,25 @@ struct Unprotected {
 
 /// The keys of everybody who may be heard. A frame's key is destroyed with its use, so what comes twice finds none.
 ///
-/// A frame that does not authenticate changes nothing but how many more may cost what they cost (ForgeryAllowance): the attempt to open it, and a walk down
-/// the tree of keys, which is none in sequence and FrameKeyTree::levels derivations at most.
+/// A frame that does not authenticate changes nothing but how many more of its line may cost what they cost (ForgeryAllowance): the attempt to open it, and a walk down
+/// the tree of keys, which is one derivation where the stream stands and FrameKeyTree::levels at most.
 class Receiver {
  public:
-  /// What try_key costs beside the walk, in derivations: salt and root, each by an extraction and an expansion, and what the caller does for its base key.
-  static constexpr std::uint32_t try_cost = 6;
+  /// What a stream costs that has not begun, in derivations: salt and root, each by an extraction and an expansion, what the caller does for its base key,
+  /// and the walk.
+  static constexpr std::uint32_t begin_cost = 6 + FrameKeyTree::levels;
 
   explicit Receiver(CipherSuite suite, bool hash_frames = false) : suite_(suite), cipher_(suite), hash_frames_(hash_frames) {}
 
-  /// Replaces a key of the same id, and then its window starts empty. sframe_too_many_keys leaves the receiver as it was.
-  Result<void> add_key(std::uint64_t key_id, ByteView base_key);
-  /// The same, but it is kept only if the next frame of this id authenticates: who invents key ids gets no memory for them. One
-  /// such key at a time.
+  /// For a key id without a key; it is kept only if the next frame of this id authenticates: who invents key ids gets no memory for them. One
+  /// such key at a time. Before a base key is derived for it, ForgeryAllowance::admits is asked for begin_cost, and the frame is sframe_passed_over where it refuses.
   void try_key(std::uint64_t key_id, ByteView base_key);
-  /// To be asked before: false where too many came to nothing lately, and the frame is to count as sframe_passed_over.
-  bool may_try_key() { return allowance_.admits(try_cost + FrameKeyTree::levels); }
   void remove_key(std::uint64_t key_id) { streams_.erase(key_id); }
   bool has_key(std::uint64_t key_id) const { return streams_.contains(key_id); }
   std::size_t key_count() const { return streams_.size(); }
 
-  /// `out` has frame.size() bytes and may be `frame` itself.
-  Result<Unprotected> unprotect(ByteView metadata, ByteView frame, MutableByteView out);
+  /// `line` is what the frame arrived on. `out` has frame.size() bytes and may be `frame` itself.
+  Result<Unprotected> unprotect(ForgeryAllowance& line, ByteView metadata, ByteView frame, MutableByteView out);
 
  private:
   struct Stream {
@@ -136,7 +133,6 @@ class Receiver {
   CipherSuite suite_;
   FrameCipher cipher_;
   bool hash_frames_;
-  ForgeryAllowance allowance_; ///< of all streams together
   std::unordered_map<std::uint64_t, Stream> streams_;
   std::optional<std::pair<std::uint64_t, Stream>> tried_;
 };

@@ -203,20 +203,20 @@ Result<Header> parse_frame_header(const OpenedFrame& frame) {
   return parsed.header;
 }
 
-Result<Unprotected> unprotect_frame(Receiver& receiver, const OpenedFrame& frame, MutableByteView out) {
-  if (!is_h264(frame.shell)) return receiver.unprotect(clear_bytes(frame.shell), frame.ciphertext, out);
+Result<Unprotected> unprotect_frame(Receiver& receiver, ForgeryAllowance& line, const OpenedFrame& frame, MutableByteView out) {
+  if (!is_h264(frame.shell)) return receiver.unprotect(line, clear_bytes(frame.shell), frame.ciphertext, out);
   if (out.size() < frame.ciphertext.size()) return sframe_too_large;
   SATSUMA_TRY(const std::size_t size, unescape(frame.ciphertext, out));
   // In place, which leaves the plaintext where the ciphertext was: behind the header.
-  SATSUMA_TRY(Unprotected unprotected, receiver.unprotect(clear_bytes(frame.shell), out.first(size), out));
+  SATSUMA_TRY(Unprotected unprotected, receiver.unprotect(line, clear_bytes(frame.shell), out.first(size), out));
   std::memmove(out.data(), unprotected.plaintext.data(), unprotected.plaintext.size());
   unprotected.plaintext = out.first(unprotected.plaintext.size());
   return unprotected;
 }
 
-Result<Unprotected> unprotect_frame(Receiver& receiver, ShellKind kind, ByteView frame, MutableByteView out) {
+Result<Unprotected> unprotect_frame(Receiver& receiver, ForgeryAllowance& line, ShellKind kind, ByteView frame, MutableByteView out) {
   SATSUMA_TRY(const OpenedFrame opened, open_shell(kind, frame));
-  return unprotect_frame(receiver, opened, out);
+  return unprotect_frame(receiver, line, opened, out);
 }
 
 } // namespace satsuma::sframe

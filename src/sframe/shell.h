@@ -56,8 +56,8 @@ Result<OpenedFrame> open_shell(ShellKind kind, ByteView frame);
 Result<Header> parse_frame_header(const OpenedFrame& frame);
 
 /// `out` has as many bytes as the frame and does not overlap it. The plaintext is at its front.
-Result<Unprotected> unprotect_frame(Receiver& receiver, const OpenedFrame& frame, MutableByteView out);
+Result<Unprotected> unprotect_frame(Receiver& receiver, ForgeryAllowance& line, const OpenedFrame& frame, MutableByteView out);
 /// Both steps at once.
-Result<Unprotected> unprotect_frame(Receiver& receiver, ShellKind kind, ByteView frame, MutableByteView out);
+Result<Unprotected> unprotect_frame(Receiver& receiver, ForgeryAllowance& line, ShellKind kind, ByteView frame, MutableByteView out);
 
 } // namespace satsuma::sframe

@@ -23,6 +23,7 @@ EpochKeys::Epoch epoch(std::uint64_t era, std::uint64_t number, std::uint32_t ow
 struct Frames : ::testing::Test {
   EpochKeys alice; // leaf 0
   EpochKeys bob;   // leaf 1
+  sframe::ForgeryAllowance line{Bytes(32, 1)}, other_line{Bytes(32, 2)};
   Bytes plain = to_bytes(as_bytes("one encoded frame"));
 
   void both_enter(Duration when, std::uint64_t era, std::uint64_t number, bool at_once = false) {
@@ -40,7 +41,7 @@ struct Frames : ::testing::Test {
   Result<EpochKeys::Received> receive(EpochKeys& keys, Duration when, const Bytes& frame,
                                       sframe::ShellKind kind = sframe::ShellKind::video) {
     buffer.assign(frame.size(), 0);
-    return keys.unprotect(at(when), kind, frame, buffer);
+    return keys.unprotect(at(when), line, kind, frame, buffer);
   }
   Bytes buffer;
 };
@@ -211,8 +212,62 @@ TEST_F(Frames, ThatAreForgedWithoutEndAreMostlyNotOpenedAndKeepTheOthersOutForAM
   int tries = 1;
   while (tries < 1000 && !receive(bob, 0s, send(alice, 0s, StreamContext::microphone, sframe::Shell::none), sframe::ShellKind::none)) ++tries;
   EXPECT_LE(tries, 75) << "one in fifteen";
-  both_enter(1s, 0, 1);
-  EXPECT_TRUE(receive(bob, 2s, send(alice, 2s))) << "an epoch begins anew";
+}
+
+TEST_F(Frames, AreNotKeptOutByWhatIsForgedOnAnotherLine) {
+  both_enter(0s, 0, 0);
+  std::swap(line, other_line);
+  for (std::uint32_t i = 0; i < 1000; ++i) {
+    Bytes frame(64, 7);
+    sframe::write_header({KeyId{i % 4, 0, 0}.value(), i}, frame);
+    EXPECT_FALSE(receive(bob, 0s, frame, sframe::ShellKind::none));
+  }
+  EXPECT_GT(bob.counts().passed_over, 700u);
+  std::swap(line, other_line);
+  EXPECT_TRUE(receive(bob, 0s, send(alice, 0s)));
+  for (int i = 0; i < 200; ++i) send(alice, 0s);
+  EXPECT_TRUE(receive(bob, 0s, send(alice, 0s)));
+}
+
+TEST_F(Frames, WithACounterThatNobodyReachesAreRefusedBeforeAnythingIsDerivedForThem) {
+  both_enter(0s, 0, 0);
+  for (std::uint64_t i = 0; i < 1000; ++i) {
+    Bytes frame(64, 7);
+    sframe::write_header({KeyId{0, 0, 0}.value(), sframe::FrameKeyTree::capacity + i}, frame);
+    ASSERT_EQ(receive(bob, 0s, frame, sframe::ShellKind::none).error(), Error(sframe::sframe_counter_too_large)) << "and not charged";
+  }
+}
+
+TEST_F(Frames, OfH264WithABadEscapeArePaidForAsOthersAre) {
+  both_enter(0s, 0, 0);
+  Bytes frame = {0, 0, 0, 1, 0x41, 0xff};
+  Bytes header(12);
+  header.resize(sframe::write_header({KeyId{1, 0, 0}.value(), 0x111111}, header));
+  frame.insert(frame.end(), header.begin(), header.end());
+  frame.insert(frame.end(), 40, 7);
+  const Bytes bad_end = {0, 0, 3, 9, 0x80}; // escaped, but not one of the bytes that need it
+  frame.insert(frame.end(), bad_end.begin(), bad_end.end());
+  ASSERT_EQ(receive(bob, 0s, frame).error(), Error(sframe::sframe_malformed));
+  EXPECT_EQ(bob.counts().passed_over, 0u);
+  for (int i = 0; i < 1000; ++i) EXPECT_FALSE(receive(bob, 0s, frame));
+  EXPECT_GT(bob.counts().passed_over, 700u);
+}
+
+TEST_F(Frames, OfAThinnedPictureAllComeThroughHoweverManyAreForgedBetweenThem) {
+  both_enter(0s, 0, 0);
+  for (const int stride : {1, 6, 12, 64}) {
+    ASSERT_TRUE(receive(bob, 0s, send(alice, 0s)));
+    for (int i = 0; i < 100; ++i) {
+      for (std::uint32_t k = 0; k < 20; ++k) {
+        Bytes frame(64, 7);
+        sframe::write_header({KeyId{1, 0, 0}.value(), 1'000'000 + k * 7919}, frame);
+        EXPECT_FALSE(receive(bob, 0s, frame, sframe::ShellKind::none));
+      }
+      for (int left_out = 1; left_out < stride; ++left_out) send(alice, 0s);
+      ASSERT_TRUE(receive(bob, 0s, send(alice, 0s))) << stride << ' ' << i;
+    }
+  }
+  EXPECT_GT(bob.counts().passed_over, 4000u) << "the flood has spent everything";
 }
 
 TEST_F(Frames, ComeThroughAfterAGapOfElevenHundred) {

@@ -37,6 +37,7 @@ TEST(Memory, OfBothEndsDecryptsNothingOfWhatWasSentInAnEpochThatGoesOn) {
   Bytes frame(200), out(200);
   constexpr std::uint64_t last = 20;
   EpochKeys *alice, *bob;
+  sframe::ForgeryAllowance line{Bytes(32, 1)};
   {
     const heap::Recording recording;
     alice = new EpochKeys(suite);
@@ -47,7 +48,7 @@ TEST(Memory, OfBothEndsDecryptsNothingOfWhatWasSentInAnEpochThatGoesOn) {
     for (std::uint64_t i = 0; i <= last; ++i) {
       const auto sent = alice->protect(at(0s), StreamContext::camera, sframe::Shell::vp8_delta, plaintext, frame);
       ASSERT_TRUE(sent);
-      ASSERT_TRUE(bob->unprotect(at(0s), sframe::ShellKind::video, *sent, out));
+      ASSERT_TRUE(bob->unprotect(at(0s), line, sframe::ShellKind::video, *sent, out));
     }
   }
   const ByteView memory(arena.bytes, arena.used);

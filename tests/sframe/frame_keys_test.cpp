@@ -125,6 +125,20 @@ TEST(FrameKeyTree, HoldsNoMoreThanItsBoundWhateverIsLost) {
   EXPECT_GT(most, FrameKeyTree::max_window / 2) << "the strides do not come near what they are to try";
 }
 
+TEST(FrameKeyTree, HasTheNextKeyAfterEachFrameAndSixtyFourADerivationAway) {
+  constexpr CipherSuite suite = CipherSuite::aes_128_gcm_sha256_128;
+  for (const std::uint64_t stride : {1u, 5u, 12u, 63u, 64u, 65u, 700u, 70'000u}) {
+    for (const std::uint64_t start : {0u, (1u << 9) - 70, (1u << 12) - 65, (1u << 21) - 1}) {
+      FrameKeyTree keys = tree(suite);
+      for (std::uint64_t counter = start; counter < start + 40 * stride; counter += stride) {
+        destroy(keys, counter, counter + 1 - std::min(counter + 1, FrameKeyTree::max_window));
+        ASSERT_EQ(keys.distance(counter + 1), 0u) << counter;
+        for (std::uint64_t i = 1; i <= FrameKeyTree::ahead; ++i) ASSERT_LE(*keys.distance(counter + i), 1u) << counter << ' ' << i;
+      }
+    }
+  }
+}
+
 TEST(FrameKeyTree, EndsWithItsLastCounter) {
   constexpr CipherSuite suite = CipherSuite::chacha20_poly1305_sha256_128;
   FrameKeyTree keys = tree(suite);

@@ -162,7 +162,8 @@ TEST_F(Hostile, ServerThatTellsTwoCommittersThatTheyWonCannotBringThemTogetherAg
   const auto sent = ada.session->protect(world.now(), call::StreamContext::microphone, sframe::Shell::none, plain, out);
   ASSERT_TRUE(sent);
   Bytes in(sent->size());
-  EXPECT_FALSE(bo.session->unprotect(world.now(), sframe::ShellKind::none, *sent, in));
+  sframe::ForgeryAllowance line{Bytes(32, 1)};
+  EXPECT_FALSE(bo.session->unprotect(world.now(), line, sframe::ShellKind::none, *sent, in));
   // Led back to the first log, Bo enters anew: what it holds never was there.
   bo.server = 0;
   world.cut(bo);

@@ -66,13 +66,14 @@ TEST(Simulator, FramesFromNearTheServerAreReadFarFromItThoughEpochsFollowEachOth
   far.delay = 110ms;
   world.run(2s);
   const Bytes plain(50, 7);
+  sframe::ForgeryAllowance line{Bytes(32, 1)};
   const std::size_t epochs = near.epochs.size();
   for (int i = 0; i < 1'000; ++i, world.run(10ms)) {
     Bytes out(sframe::max_protected_size(sframe::Shell::vp8_key, plain.size()));
     const auto sent = near.session->protect(world.local_now(near), call::StreamContext::camera, sframe::Shell::vp8_key, plain, out);
     ASSERT_TRUE(sent);
     Bytes in(sent->size());
-    const auto read = far.session->unprotect(world.local_now(far), sframe::ShellKind::video, *sent, in);
+    const auto read = far.session->unprotect(world.local_now(far), line, sframe::ShellKind::video, *sent, in);
     ASSERT_TRUE(read) << i << ": " << read.error().name();
   }
   EXPECT_GT(near.epochs.size() - epochs, 30u);

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { loudness } from "../src/capture.ts";
 import { type Frame, FrameBuffers, FrameReceiver, kindOf } from "../src/engine/frames.ts";
-import { frameKind, WasmSession } from "../src/engine/module.ts";
+import { code, frameKind, WasmSession } from "../src/engine/module.ts";
 import { parseTransformOptions } from "../src/messages.ts";
 import { shortenedAnswer, withAllowedExtensions, withResentSound } from "../src/peer.ts";
 import { SentTotals } from "../src/publish.ts";
@@ -158,4 +158,57 @@ test("a closed receiver lets nothing through and holds nothing", { skip }, async
   receiver.handleHeld(5000);
   assert.equal(receiver.deadline, null);
   assert.equal(delivered.length, 0);
+});
+
+// What a receiver does with the module's answers, each of them given here.
+function answeredReceiver(media: "audio" | "video"): { give: (answer: number, now: number) => void; asked: () => number; receiver: FrameReceiver; handles: number[] } {
+  let answer = 0;
+  let asked = 0;
+  const handles: number[] = [];
+  let last = 0;
+  const call = {
+    satsuma_receiver_new: () => {
+      last += 1;
+      handles.push(last);
+      return last;
+    },
+    satsuma_receiver_free: (handle: number) => handles.splice(handles.indexOf(handle), 1).length,
+    satsuma_frame_unprotect: (handle: number) => (handles.includes(handle) ? answer : code.noKey),
+    satsuma_receiver_last_leaf: () => 0,
+    satsuma_receiver_last_context: () => 1,
+    satsuma_receiver_last_epoch: () => 1,
+    satsuma_receiver_last_is_key: () => 0,
+  };
+  const module = { call, allocate: () => 0, free: () => undefined, protectedSize: (size: number) => size, memory: new Uint8Array(1024 * 1024) };
+  const session = { module, handle: 1 } as unknown as WasmSession;
+  const receiver = new FrameReceiver(session, new FrameBuffers(session.module), { connection: 1, mid: "v0", kind: media }, () => (asked += 1), () => true);
+  const give = (value: number, now: number): void => {
+    answer = value;
+    receiver.handleFrame({ data: new ArrayBuffer(10) } as unknown as Frame, now, () => undefined);
+  };
+  return { give, asked: () => asked, receiver, handles };
+}
+
+test("a picture that was passed over is asked for at once, once, and again with the next that decrypts", () => {
+  const { give, asked } = answeredReceiver("video");
+  give(code.passedOver, 1000);
+  assert.equal(asked(), 1);
+  for (let now = 1100; now < 5000; now += 100) give(code.passedOver, now);
+  assert.equal(asked(), 1);
+  give(5, 5000);
+  assert.equal(asked(), 2);
+  const sound = answeredReceiver("audio");
+  sound.give(code.passedOver, 1000);
+  assert.equal(sound.asked(), 0);
+});
+
+test("a slot that is given to another publication has another receiver in the module, and one only", () => {
+  const { give, receiver, handles } = answeredReceiver("audio");
+  receiver.renew();
+  assert.deepEqual(handles, [2]);
+  give(5, 1000);
+  assert.equal(receiver.readCounts(1000, false).decrypted, 1);
+  receiver.close();
+  receiver.renew();
+  assert.deepEqual(handles, []);
 });

@@ -4,7 +4,7 @@
  */
 import type { ParticipantId } from "../api.ts";
 import { CheckError, unreachable } from "../check.ts";
-import { parseServerControl } from "../control.ts";
+import { parseServerControl, type Slot } from "../control.ts";
 import { mediaKind, sourceOf } from "../ids.ts";
 import type { Counts, EncoderRecording, FromWorker, Proof, StartOptions, ToWorker, TransformOptions } from "../messages.ts";
 import { type Announcement, parseSessionEvent, type SessionEvent, voiceMessage, writeAnnouncement } from "../session-events.ts";
@@ -64,6 +64,8 @@ export class Engine {
   readonly #senders = new Set<FrameSender>();
   /** With what was proven of each last. */
   readonly #receivers = new Map<FrameReceiver, Proof | null>();
+  /** Whose publication the server says is on a slot, by mid. It decides about nothing but what forged frames may cost there. */
+  #slots: ReadonlyMap<string, string> = new Map();
   #decrypting = false;
   readonly #socketFrames = { sent: 0, received: 0 };
 
@@ -319,6 +321,7 @@ export class Engine {
   #handleText(socket: SignalingSocket, frame: string): void {
     try {
       const message = parseServerControl(frame);
+      if (message?.type === "slots") this.#noteSlots(message.slots);
       if (message !== null) this.#post({ type: "control", message });
     } catch (error) {
       if (!(error instanceof CheckError)) throw error;
@@ -385,6 +388,15 @@ export class Engine {
       receiver.handleFrame(frame, performance.now(), deliver);
       this.#watchHeld();
     };
+  }
+
+  #noteSlots(slots: readonly Slot[]): void {
+    const before = this.#slots;
+    this.#slots = new Map(slots.map(({ mid, incarnation, source }) => [mid, `${incarnation} ${source}`]));
+    for (const receiver of this.#receivers.keys()) {
+      const carries = this.#slots.get(receiver.mid);
+      if (carries !== undefined && carries !== before.get(receiver.mid)) receiver.renew();
+    }
   }
 
   /** False if the frame can be shown under nobody. */

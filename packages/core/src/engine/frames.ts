@@ -207,7 +207,8 @@ export class FrameReceiver {
   readonly #media: "audio" | "video";
   readonly #module: WasmModule;
   readonly #buffers: FrameBuffers;
-  readonly #handle: number;
+  readonly #session: WasmSession;
+  #handle: number;
   readonly #requestKeyFrame: () => void;
   readonly #onDecrypted: DecryptedHandler;
   #open = true;
@@ -228,6 +229,7 @@ export class FrameReceiver {
     this.connection = slot.connection;
     this.mid = slot.mid;
     this.#media = slot.kind;
+    this.#session = session;
     this.#module = session.module;
     this.#buffers = buffers;
     this.#requestKeyFrame = requestKeyFrame;
@@ -240,6 +242,13 @@ export class FrameReceiver {
     const counts = { connection: this.connection, mid: this.mid, ...this.#counts };
     if (restartGap) this.#counts.longestGapMs = 0;
     return counts;
+  }
+
+  /** The slot carries something else from now on: what one member's forgeries took on it is not the next one's loss. */
+  renew(): void {
+    if (!this.#open) return;
+    this.#module.call.satsuma_receiver_free(this.#handle);
+    this.#handle = this.#module.call.satsuma_receiver_new(this.#session.handle);
   }
 
   handleFrame(frame: Frame, now: number, deliver: FrameSink): void {
@@ -299,7 +308,7 @@ export class FrameReceiver {
     const size = buffers.load(data)
       ? call.satsuma_frame_unprotect(this.#handle, framing, buffers.input, data.byteLength, buffers.output, buffers.capacity, microseconds())
       : code.malformed;
-    if (size < 0) return this.#handleFailure(size);
+    if (size < 0) return this.#handleFailure(size, now);
     const leaf = call.satsuma_receiver_last_leaf(this.#handle);
     const context = call.satsuma_receiver_last_context(this.#handle);
     if (!this.#onDecrypted(this, leaf, context, call.satsuma_receiver_last_epoch(this.#handle))) {
@@ -319,7 +328,7 @@ export class FrameReceiver {
     return "done";
   }
 
-  #handleFailure(failure: number): "done" | "unknown-key" {
+  #handleFailure(failure: number, now: number): "done" | "unknown-key" {
     switch (failure) {
       case code.unknownKey:
         return "unknown-key";
@@ -333,6 +342,8 @@ export class FrameReceiver {
         return "done";
       case code.passedOver:
         this.#counts.passedOver += 1;
+        // It may have been a key frame, and the next that is let through may be seconds away.
+        if (this.#media === "video" && !this.#gap) this.#askForKeyFrame(now);
         this.#dropAfterGap();
         return "done";
       default:
@@ -354,6 +365,10 @@ export class FrameReceiver {
       this.#gap = false;
       return;
     }
+    this.#askForKeyFrame(now);
+  }
+
+  #askForKeyFrame(now: number): void {
     if (now - this.#lastKeyFrameRequest < minKeyFrameRequestIntervalMs) return;
     this.#lastKeyFrameRequest = now;
     this.#counts.keyFrameRequests += 1;
