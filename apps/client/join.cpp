@@ -359,7 +359,9 @@ class Join final : public NativeClient::Listener {
       }
       const auto& frame = **next;
       const double unit = ivf_->time_base();
-      static_cast<void>(client_.send_frame(now, Source::camera, frame.data, timestamp, container::is_vp8_key_frame(frame.data)));
+      const auto sent = client_.send_frame(now, Source::camera, frame.data, timestamp, container::is_vp8_key_frame(frame.data));
+      // Of what never left nobody sees that it is missing: nobody else would ask.
+      if (!sent && sent.error() == Error(participant::media_needs_key_frame)) key_wanted_[0] = true;
       if (ivf_at_ && frame.timestamp > *ivf_at_) ivf_step_ = Duration(static_cast<Duration::rep>(static_cast<double>(frame.timestamp - *ivf_at_) * unit * 1e6));
       ivf_at_ = frame.timestamp;
       step = std::clamp(ivf_step_, Duration(milliseconds(5)), Duration(std::chrono::seconds(2)));

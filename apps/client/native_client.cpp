@@ -232,10 +232,10 @@ void NativeClient::send_in_stream(TimePoint now, Leg leg, const NetworkPath& pat
   stream.stream->send(datagram);
 }
 
-bool NativeClient::send_frame(TimePoint now, signaling::Source source, ByteView frame, std::uint32_t timestamp, bool key_frame, std::optional<std::uint8_t> level,
+Result<void> NativeClient::send_frame(TimePoint now, signaling::Source source, ByteView frame, std::uint32_t timestamp, bool key_frame, std::optional<std::uint8_t> level,
                               std::size_t layer) {
-  if (ended_) return false;
-  const bool sent = participant_->send_frame(now, source, frame, timestamp, key_frame, level, layer).has_value();
+  if (ended_) return participant::media_not_connected;
+  const auto sent = participant_->send_frame(now, source, frame, timestamp, key_frame, level, layer);
   flush(Leg::publish);
   if (adapts_) set_timer(); // part of it may have to leave a little later
   return sent;

@@ -49,8 +49,8 @@ class NativeClient {
 
   /// Connects. A sentence otherwise.
   std::expected<void, std::string> start(TimePoint now, participant::ParticipantConfig config);
-  /// Encrypts and sends. False while we are not in and connected.
-  bool send_frame(TimePoint now, signaling::Source source, ByteView frame, std::uint32_t timestamp, bool key_frame, std::optional<std::uint8_t> level = std::nullopt,
+  /// Encrypts and sends. Not while we are not in and connected; media_needs_key_frame: one before it was dropped.
+  Result<void> send_frame(TimePoint now, signaling::Source source, ByteView frame, std::uint32_t timestamp, bool key_frame, std::optional<std::uint8_t> level = std::nullopt,
                   std::size_t layer = 0);
   void leave(TimePoint now);
 

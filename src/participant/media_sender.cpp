@@ -131,11 +131,14 @@ Result<void> MediaSender::send_frame(TimePoint now, std::size_t index, ByteView 
       drop_waiting(stream, false);
       std::erase_if(repetitions_, [index](const Repetition& r) { return r.stream == index; });
       stream.needs_key_frame = false;
-    } else if (stream.needs_key_frame) {
-      ++counters_.frames_dropped;
-      return media_needs_key_frame;
+      release(now);
+    } else {
+      release(now); // first: it may drop what this frame builds on
+      if (stream.needs_key_frame) {
+        ++counters_.frames_dropped;
+        return media_needs_key_frame;
+      }
     }
-    release(now);
   }
   ++counters_.frames;
   Waiting frame{{}, 0, packets, timestamp, stream.picture_id, dependent, now};
@@ -217,6 +220,7 @@ void MediaSender::drop_waiting(Stream& stream, bool begun) {
 }
 
 void MediaSender::drop_old(TimePoint now) {
+  while (!repetitions_.empty() && now - repetitions_.front().since > max_repetition_wait) repetitions_.pop_front();
   for (Stream& stream : streams_) {
     if (stream.waiting.empty()) continue;
     const Waiting& first = stream.waiting.front();
@@ -253,18 +257,19 @@ void MediaSender::watch_path() {
 }
 
 void MediaSender::probe(TimePoint now) {
+  // Padding goes over a retransmission stream, whose receiver throws it away, and which is known once the stream that it repeats is.
+  const auto usable = std::find_if(streams_.begin(), streams_.end(), [](const Stream& s) { return s.description.video && s.description.rtx_payload_type && s.packets > 0; });
+  // Before the estimator is asked: what it hands out counts as sent, and is not offered again for a while.
+  if (usable == streams_.end() || !transport_.connected() || !transport_.path()) {
+    probe_.reset();
+    return;
+  }
   if (!probe_) {
     probe_ = estimator_.poll_probe(now, desired_);
     if (!probe_) return;
     ++counters_.probes;
     probe_at_ = now;
     probe_credit_ = probe_->bitrate * pacing_interval.count() / 8'000'000;
-  }
-  // Padding goes over a retransmission stream, whose receiver throws it away, and which is known once the stream that it repeats is.
-  const auto usable = std::find_if(streams_.begin(), streams_.end(), [](const Stream& s) { return s.description.video && s.description.rtx_payload_type && s.packets > 0; });
-  if (usable == streams_.end() || !transport_.connected() || !transport_.path()) {
-    probe_.reset();
-    return;
   }
   probe_credit_ += probe_->bitrate * std::min<std::int64_t>((now - probe_at_).count(), 20'000) / 8'000'000;
   probe_at_ = now;
@@ -309,7 +314,10 @@ void MediaSender::resend(TimePoint now, Stream& stream, std::uint16_t sequence) 
   if (!adapts_) return resend_picture(now, stream, sequence);
   if (stream.needs_key_frame && stream.waiting.empty()) return; // it was stopped
   if (repetitions_.size() >= max_waiting_repetitions) return;
-  repetitions_.push_back({static_cast<std::size_t>(&stream - streams_.data()), sequence});
+  const auto index = static_cast<std::size_t>(&stream - streams_.data());
+  // Who asks again while it waits is answered once.
+  if (std::ranges::any_of(repetitions_, [&](const Repetition& r) { return r.stream == index && r.sequence == sequence; })) return;
+  repetitions_.push_back({index, sequence, now});
   release(now);
 }
 

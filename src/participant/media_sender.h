@@ -33,6 +33,8 @@ inline constexpr std::size_t default_max_payload = 1136;
 inline constexpr std::size_t max_waiting_bytes = 2U << 20;
 inline constexpr std::size_t max_waiting_repetitions = 256;
 inline constexpr Duration max_waiting_time = std::chrono::milliseconds(700);
+/// Of what is sent again, which goes first: whoever still wants it has asked once more by then.
+inline constexpr Duration max_repetition_wait = std::chrono::milliseconds(500);
 
 struct OutgoingStream {
   bool video = false;
@@ -109,6 +111,7 @@ class MediaSender {
   /// What is sent in any case, whatever the estimate says: pictures do not leave more slowly than that.
   void set_least_pace(std::int64_t bitrate) { least_pace_ = bitrate; }
   std::size_t waiting_bytes() const { return waiting_bytes_; }
+  std::size_t waiting_repetitions() const { return repetitions_.size(); }
 
   void handle_packet(TimePoint now, const NetworkPath& path, MutableByteView datagram);
   void handle_timeout(TimePoint now);
@@ -161,6 +164,7 @@ class MediaSender {
   struct Repetition {
     std::size_t stream = 0;
     std::uint16_t sequence = 0;
+    TimePoint since{};
   };
 
   /// False if there was no room.

@@ -70,5 +70,41 @@ TEST(Adapting, WhereThreeMegabitsBecome300KilobitsThePictureGoesOnSmallerWithinT
               static_cast<long long>(latest_rise / 1ms));
 }
 
+TEST(Adapting, AFrameIsRefusedWhoseForerunnerIsDroppedForItsAgeInTheSameMoment) {
+  World w(3);
+  auto& ada = w.add("Ada", both, "delay=10ms up.rate=1M", 3, three);
+  w.add("Bob", {});
+  ASSERT_TRUE(w.until([&] { return w.all_receive_all(); }));
+  w.run(5s);
+  ASSERT_TRUE(ada.participant->wanted(Source::camera, 0));
+  const MediaSender& sender = *ada.participant->sender();
+  const auto send = [&](TimePoint now) { return ada.participant->send_frame(now, Source::camera, Bytes(100'000, 0x5a), 0, false, std::nullopt, 0); };
+  ASSERT_TRUE(send(w.now()));
+  ASSERT_TRUE(send(w.now())); // waits behind the first
+  const auto dropped = sender.counters().frames_dropped;
+  const auto sent = send(w.now() + max_waiting_time + 50ms);
+  EXPECT_GT(sender.counters().frames_dropped, dropped);
+  ASSERT_FALSE(sent);
+  EXPECT_EQ(sent.error(), Error(media_needs_key_frame));
+}
+
+TEST(Adapting, WhatIsAskedForAgainAndAgainOnANarrowPathDoesNotPileUp) {
+  for (const std::uint64_t seed : {2, 4, 8}) {
+    SCOPED_TRACE(seed);
+    World w(seed);
+    auto& ada = w.add("Ada", both, "delay=20ms up.rate=3M 10s up.rate=60k up.loss=30%", 3, three);
+    w.add("Bob", {});
+    ASSERT_TRUE(w.until([&] { return w.all_receive_all(); }));
+    std::size_t most = 0;
+    for (int i = 0; i < 4'000; ++i) {
+      w.run(5ms);
+      most = std::max(most, ada.participant->sender()->waiting_repetitions());
+    }
+    EXPECT_GT(ada.participant->sender()->counters().nacks_received, 300U);
+    EXPECT_GT(most, 0U);
+    EXPECT_LE(most, 40U); // once for each that is missing, and none that is old: 16; otherwise 80 and more
+  }
+}
+
 } // namespace
 } // namespace satsuma::participant::test
