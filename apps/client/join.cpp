@@ -306,7 +306,11 @@ class Join final : public NativeClient::Listener {
       recording = std::make_unique<Recording>(path, !audio, static_cast<std::uint32_t>(frame.leaf * 4 + static_cast<std::uint32_t>(frame.source)));
       say("recording to %s", recording->file().c_str());
     }
+    const bool was_full = recording->full();
     recording->take(frame);
+    if (recording->full() && !was_full) {
+      std::fprintf(stderr, "satsuma join: %s is the last file of its source: the size of its pictures has changed too often\n", recording->file().c_str());
+    }
     if (!recording->good() && !record_failed_) {
       record_failed_ = failed_ = true;
       std::fprintf(stderr, "satsuma join: recording failed; is the disk full?\n");

@@ -17,17 +17,23 @@ void Recording::open() {
 }
 
 void Recording::take(const participant::Frame& frame) {
+  if (full_) return;
   std::uint64_t since = 0;
   if (first_) since = last_time_ + static_cast<std::uint64_t>(std::max(std::int32_t{0}, static_cast<std::int32_t>(frame.timestamp - last_timestamp_)));
   if (video_) {
     // What no decoder can make a picture of has no place in the file.
     if (frame.after_gap && !frame.key_frame) waits_ = true;
-    if (frame.key_frame) waits_ = false;
-    if (waits_) return;
     const auto size = frame.key_frame ? container::vp8_size(frame.payload) : size_;
-    if (!size) return;
+    if (frame.key_frame) waits_ = !size; // nor what builds on one that cannot be read
+    if (waits_ || !size) return;
     if (!size_ || size_->width != size->width || size_->height != size->height) {
-      if (size_) open();
+      if (size_) {
+        if (number_ == max_files) {
+          full_ = true;
+          return;
+        }
+        open();
+      }
       size_ = size;
       write(container::ivf_header(*size));
     }

@@ -14,6 +14,7 @@ namespace satsuma::client {
 
 /// What is received of one source, in files: sound as Ogg with Opus, pictures as IVF with VP8. An IVF names one size, and players show its pictures in that: when the
 /// pictures' size changes, another file begins, `NAME-2.ivf`. Its times go on, so that they are the recording's and not the file's.
+/// Who sends the pictures says their size: after `max_files` the recording ends where the next would begin.
 class Recording {
  public:
   /// `path` without an ending. `serial` names the stream in an Ogg.
@@ -21,7 +22,11 @@ class Recording {
   ~Recording();
   Recording(const Recording&) = delete;
 
+  static constexpr unsigned max_files = 100;
+
   void take(const participant::Frame& frame);
+  /// It has ended, with as many files as it may have.
+  bool full() const { return full_; }
   bool good() const { return out_.good(); }
   /// The present file.
   std::string file() const;
@@ -34,7 +39,7 @@ class Recording {
   const bool video_;
   std::ofstream out_;
   unsigned number_ = 0; ///< of the file, from 1
-  bool first_ = false, waits_ = true;
+  bool first_ = false, waits_ = true, full_ = false;
   std::optional<container::Vp8Size> size_;
   container::OggOpusWriter ogg_;
   std::optional<Bytes> held_;

@@ -81,6 +81,32 @@ TEST_F(RecordingTest, WhenThePicturesSizeChangesAnotherFileBeginsAndTheTimeGoesO
   EXPECT_EQ(three.times, (Times{18000}));
 }
 
+TEST_F(RecordingTest, WhoseKeyFrameCannotBeReadIsWrittenAgainFromTheNextOneOn) {
+  const Bytes cut{0x10, 0, 0, 0x9d, 0x01};
+  {
+    Recording recording(folder + "/Ada-camera", true, 1);
+    recording.take(frame(key(640, 360), 0));
+    participant::Frame unreadable = frame(cut, 3000);
+    unreadable.key_frame = true;
+    recording.take(unreadable);
+    recording.take(frame(delta, 6000)); // builds on it
+    recording.take(frame(key(640, 360), 9000));
+    recording.take(frame(delta, 12000));
+  }
+  EXPECT_EQ(read("Ada-camera.ivf").times, (std::vector<std::uint64_t>{0, 9000, 12000}));
+}
+
+TEST_F(RecordingTest, WhoChangesThePicturesSizeWithEachFrameFillsNoFolderWithFiles) {
+  Recording recording(folder + "/Ada-camera", true, 1);
+  for (unsigned i = 0; i < 3 * Recording::max_files; ++i) {
+    EXPECT_EQ(recording.full(), i > Recording::max_files) << i;
+    recording.take(frame(i % 2 == 0 ? key(640, 360) : key(320, 180), i * 3000));
+  }
+  EXPECT_TRUE(recording.full());
+  EXPECT_TRUE(recording.good());
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), static_cast<std::ptrdiff_t>(Recording::max_files));
+}
+
 TEST_F(RecordingTest, AFolderThatIsNotThereIsAFailureAndStaysOne) {
   Recording recording(folder + "/nowhere/Ada-camera", true, 1);
   EXPECT_FALSE(recording.good());
