@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <utility>
 
 #include "io/clock.h"
 #include "io/turn_pace.h"
@@ -186,17 +187,22 @@ void MediaLoop::receive_from_shards() {
     }
     flush();
   }
-  if (more) bell_->ring();
+  if (more) {
+    bell_->ring();
+    work_left_ = true;
+  }
 }
 
 void MediaLoop::run() {
   std::array<epoll_event, 64> ready;
   TurnPace pace;
   while (!stopping_) {
-    if (const Duration wait = pace.begin(monotonic_now()); wait > Duration{}) std::this_thread::sleep_for(wait);
+    const Duration wait = pace.begin(monotonic_now());
+    if (!std::exchange(work_left_, false) && wait > Duration{}) std::this_thread::sleep_for(wait);
     arm_timer(monotonic_now());
     const int count = epoll_wait(epoll_, ready.data(), static_cast<int>(ready.size()), -1);
     if (count < 0 && errno != EINTR) break; // our own descriptors are gone: nothing can be done here
+    work_left_ = count == static_cast<int>(ready.size());
     for (int i = 0; i < count; ++i) {
       const std::uint64_t tag = ready[static_cast<std::size_t>(i)].data.u64;
       if (tag == wake_tag) {
@@ -291,6 +297,7 @@ void MediaLoop::receive(std::size_t socket) {
     flush();
     if (received->size() < receive_batch_size) return;
   }
+  work_left_ = true;
 }
 
 void MediaLoop::run_commands(TimePoint now) {

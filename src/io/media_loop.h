@@ -113,6 +113,7 @@ class MediaLoop {
   std::vector<Neighbour> neighbours_;
   std::shared_ptr<ShardBell> bell_;
   std::optional<TimePoint> armed_for_;
+  bool work_left_ = false; ///< a turn ended at one of its bounds
   bool events_full_ = false;
 
   int epoll_ = -1;

@@ -18,8 +18,8 @@ constexpr Duration max_pacer_age = std::chrono::milliseconds(700);
 /// Key frames are several times as large as other frames; more than the estimate for a moment is what queues are for.
 constexpr std::int64_t pacing_percent = 200;
 constexpr std::int64_t draining_percent = 90;
-/// What waits at most while the path has never been full.
-constexpr Duration pacing_while_unknown = std::chrono::milliseconds(5);
+/// How long pictures wait at most, about, while the path has never been full.
+constexpr Duration pacing_while_unknown = std::chrono::milliseconds(10);
 /// Kept for retransmissions and for sound, of which no slot's rate is measured before it began.
 constexpr std::int64_t reserve_percent = 5;
 constexpr std::size_t probe_padding = 250;

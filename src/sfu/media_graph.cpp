@@ -657,9 +657,10 @@ void MediaGraph::emit_media(TimePoint now, Subscriber& subscriber, ParticipantIn
     extensions[extension_count++].value = *written;
     max_header += written->size() + 8; // RFC 8285 s.4.3: the two-byte form takes a byte more for each
   }
-  const std::size_t padding = rtx_sequence ? 0 : packet.padding;
-  const std::size_t size = max_header + 2 + packet.payload.size() + padding;
-  if (size > max_packet_size) return;
+  const std::size_t unpadded = max_header + 2 + packet.payload.size();
+  if (unpadded > max_packet_size) return;
+  const std::size_t padding = rtx_sequence ? 0 : std::min<std::size_t>(packet.padding, max_packet_size - unpadded);
+  const std::size_t size = unpadded + padding;
   const MutableByteView space = arena_.take(size + packet_overhead);
   if (space.empty()) {
     ++counters_.dropped_arena_full;

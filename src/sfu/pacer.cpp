@@ -9,6 +9,7 @@ bool Pacer::push(const Item& item) {
   queue.items[(queue.begin + queue.size) & (max_waiting - 1)] = item;
   ++queue.size;
   bytes_ += item.size;
+  if (hurries()) haste_ = std::max(haste_, std::min(static_cast<std::int64_t>(bytes_) * 8'000'000 / within_.count(), most_haste * rate_));
   return true;
 }
 
@@ -23,6 +24,7 @@ std::optional<Pacer::Item> Pacer::poll(TimePoint now) {
   ++queue.begin;
   --queue.size;
   bytes_ -= item.size;
+  if (waiting() == 0) end_haste();
   if (item.key_frame) key_frame_left_ = now;
   return item;
 }
@@ -30,6 +32,7 @@ std::optional<Pacer::Item> Pacer::poll(TimePoint now) {
 void Pacer::clear() {
   retransmissions_.size = packets_.size = 0;
   bytes_ = 0;
+  end_haste();
 }
 
 } // namespace satsuma::sfu

@@ -19,6 +19,7 @@ class Pacer {
  public:
   /// Of each kind; a power of two. More than this is a second and more at any rate that is worth pacing.
   static constexpr std::size_t max_waiting = 512;
+  static constexpr std::int64_t most_haste = 2;
 
   struct Item {
     std::uint32_t slot = 0;
@@ -37,13 +38,15 @@ class Pacer {
     bool key_frame = false;                       ///< a part of one
   };
 
-  /// Bits per second; 0: as fast as they come. What waits leaves faster than that if it would take longer than `within`.
+  /// Bits per second; 0: as fast as they come. What waits leaves faster than that, by most_haste, if it would take longer than `within`.
   void set_rate(std::int64_t bitrate, Duration within = Duration::max()) {
     rate_ = bitrate;
     within_ = within;
+    if (!hurries()) end_haste();
+    debt_ = std::min(debt_, most()); // made at a higher rate it would take long to pay off
   }
   bool hurries() const { return within_ != Duration::max(); }
-  std::int64_t rate() const { return bytes_ == 0 ? rate_ : std::max(rate_, static_cast<std::int64_t>(bytes_) * 8'000'000 / within_.count()); }
+  std::int64_t rate() const { return std::max(rate_, haste_); }
 
   /// Nothing waits, and a packet may leave at once.
   bool ready(TimePoint now) {
@@ -55,8 +58,7 @@ class Pacer {
   void count(TimePoint now, std::size_t size) {
     if (rate_ == 0) return;
     refill(now);
-    // What is owed is bounded: sound and probes are not to keep pictures back for long.
-    debt_ = std::max(debt_, std::min(debt_ + static_cast<std::int64_t>(size), burst() + rate() / 8 / 4));
+    debt_ = std::max(debt_, std::min(debt_ + static_cast<std::int64_t>(size), most()));
   }
   /// Nothing leaves for so long: a queue behind us is to drain first, and what would overflow it waits here.
   void hold(TimePoint now, Duration time) {
@@ -91,8 +93,16 @@ class Pacer {
     const Item& front() const { return items[begin & (max_waiting - 1)]; }
   };
 
-  /// Ten milliseconds' worth, and never less than two full packets.
-  std::int64_t burst() const { return std::max<std::int64_t>(rate() / 8 / 100, 2'400); }
+  /// Ten milliseconds' worth, in haste five, and never less than two full packets.
+  std::int64_t burst() const { return std::max<std::int64_t>({rate_ / 8 / 100, haste_ / 8 / 200, 2'400}); }
+  /// What is owed is bounded: sound and probes are not to keep pictures back for long.
+  std::int64_t most() const { return burst() + rate_ / 8 / 4; }
+  /// What left in haste is no debt.
+  void end_haste() {
+    if (haste_ == 0) return;
+    haste_ = 0;
+    debt_ = std::min(debt_, burst());
+  }
   void refill(TimePoint now) {
     const std::int64_t elapsed = std::min<std::int64_t>((now - at_).count(), 1'000'000);
     if (elapsed <= 0) return;
@@ -102,6 +112,7 @@ class Pacer {
 
   std::int64_t rate_ = 0;
   Duration within_ = Duration::max();
+  std::int64_t haste_ = 0; ///< what it takes to be done within that, until nothing waits
   std::int64_t debt_ = 0; ///< bytes sent ahead of the rate
   TimePoint at_{};
   TimePoint key_frame_left_{};
@@ -124,6 +135,7 @@ void Pacer::remove_slot(std::uint32_t slot, F&& removed) {
     }
     queue->size = kept;
   }
+  if (waiting() == 0) end_haste();
 }
 
 } // namespace satsuma::sfu

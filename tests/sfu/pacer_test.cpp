@@ -55,22 +55,37 @@ TEST(PacerTest, PacketsLeaveAtTheRateRetransmissionsFirst) {
   EXPECT_EQ(pacer.waiting(), 101u - left);
 }
 
-TEST(PacerTest, WhatWaitsLeavesFasterThanTheRateWhereItIsGivenATime) {
+TEST(PacerTest, WhatWaitsLeavesTwiceAsFastWhereItIsGivenATime) {
+  std::size_t left[2] = {0, 0};
   for (const bool given : {false, true}) {
     Pacer pacer;
     TimePoint now{1s};
-    pacer.set_rate(960'000, given ? Duration(20ms) : Duration::max());
-    pacer.hold(now, 10ms);
-    for (int i = 0; i < 100; ++i) ASSERT_TRUE(pacer.push(item(1, i)));
-    std::size_t most_in_a_millisecond = 0;
-    for (int ms = 0; ms < 60; ++ms) {
-      now += 1ms;
-      std::size_t left = 0;
-      for (; const auto next = pacer.poll(now); ++left) pacer.count(now, next->size);
-      most_in_a_millisecond = std::max(most_in_a_millisecond, left);
+    pacer.set_rate(4'800'000, given ? Duration(20ms) : Duration::max());
+    for (int i = 0; i < 400; ++i) ASSERT_TRUE(pacer.push(item(1, i)));
+    for (int i = 0; i < 20; ++i) {
+      now += 5ms;
+      for (; const auto next = pacer.poll(now); ++left[given]) pacer.count(now, next->size);
     }
-    EXPECT_EQ(pacer.waiting() < 10, given);
-    EXPECT_LT(most_in_a_millisecond, 70u) << "not all at once";
+  }
+  EXPECT_GT(left[true] * 10, left[false] * 17);
+  EXPECT_LT(left[true] * 10, left[false] * 23);
+}
+
+TEST(PacerTest, WhatLeftInHasteHoldsNothingBackAfterwards) {
+  for (const bool dropped : {false, true}) {
+    Pacer pacer;
+    TimePoint now{1s};
+    pacer.set_rate(1'200'000, 10ms);
+    for (int i = 0; i < 110; ++i) ASSERT_TRUE(pacer.push(item(1, i)));
+    now += 5ms;
+    while (const auto next = pacer.poll(now)) pacer.count(now, next->size);
+    ASSERT_GT(pacer.waiting(), 0u);
+    if (dropped)
+      pacer.remove_slot(1);
+    else
+      pacer.set_rate(540'000);
+    now += 50ms;
+    EXPECT_TRUE(dropped ? pacer.ready(now) : pacer.poll(now).has_value());
   }
 }
 
