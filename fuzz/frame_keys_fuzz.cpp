@@ -39,9 +39,11 @@ void sequence(CipherSuite suite, ByteReader& input) {
     next = std::max(next, counter + 1);
     floor = next - std::min(next, FrameKeyTree::max_window);
     keys.destroy(key, floor);
+    if (op % 16 < 12) keys.look_ahead();
     floor -= floor % 8; // the last keys of eight go together
     gone.insert(counter);
     SATSUMA_CHECK(!keys.derive(counter, key) && keys.node_count() <= FrameKeyTree::max_nodes);
+    if (op % 16 >= 12) continue;
     if (next < FrameKeyTree::capacity) SATSUMA_CHECK(keys.distance(next) == 0u);
     const std::uint64_t near = next + value % FrameKeyTree::ahead;
     if (near < FrameKeyTree::capacity) SATSUMA_CHECK(*keys.distance(near) <= 1);

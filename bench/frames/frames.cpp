@@ -196,6 +196,7 @@ void far_away(const Named& named) {
     FrameKeyTree tree = std::move(StreamKeys(named.suite, key_id, base_key).keys);
     FrameKey key;
     for (std::uint64_t counter = near(i) - 20; counter < near(i); ++counter) {
+      tree.look_ahead();
       require(tree.derive(counter, key));
       tree.destroy(key, counter + 1 - window);
     }
@@ -213,6 +214,7 @@ void far_away(const Named& named) {
         [&](int copy) {
           FrameKeyTree& tree = trees[static_cast<std::size_t>(copy)];
           FrameKey key;
+          tree.look_ahead();
           require(tree.derive(near(i) + million, key));
           tree.destroy(key, near(i) + million + 1 - window);
         },

@@ -13,19 +13,12 @@ ForgeryAllowance::ForgeryAllowance(ByteView seed) {
   std::memcpy(seed_.mutable_view().data(), seed.data(), seed.size());
 }
 
-bool ForgeryAllowance::admits(std::uint32_t derivations) {
-  charged_ = 0;
-  if (derivations <= free) return true;
+bool ForgeryAllowance::admits_far(std::uint32_t derivations) {
   const std::uint32_t cost = derivations * frames_for_one;
   if (credit_ < cost && draw() >= 256 / (derivations + 1)) return false;
   charged_ = std::min(credit_, cost);
   credit_ -= charged_;
   return true;
-}
-
-void ForgeryAllowance::handle_success() {
-  credit_ = std::min(credit_ + charged_ + 1, most * frames_for_one);
-  charged_ = 0;
 }
 
 // Thirty-two to one HMAC: less than the comparison of a header.

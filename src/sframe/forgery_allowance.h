@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -30,13 +31,20 @@ class ForgeryAllowance {
   explicit ForgeryAllowance(ByteView seed);
 
   /// Whether a frame is to be opened whose key takes so many derivations. Then they are charged, whatever becomes of it.
-  bool admits(std::uint32_t derivations);
+  bool admits(std::uint32_t derivations) {
+    charged_ = 0;
+    return derivations <= free || admits_far(derivations);
+  }
   /// The frame that was admitted last authenticated: it cost nothing.
-  void handle_success();
+  void handle_success() {
+    credit_ = std::min(credit_ + charged_ + 1, most * frames_for_one);
+    charged_ = 0;
+  }
   /// The line carries something else from now on.
   void renew() { credit_ = most * frames_for_one; }
 
  private:
+  bool admits_far(std::uint32_t derivations);
   std::uint8_t draw();
 
   std::uint32_t credit_ = most * frames_for_one;

@@ -75,6 +75,7 @@ FrameKeyTree::FrameKeyTree(CipherSuite suite, ByteView root)
 }
 
 std::size_t FrameKeyTree::find(std::uint64_t counter) const {
+  if (!places_.empty() && places_.back().covers(counter)) return places_.size() - 1; // in sequence
   const auto found = std::ranges::lower_bound(places_, counter, std::ranges::greater{}, &Place::start);
   return found != places_.end() && found->covers(counter) ? static_cast<std::size_t>(found - places_.begin()) : places_.size();
 }
@@ -113,26 +114,35 @@ void FrameKeyTree::destroy(FrameKey& key, std::uint64_t floor) {
   floor -= floor % arity;
   while (!places_.empty() && places_.back().start < floor) {
     if (places_.back().end() <= floor) erase(places_.size() - 1);
-    else split(places_.size() - 1, floor, key);
+    else split(places_.size() - 1, floor, &key);
   }
   std::size_t node = find(key.counter_);
   if (node == places_.size()) return;
-  for (; places_[node].level > 0; node = find(key.counter_)) split(node, floor, key);
+  for (; places_[node].level > 0; node = find(key.counter_)) split(node, floor, &key);
   erase(node);
   next_ = std::max(next_, key.counter_ + 1);
-  // What lies ahead is under two nodes of this size at most.
-  static_assert(ahead <= std::uint64_t{arity} * arity);
-  approach(next_, 1, floor, key);
-  approach(next_ + ahead - 1, 1, floor, key);
-  approach(next_, 0, floor, key);
 }
 
-void FrameKeyTree::approach(std::uint64_t counter, std::uint32_t level, std::uint64_t floor, FrameKey& key) {
-  for (std::size_t node = find(counter); node != places_.size() && places_[node].level > level; node = find(counter)) split(node, floor, key);
+void FrameKeyTree::look_ahead() {
+  if (next_ == looked_ahead_from_) return;
+  looked_ahead_from_ = next_;
+  // What lies ahead is under two nodes of this size at most.
+  constexpr std::uint64_t block = std::uint64_t{arity} * arity;
+  static_assert(ahead <= block);
+  if (next_ + ahead > looked_ahead_to_) {
+    approach(next_, 1);
+    approach(next_ + ahead - 1, 1);
+    looked_ahead_to_ = (next_ + ahead - 1) / block * block + block;
+  }
+  approach(next_, 0);
+}
+
+void FrameKeyTree::approach(std::uint64_t counter, std::uint32_t level) {
+  for (std::size_t node = find(counter); node != places_.size() && places_[node].level > level; node = find(counter)) split(node, 0, nullptr);
 }
 
 // Puts the children in the place of the node, those of them that `floor` leaves something of.
-void FrameKeyTree::split(std::size_t node, std::uint64_t floor, FrameKey& key) {
+void FrameKeyTree::split(std::size_t node, std::uint64_t floor, FrameKey* key) {
   const Place place = places_[node];
   const std::uint32_t level = place.level - 1;
   const std::uint32_t width = 1u << (arity_bits * level);
@@ -140,10 +150,10 @@ void FrameKeyTree::split(std::size_t node, std::uint64_t floor, FrameKey& key) {
   SATSUMA_CHECK(place.level > 0 && first < arity);
   const std::uint32_t count = arity - first;
 
-  const bool on_the_way = place.covers(key.counter_);
-  SATSUMA_CHECK(!on_the_way || key.parents_[level]);
+  const bool on_the_way = key != nullptr && place.covers(key->counter_);
+  SATSUMA_CHECK(!on_the_way || key->parents_[level]);
   std::optional<crypto::HmacKey> other;
-  crypto::HmacKey& parent = on_the_way ? *key.parents_[level] : other.emplace(hash_, secrets_.at(node).first(hash_size_));
+  crypto::HmacKey& parent = on_the_way ? *key->parents_[level] : other.emplace(hash_, secrets_.at(node).first(hash_size_));
   const std::size_t nodes = places_.size();
   SATSUMA_CHECK(nodes + count - 1 <= max_nodes);
   secrets_.reserve(nodes, nodes + count - 1);
@@ -153,7 +163,7 @@ void FrameKeyTree::split(std::size_t node, std::uint64_t floor, FrameKey& key) {
     const Place child{place.start + (arity - 1 - i) * width, level};
     places_[node + i] = child;
     const MutableByteView secret = secrets_.at(node + i).first(secret_size(level));
-    if (child.covers(key.counter_)) std::memcpy(secret.data(), key.secrets_[level].data(), secret.size());
+    if (on_the_way && child.covers(key->counter_)) std::memcpy(secret.data(), key->secrets_[level].data(), secret.size());
     else derive_child(parent, level, child.start, secret);
     wipe(secrets_.at(node + i).subspan(secret.size())); // what lay there before may have been longer
   }

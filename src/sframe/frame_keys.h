@@ -21,9 +21,11 @@ class FrameKey;
 /// a counter far ahead costs a walk down the tree and not a step for each that was skipped. Sequential frames cost 8/7 derivations each.
 ///
 /// `derive` changes nothing, since the frame may be forged. `destroy` goes the same way down once the frame authenticated, and finds what was derived for it
-/// in the FrameKey. It then splits what the frames that come next will need: the next one's key is there already, and all those up to `ahead` are one derivation
-/// away, as much as a good frame's share of the tree. So whoever forges one of them makes us derive no more than that, and who gets each twelfth
-/// frame only (a thinned picture, whose encodings share a counter) is never far from the next.
+/// in the FrameKey.
+///
+/// A receiver lets the tree `look_ahead` before each frame: that splits, once for each frame that was good, what those that come next will need. The next one's
+/// key is there then, and all those up to `ahead` are one derivation away, as much as a good frame's share of the tree. So whoever forges one of them
+/// makes us derive no more than that, and who gets each twelfth frame only (a thinned picture, whose encodings share a counter) is never far from the next.
 ///
 /// Move-only, wiped, and without an allocation for each frame: memory grows with the number of frames that were skipped and
 /// may still come, up to max_nodes.
@@ -43,7 +45,7 @@ class FrameKeyTree {
   FrameKeyTree(FrameKeyTree&&) noexcept = default;
   FrameKeyTree& operator=(FrameKeyTree&&) noexcept = default;
 
-  /// The counters above the highest that was destroyed which are one derivation away at most.
+  /// The counters above the highest that was destroyed which are one derivation away at most after look_ahead().
   static constexpr std::uint64_t ahead = 64;
 
   /// How many derivations `derive` takes for it, at most `levels`; nothing when it was destroyed or there is none.
@@ -53,6 +55,8 @@ class FrameKeyTree {
   /// Destroys that key in the tree, and those of all counters below `floor`; of these, seven at most stay until their eight are done with, since to
   /// split a node for a part of its keys costs as much as all of them. The FrameKey, of this tree, remains what it is.
   void destroy(FrameKey& key, std::uint64_t floor);
+  /// Nothing to do unless a higher counter than before was destroyed since the last call.
+  void look_ahead();
 
   std::size_t node_count() const { return places_.size(); }
 
@@ -83,15 +87,17 @@ class FrameKeyTree {
   std::size_t secret_size(std::uint32_t level) const { return level == 0 ? key_size_ : hash_size_; }
   /// The node that `counter` is under, or node_count().
   std::size_t find(std::uint64_t counter) const;
-  void split(std::size_t node, std::uint64_t floor, FrameKey& key);
+  /// `key`: what has been derived on the way to it is taken from there; may be null.
+  void split(std::size_t node, std::uint64_t floor, FrameKey* key);
   /// Splits until `counter` is under a node of that level, or of a lower one.
-  void approach(std::uint64_t counter, std::uint32_t level, std::uint64_t floor, FrameKey& key);
+  void approach(std::uint64_t counter, std::uint32_t level);
   void erase(std::size_t node);
 
   crypto::HashAlgorithm hash_;
   std::size_t hash_size_;
   std::size_t key_size_;
   std::uint64_t next_ = 0;    ///< one above the highest that was destroyed
+  std::uint64_t looked_ahead_from_ = 0, looked_ahead_to_ = 0;
   std::vector<Place> places_; ///< highest first: in sequence the next one is at the end
   Slots secrets_;             ///< of the same index
 };

@@ -126,6 +126,7 @@ Result<Unprotected> Receiver::unprotect(ForgeryAllowance& line, ByteView metadat
   Stream& stream = tried ? tried_->second : found->second;
   if (counter >= FrameKeyTree::capacity) return sframe_counter_too_large;
 
+  stream.keys.keys.look_ahead();
   const auto distance = stream.keys.keys.distance(counter);
   if (!distance) return sframe_replayed;
   if (!tried && !line.admits(*distance)) return sframe_passed_over;

@@ -118,6 +118,7 @@ TEST(FrameKeyTree, HoldsNoMoreThanItsBoundWhateverIsLost) {
     FrameKeyTree keys = tree(suite);
     for (std::uint64_t counter = 0; counter < 6000; counter += stride) {
       destroy(keys, counter, counter + 1 - std::min(counter + 1, FrameKeyTree::max_window));
+      keys.look_ahead();
       most = std::max(most, keys.node_count());
     }
   }
@@ -132,6 +133,7 @@ TEST(FrameKeyTree, HasTheNextKeyAfterEachFrameAndSixtyFourADerivationAway) {
       FrameKeyTree keys = tree(suite);
       for (std::uint64_t counter = start; counter < start + 40 * stride; counter += stride) {
         destroy(keys, counter, counter + 1 - std::min(counter + 1, FrameKeyTree::max_window));
+        keys.look_ahead();
         ASSERT_EQ(keys.distance(counter + 1), 0u) << counter;
         for (std::uint64_t i = 1; i <= FrameKeyTree::ahead; ++i) ASSERT_LE(*keys.distance(counter + i), 1u) << counter << ' ' << i;
       }
