@@ -11,6 +11,9 @@ namespace satsuma::congestion {
 /// How much may leave at a pacing rate: a debt that packets make and time pays off.
 class PacingBudget {
  public:
+  /// `owed`: what is owed is bounded, so that sound and probes do not keep pictures back for longer.
+  explicit PacingBudget(Duration owed = std::chrono::milliseconds(100)) : owed_(owed) {}
+
   /// Bits per second; 0: as fast as they come.
   void set_rate(std::int64_t bitrate) {
     rate_ = bitrate;
@@ -34,19 +37,27 @@ class PacingBudget {
     refill(now);
     debt_ = std::max(debt_, std::min(debt_ + static_cast<std::int64_t>(size), most()));
   }
+  /// Nothing leaves for so long.
+  void hold(TimePoint now, Duration time) {
+    if (rate_ == 0) return;
+    refill(now);
+    debt_ = std::max(debt_, burst() + bytes_in(std::min(time, Duration(std::chrono::milliseconds(500)))));
+  }
+  /// Nothing is owed that would keep a packet back.
+  void forgive() { debt_ = std::min(debt_, burst()); }
 
  private:
   /// Ten milliseconds' worth, and never less than two full packets.
   std::int64_t burst() const { return std::max<std::int64_t>(rate_ / 8 / 100, 2'400); }
-  /// What is owed is bounded: sound and probes are not to keep pictures back for long.
-  std::int64_t most() const { return burst() + rate_ / 8 / 10; }
+  std::int64_t most() const { return burst() + bytes_in(owed_); }
+  std::int64_t bytes_in(Duration time) const { return rate_ * time.count() / 8'000'000; }
   void refill(TimePoint now) {
-    const std::int64_t elapsed = std::min<std::int64_t>((now - at_).count(), 1'000'000);
-    if (elapsed <= 0) return;
-    debt_ = std::max<std::int64_t>(0, debt_ - rate_ * elapsed / 8'000'000);
+    if (now <= at_) return;
+    debt_ = std::max<std::int64_t>(0, debt_ - bytes_in(std::min(now - at_, Duration(std::chrono::seconds(1)))));
     at_ = now;
   }
 
+  Duration owed_;
   std::int64_t rate_ = 0;
   std::int64_t debt_ = 0; ///< bytes sent ahead of the rate
   TimePoint at_{};

@@ -9,16 +9,15 @@ bool Pacer::push(const Item& item) {
   queue.items[(queue.begin + queue.size) & (max_waiting - 1)] = item;
   ++queue.size;
   bytes_ += item.size;
-  if (hurries()) haste_ = std::max(haste_, std::min(static_cast<std::int64_t>(bytes_) * 8'000'000 / within_.count(), most_haste * rate_));
+  if (hurries()) {
+    haste_ = std::max(haste_, std::min(static_cast<std::int64_t>(bytes_) * 8'000'000 / within_.count(), most_haste * rate_));
+    budget_.set_rate(rate());
+  }
   return true;
 }
 
 std::optional<Pacer::Item> Pacer::poll(TimePoint now) {
-  if (waiting() == 0) return std::nullopt;
-  if (rate_ != 0) {
-    refill(now);
-    if (debt_ > burst()) return std::nullopt;
-  }
+  if (waiting() == 0 || !budget_.ready(now)) return std::nullopt;
   Queue& queue = retransmissions_.size > 0 ? retransmissions_ : packets_;
   const Item item = queue.front();
   ++queue.begin;

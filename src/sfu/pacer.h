@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "congestion/pacing_budget.h"
 #include "rtp/sequence.h"
 
 namespace satsuma::sfu {
@@ -43,29 +44,17 @@ class Pacer {
     rate_ = bitrate;
     within_ = within;
     if (!hurries()) end_haste();
-    debt_ = std::min(debt_, most()); // made at a higher rate it would take long to pay off
+    budget_.set_rate(rate());
   }
   bool hurries() const { return within_ != Duration::max(); }
   std::int64_t rate() const { return std::max(rate_, haste_); }
 
   /// Nothing waits, and a packet may leave at once.
-  bool ready(TimePoint now) {
-    if (rate_ == 0) return waiting() == 0;
-    refill(now);
-    return debt_ <= burst() && waiting() == 0;
-  }
+  bool ready(TimePoint now) { return waiting() == 0 && budget_.ready(now); }
   /// A packet left, at whatever place it was decided.
-  void count(TimePoint now, std::size_t size) {
-    if (rate_ == 0) return;
-    refill(now);
-    debt_ = std::max(debt_, std::min(debt_ + static_cast<std::int64_t>(size), most()));
-  }
+  void count(TimePoint now, std::size_t size) { budget_.count(now, size); }
   /// Nothing leaves for so long: a queue behind us is to drain first, and what would overflow it waits here.
-  void hold(TimePoint now, Duration time) {
-    if (rate_ == 0) return;
-    refill(now);
-    debt_ = std::max(debt_, burst() + rate_ * std::min<std::int64_t>(time.count(), 500'000) / 8'000'000);
-  }
+  void hold(TimePoint now, Duration time) { budget_.hold(now, time); }
   /// False when there is no room: the packet is lost.
   bool push(const Item& item);
   /// What may leave now.
@@ -93,28 +82,18 @@ class Pacer {
     const Item& front() const { return items[begin & (max_waiting - 1)]; }
   };
 
-  /// Ten milliseconds' worth, in haste five, and never less than two full packets.
-  std::int64_t burst() const { return std::max<std::int64_t>({rate_ / 8 / 100, haste_ / 8 / 200, 2'400}); }
-  /// What is owed is bounded: sound and probes are not to keep pictures back for long.
-  std::int64_t most() const { return burst() + rate_ / 8 / 4; }
   /// What left in haste is no debt.
   void end_haste() {
     if (haste_ == 0) return;
     haste_ = 0;
-    debt_ = std::min(debt_, burst());
-  }
-  void refill(TimePoint now) {
-    const std::int64_t elapsed = std::min<std::int64_t>((now - at_).count(), 1'000'000);
-    if (elapsed <= 0) return;
-    debt_ = std::max<std::int64_t>(0, debt_ - rate() * elapsed / 8'000'000);
-    at_ = now;
+    budget_.set_rate(rate_);
+    budget_.forgive();
   }
 
+  congestion::PacingBudget budget_{std::chrono::milliseconds(250)};
   std::int64_t rate_ = 0;
   Duration within_ = Duration::max();
   std::int64_t haste_ = 0; ///< what it takes to be done within that, until nothing waits
-  std::int64_t debt_ = 0; ///< bytes sent ahead of the rate
-  TimePoint at_{};
   TimePoint key_frame_left_{};
   std::size_t bytes_ = 0;
   Queue retransmissions_, packets_;
