@@ -8,12 +8,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <atomic>
-#include <cstdlib>
 #include <future>
 #include <new>
 #include <thread>
 
+#include "../base/counted_allocations.h"
 #include "../sfu/transport_peer.h"
 #include "io/clock.h"
 #include "io/media_loop.h"
@@ -23,32 +22,13 @@
 #include "signaling/sdp.h"
 #include "turn/client.h"
 
-namespace {
-
-thread_local bool counting = false;
-std::atomic<std::uint64_t> allocations = 0;
-
-void* counted(std::size_t size) {
-  if (counting) ++allocations;
-  void* const memory = std::malloc(size == 0 ? 1 : size);
-  if (memory == nullptr) std::abort();
-  return memory;
-}
-
-} // namespace
-
-void* operator new(std::size_t size) { return counted(size); }
-void* operator new[](std::size_t size) { return counted(size); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
-
 namespace satsuma::io {
 namespace {
 
 using namespace std::chrono_literals;
 using sfu::test::TransportPeer;
+using test::allocations;
+using test::counting;
 
 /// A browser's end, over UDP or TCP.
 class Wire {
@@ -226,7 +206,7 @@ TEST_P(MediaAllocationTest, APacketCostsTheMediaThreadNoAllocationFromSocketToSo
   EXPECT_LT(found, 60u);
   ask([](TimePoint, sfu::Sfu&) {
     counting = true;
-    delete new int;
+    ::operator delete(::operator new(1)); // a new-expression may be left out
     counting = false;
     return true;
   });

@@ -2,39 +2,17 @@
 
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
+#include "../base/counted_allocations.h"
 #include "rtp/packet.h"
 #include "rtp/transport_feedback.h"
 #include "sfu/media_graph.h"
-
-namespace {
-
-std::atomic<bool> counting = false;
-std::atomic<std::uint64_t> allocations = 0;
-
-void* counted(std::size_t size) {
-  if (counting) ++allocations;
-  void* const memory = std::malloc(size == 0 ? 1 : size);
-  if (memory == nullptr) std::abort();
-  return memory;
-}
-
-} // namespace
-
-void* operator new(std::size_t size) { return counted(size); }
-void* operator new[](std::size_t size) { return counted(size); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace satsuma::sfu {
 namespace {
 
 using namespace std::chrono_literals;
+using test::allocations;
+using test::counting;
 
 class Numbers final : public RandomSource {
  public:

@@ -111,6 +111,18 @@ class Clock {
   }
 }
 
+/** Runs it by a clock of its own. */
+async function byClock(run: (clock: Clock, page: Page) => Promise<void>): Promise<void> {
+  const clock = new Clock();
+  const page = new Page();
+  try {
+    await run(clock, page);
+  } finally {
+    page.session.close();
+    clock.stop();
+  }
+}
+
 class Page {
   told = false;
   readonly sent: ClientControl[] = [];
@@ -149,6 +161,18 @@ class Page {
   /** The offers that were made, as what they ask for and whether they tell how loud the microphone is. */
   get offers(): readonly string[] {
     return this.sent.flatMap((message) => ("sdp" in message ? [`${message.type}${message.sdp.includes(levels) ? " with levels" : ""}`] : []));
+  }
+
+  async offerSlots(revision: number): Promise<FakeConnection> {
+    this.session.handleControl({ type: "offer", revision, sdp: answer });
+    await settled();
+    return this.connection;
+  }
+
+  async publishWhereTurnIs(): Promise<FakeConnection> {
+    this.session.handleControl({ type: "turn", username: "1:a", credential: "b" });
+    await this.publish();
+    return this.connection;
   }
 
   async publish(): Promise<void> {
@@ -244,44 +268,27 @@ test("an engine that does not answer accuses nobody, however many frames the bro
   page.session.close();
 });
 
-test("where nothing connects, both connections are tried inside TLS after two seconds, whatever one of them and the server do meanwhile", async () => {
-  const clock = new Clock();
-  try {
-    const page = new Page();
-    page.session.handleControl({ type: "turn", username: "1:a", credential: "b" });
-    await page.publish();
-    const publish = page.connection;
-    page.session.handleControl({ type: "offer", revision: 1, sdp: answer });
-    await settled();
-    const subscribe = page.connection;
+test("where nothing connects, both connections are tried inside TLS after two seconds, whatever one of them and the server do meanwhile", () =>
+  byClock(async (clock, page) => {
+    const publish = await page.publishWhereTurnIs();
+    const subscribe = await page.offerSlots(1);
     assert.notEqual(subscribe, publish);
     for (const connection of [publish, subscribe]) connection.become("connecting");
     await clock.pass(1900);
-    page.session.handleControl({ type: "offer", revision: 2, sdp: answer }); // somebody came
-    await settled();
+    await page.offerSlots(2); // somebody came
     const offered = page.sent.length;
     await clock.pass(100);
     assert.deepEqual([publish.connectionState, subscribe.connectionState], ["closed", "closed"]);
     assert.deepEqual(page.sent.slice(offered).map(({ type }) => type).sort(), ["publish", "subscribe"]);
     assert.ok(page.connection.hasTurn);
-    page.session.close();
-  } finally {
-    clock.stop();
-  }
-});
+  }));
 
-test("... and also one that began before the other was found to need it, and was asked for a change of its state later", async () => {
-  const clock = new Clock();
-  try {
-    const page = new Page();
-    page.session.handleControl({ type: "turn", username: "1:a", credential: "b" });
-    await page.publish();
-    const publish = page.connection;
+test("... and also one that began before the other was found to need it, and was asked for a change of its state later", () =>
+  byClock(async (clock, page) => {
+    const publish = await page.publishWhereTurnIs();
     publish.become("connecting");
     await clock.pass(1000);
-    page.session.handleControl({ type: "offer", revision: 1, sdp: answer });
-    await settled();
-    const subscribe = page.connection;
+    const subscribe = await page.offerSlots(1);
     await clock.pass(1000);
     const inside = page.connection;
     assert.ok(inside !== subscribe && inside.hasTurn && !subscribe.hasTurn);
@@ -289,36 +296,21 @@ test("... and also one that began before the other was found to need it, and was
     inside.become("connected");
     await clock.pass(2000);
     assert.equal(subscribe.connectionState, "closed");
-    page.session.close();
-  } finally {
-    clock.stop();
-  }
-});
+  }));
 
-test("a connection that could not answer one offer and answers the next is not given up", async () => {
-  const clock = new Clock();
-  try {
-    const page = new Page();
+test("a connection that could not answer one offer and answers the next is not given up", () =>
+  byClock(async (clock, page) => {
     await page.publish();
-    const offer = async (revision: number): Promise<void> => {
-      page.session.handleControl({ type: "offer", revision, sdp: answer });
-      await settled();
-    };
-    await offer(1);
-    const subscribe = page.connection;
+    const subscribe = await page.offerSlots(1);
     subscribe.become("connected");
     subscribe.refuses = 1;
-    await offer(2);
-    await offer(3);
+    await page.offerSlots(2);
+    await page.offerSlots(3);
     assert.deepEqual(page.sent.flatMap((message) => (message.type === "answer" ? [message.revision] : [])), [1, 3]);
     await clock.pass(1000);
     assert.equal(subscribe.connectionState, "connected");
     subscribe.refuses = 1;
-    await offer(4);
+    await page.offerSlots(4);
     await clock.pass(1000);
     assert.equal(subscribe.connectionState, "closed", "where none comes it is tried anew");
-    page.session.close();
-  } finally {
-    clock.stop();
-  }
-});
+  }));
