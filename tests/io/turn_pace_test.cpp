@@ -14,15 +14,15 @@ TEST(TurnPaceTest, AFewTurnsInARowBeginAtOnce) {
     for (std::size_t turn = 0; turn < TurnPace::often; ++turn) EXPECT_EQ(pace.begin(now += 10us), Duration{});
 }
 
-TEST(TurnPaceTest, ABusyLoopTurnsOnceInAMillisecondUntilLessComes) {
+TEST(TurnPaceTest, ABusyLoopTurnsOnceInAnIntervalUntilLessComes) {
   TurnPace pace;
   const TimePoint start{100s};
   TimePoint now = start;
   std::size_t turns = 0;
-  for (; now < start + 100ms; ++turns) {
+  for (; now < start + 100 * TurnPace::interval; ++turns) {
     const Duration wait = pace.begin(now);
     EXPECT_LE(wait, TurnPace::interval);
-    now += wait + 20us; // that long it takes
+    now += wait + TurnPace::interval / 50; // that long it takes
   }
   EXPECT_GE(turns, 95u);
   EXPECT_LE(turns, 100u + TurnPace::often);
@@ -33,7 +33,7 @@ TEST(TurnPaceTest, ABusyLoopTurnsOnceInAMillisecondUntilLessComes) {
 TEST(TurnPaceTest, TurnsThatAreFarApartAnywayAreNotPutOff) {
   TurnPace pace;
   TimePoint now{100s};
-  for (int turn = 0; turn < 1000; ++turn) EXPECT_EQ(pace.begin(now += 1600us), Duration{});
+  for (int turn = 0; turn < 1000; ++turn) EXPECT_EQ(pace.begin(now += TurnPace::often_interval + 50us), Duration{});
 }
 
 } // namespace
