@@ -24,6 +24,9 @@ namespace {
 /// Lets CLI11 read its configuration file through toml++: `listen = "[::]:8443"`, the names of the options without the dashes.
 class TomlConfig final : public CLI::Config {
  public:
+  /// Of the program's options, which outlive this.
+  explicit TomlConfig(const CLI::App& options) : options_(&options) {}
+
   std::string to_config(const CLI::App*, bool, bool, std::string) const override { return {}; }
 
   std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
@@ -39,6 +42,8 @@ class TomlConfig final : public CLI::Config {
     for (const auto& [key, value] : table) {
       CLI::ConfigItem item;
       item.name = std::string(key.str());
+      if (value.is_table()) throw CLI::ConfigError("The configuration file has no sections: write what stands below [" + item.name + "] at its top, without that line.");
+      if (options_->get_option_no_throw("--" + item.name) == nullptr) throw CLI::ConfigError("The configuration file names an option that does not exist: " + item.name);
       if (const toml::array* list = value.as_array()) {
         for (const toml::node& element : *list) item.inputs.push_back(text_of(element, item.name));
       } else {
@@ -50,6 +55,8 @@ class TomlConfig final : public CLI::Config {
   }
 
  private:
+  const CLI::App* options_;
+
   static std::string text_of(const toml::node& node, const std::string& name) {
     if (const auto text = node.value_exact<std::string>()) return *text;
     if (const auto number = node.value_exact<std::int64_t>()) return std::to_string(*number);
@@ -123,14 +130,16 @@ std::expected<Options, EndOfProgram> parse_options(int argc, const char* const* 
   app.get_formatter()->column_width(34);
   app.set_version_flag("--version", std::string("satsumad ") + version);
   app.set_config("--config", "", "a TOML file with these options, by their names without the dashes; the command line wins");
-  app.config_formatter(std::make_shared<TomlConfig>());
+  app.config_formatter(std::make_shared<TomlConfig>(app));
   app.allow_config_extras(CLI::config_extras_mode::error);
 
   app.add_option("--listen", listen, "ADDRESS:PORT for the page and its WebSocket (TCP). 127.0.0.1 is for this machine alone and needs no TLS; [::]:8443 is for everybody")->capture_default_str();
   app.add_option("--public-address", options.public_addresses, "an address that browsers send media to; may be given several times. Default: the address of --listen, or all of this machine")
       ->check(CLI::Validator(check_address, "ADDRESS"));
   CLI::Option* media_port =
-      app.add_option("--media-port", options.media_port, "UDP (and TCP) port for media, the first of --media-threads; 0: any. When it is not given and 8443 is taken, any")->capture_default_str();
+      app.add_option("--media-port", options.media_port, "UDP (and TCP) port for media, the first of --media-threads; 0: any. When it is not given and 8443 is taken, any")
+          ->check(CLI::Range(0, 65535))
+          ->capture_default_str();
   app.add_option("--media-threads", options.media_threads, "threads that forward media, each with a port of its own; 0: one for each core")->check(CLI::Range(0, 64))->capture_default_str();
   app.add_option("--media-room-people", options.media_room_people, "so many people of a room are on one media thread before others take some of them")->check(CLI::Range(1, 100'000))->capture_default_str();
   app.add_option("--media-tcp", options.media_tcp, "on: browsers without UDP send media over TCP, to --media-port or to the port of the page; off: UDP alone")

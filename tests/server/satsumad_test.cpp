@@ -121,6 +121,8 @@ TEST_F(SatsumadTest, WrongOptionsAreExplained) {
   EXPECT_EQ(run({"--listen", "example.org:80"}), 2);
   EXPECT_NE(process_->error().find("--listen"), std::string::npos);
   EXPECT_EQ(run({"--listen", "127.0.0.1:99999"}), 2);
+  EXPECT_EQ(run({"--media-port", "70000"}), 2);
+  EXPECT_NE(process_->error().find("65535"), std::string::npos) << process_->error();
   EXPECT_EQ(run({"--public-address", "meet.example.org"}), 2);
   std::vector<std::string> many;
   for (int i = 1; i <= 9; ++i) many.insert(many.end(), {"--public-address", "192.0.2." + std::to_string(i)});
@@ -152,7 +154,10 @@ TEST_F(SatsumadTest, AConfigurationFileIsReadAndTheCommandLineWins) {
   EXPECT_EQ(next_as<signaling::Ready>(client).grace_ms, 1234U);
   std::ofstream(folder_ + "/wrong.toml") << "lisen = 1\n";
   EXPECT_EQ(run({"--config", folder_ + "/wrong.toml"}), 2);
-  EXPECT_NE(process_->error().find("lisen"), std::string::npos) << process_->error();
+  EXPECT_NE(process_->error().find("does not exist: lisen"), std::string::npos) << process_->error();
+  std::ofstream(folder_ + "/sections.toml") << "[server]\nlisten = \"127.0.0.1:0\"\n";
+  EXPECT_EQ(run({"--config", folder_ + "/sections.toml"}), 2);
+  EXPECT_NE(process_->error().find("no sections"), std::string::npos) << process_->error();
   std::ofstream(folder_ + "/broken.toml") << "listen = \n";
   EXPECT_EQ(run({"--config", folder_ + "/broken.toml"}), 2);
 }

@@ -94,7 +94,7 @@ void run(const std::string& folder, const VectorFile& file, Tally& sum) {
 
 int main(int argc, char** argv) {
   using namespace satsuma::vectors;
-  std::string folder = "../shared";
+  std::string folder = ".";
   if (argc > 1) {
     folder = argv[1];
   } else if (const char* variable = std::getenv("SATSUMA_VECTORS")) {
