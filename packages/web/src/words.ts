@@ -15,8 +15,15 @@ export function kilobits(before: number | undefined, now: number, ms: number): s
   return before === undefined || ms <= 0 || now < before ? "" : `${Math.round((8 * (now - before)) / ms)} kbit/s`;
 }
 
+const rightToLeft = /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u;
+
+/** A name for the middle of a sentence: one that is written from right to left stands between marks that keep the rest of the sentence in its order. */
+export function isolated(name: string): string {
+  return rightToLeft.test(name) ? `\u2068${name}\u2069` : name;
+}
+
 export function list(names: readonly string[]): string {
-  const shown = names.map((name) => (name === "" ? "Someone without a name" : name));
+  const shown = names.map((name) => (name === "" ? "Someone without a name" : isolated(name)));
   if (shown.length <= 1) return shown[0] ?? "Someone";
   return `${shown.slice(0, -1).join(", ")} and ${shown.at(-1) ?? ""}`;
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { kilobits, reasonText } from "../src/words.ts";
+import { isolated, kilobits, reasonText } from "../src/words.ts";
 
 const nobody = { joined: [], left: [], blamed: [] };
 
@@ -22,4 +22,11 @@ test("a rate comes from two counts, and there is none before the second or when 
   assert.equal(kilobits(undefined, 26_000, 1_000), "");
   assert.equal(kilobits(26_000, 1_000, 1_000), "");
   assert.equal(kilobits(1_000, 26_000, 0), "");
+});
+
+test("a name from right to left does not turn a sentence around, and others stand as they are", () => {
+  assert.equal(isolated("דנה"), "\u2068דנה\u2069");
+  assert.equal(isolated("سلمى"), "\u2068سلمى\u2069");
+  assert.equal(isolated("Ada"), "Ada");
+  assert.equal(reasonText({ ...nobody, kind: "changed", joined: ["דנה", "Bo"] }), "\u2068דנה\u2069 and Bo joined");
 });

@@ -22,7 +22,7 @@ export function DeviceSelect({ kind, devices, onChoose }: Props): JSX.Element | 
   return (
     <Select
       className="device-select"
-      selectedKey={devices.chosen[kind] ?? systemDefault}
+      selectedKey={items.find(({ id }) => id === devices.chosen[kind])?.id ?? systemDefault}
       onSelectionChange={(key) => onChoose(kind, key === systemDefault || key === null ? null : String(key))}
     >
       <Label>{labels[kind]}</Label>

@@ -24,7 +24,7 @@ export function Participants({ participants, onClose }: Props): JSX.Element {
           <li key={participant.id}>
             <div>
               <span className="participant-name">
-                {displayedName(participant.name)}
+                <bdi>{displayedName(participant.name)}</bdi>
                 {participant.isSelf && " (you)"}
               </span>
               <span className="hint">

@@ -49,7 +49,7 @@ export function SettingsDialog({ devices, microphoneOn, watchLevel, stats, nameO
                 </div>
                 <TellLevels told={tellsLevels} onChange={onTellLevels} />
                 <Statistics stats={stats} nameOf={nameOf} />
-                <p className="hint">Keys: Ctrl+D microphone, Ctrl+E camera.</p>
+                <p className="hint">Keys: Ctrl+D microphone, Ctrl+E camera, ? for all of them.</p>
               </>
             )}
           </Dialog>

@@ -1,6 +1,7 @@
 import type { Participant } from "@satsuma/core";
-import { AudioLines, LockKeyhole, MicOff, TriangleAlert, WifiOff } from "lucide-react";
-import type { CSSProperties, JSX } from "react";
+import { AudioLines, LockKeyhole, Maximize2, MicOff, TriangleAlert, WifiOff } from "lucide-react";
+import { type CSSProperties, type JSX, useRef } from "react";
+import { Button } from "react-aria-components";
 
 import { displayedName } from "../words.ts";
 import { Video } from "./Video.tsx";
@@ -17,8 +18,14 @@ export function Tile({ participant, source, large = false }: TileProps): JSX.Ele
   const shown = on && stream !== null ? stream : null;
   const title = source === "screen" ? `${name}: screen` : participant.isSelf ? `${name} (you)` : name;
   const speaks = source === "camera" && participant.speaking;
+  const figure = useRef<HTMLElement>(null);
+  // Refused where the browser has none, or asks for a touch first: the tile stays as large as it is.
+  const toggleFullScreen = (): void => {
+    if (document.fullscreenElement !== null) void document.exitFullscreen().catch(() => undefined);
+    else if (shown !== null) void figure.current?.requestFullscreen().catch(() => undefined);
+  };
   return (
-    <figure className={`tile ${source}${speaks ? " speaking" : ""}${large ? " large" : ""}`} data-speaking={speaks} aria-label={title} data-participant={participant.id} data-source={source} data-proof={proof}>
+    <figure ref={figure} onDoubleClick={document.fullscreenEnabled ? toggleFullScreen : undefined} className={`tile ${source}${speaks ? " speaking" : ""}${large ? " large" : ""}`} data-speaking={speaks} aria-label={title} data-participant={participant.id} data-source={source} data-proof={proof}>
       {shown !== null ? (
         <Video stream={shown} mirrored={participant.isSelf && source === "camera"} contain={source === "screen"} label={`Picture of ${title}`} />
       ) : (
@@ -28,12 +35,12 @@ export function Tile({ participant, source, large = false }: TileProps): JSX.Ele
       )}
       {participant.deviceProof === "refuted" && (
         <div className="tile-veil" role="alert">
-          <TriangleAlert size={20} aria-hidden="true" /> Not the device that {name} claims to be
+          <TriangleAlert size={20} aria-hidden="true" /> Not the device that <bdi>{name}</bdi> claims to be
         </div>
       )}
       {proof === "forged" && (
         <div className="tile-veil" role="alert">
-          <TriangleAlert size={20} aria-hidden="true" /> Forged: {name} did not send this
+          <TriangleAlert size={20} aria-hidden="true" /> Forged: <bdi>{name}</bdi> did not send this
         </div>
       )}
       {!participant.connected && (
@@ -41,10 +48,18 @@ export function Tile({ participant, source, large = false }: TileProps): JSX.Ele
           <WifiOff size={20} aria-hidden="true" /> {participant.departed ? "Left" : "Connection lost"}
         </div>
       )}
+      {source === "screen" && shown !== null && document.fullscreenEnabled && (
+        <Button className="tile-button" aria-label={`${title}: full screen, and back`} onPress={toggleFullScreen}>
+          <Maximize2 size={18} aria-hidden="true" />
+        </Button>
+      )}
       <figcaption>
         {source === "camera" && !participant.microphone.on && <MicOff size={15} aria-label="Microphone off" role="img" />}
         {speaks && <AudioLines size={15} aria-label="Speaking" role="img" />}
-        <span className="tile-name">{title}</span>
+        <span className="tile-name">
+          <bdi>{name}</bdi>
+          {title.slice(name.length)}
+        </span>
         {proof === "encrypted" && shown !== null && (
           <LockKeyhole size={14} role="img" aria-label={participant.isSelf ? "Encrypted before it leaves" : `Decrypted with ${name}'s own key`} />
         )}

@@ -3,6 +3,7 @@ import { ArrowRight, KeyRound, LockKeyhole, ServerOff } from "lucide-react";
 import { useEffect, useState, type JSX } from "react";
 import { Button, FieldError, Form, Input, Label, TextField } from "react-aria-components";
 
+import { AboutDialog } from "../components/AboutDialog.tsx";
 import { Brand } from "../components/Brand.tsx";
 import { SuiteSelect } from "../components/SuiteSelect.tsx";
 import { ThemeButton } from "../components/ThemeButton.tsx";
@@ -89,6 +90,9 @@ export function Landing(): JSX.Element {
             <span>It forwards what it cannot read, and you can host it yourself.</span>
           </li>
         </ul>
+        <footer className="landing-footer">
+          <AboutDialog />
+        </footer>
       </main>
     </div>
   );

@@ -1,8 +1,9 @@
-import { createMeeting, createPreview, type DeviceError, type LocalPreview, type LocalSource, type Meeting, type RoomLink } from "@satsuma/core";
+import { createMeeting, createPreview, type DeviceError, type DeviceKind, type LocalPreview, type LocalSource, type Meeting, type RoomLink } from "@satsuma/core";
 import { CameraOff } from "lucide-react";
 import { useCallback, useEffect, useState, type JSX } from "react";
 import { Button, Form, Input, Label, TextField } from "react-aria-components";
 
+import { AboutDialog } from "../components/AboutDialog.tsx";
 import { Brand } from "../components/Brand.tsx";
 import { DeviceSelect } from "../components/DeviceSelect.tsx";
 import { LevelMeter } from "../components/LevelMeter.tsx";
@@ -11,6 +12,7 @@ import { storedTellsLevels, storeTellsLevels, TellLevels } from "../components/T
 import { ThemeButton } from "../components/ThemeButton.tsx";
 import { Video } from "../components/Video.tsx";
 import { useShortcuts, useStore } from "../hooks.ts";
+import { rememberDevice, rememberedDevice, rememberOff, wasOff } from "../remembered.ts";
 import { readStored, writeStored } from "../theme.ts";
 import { suiteWords } from "../words.ts";
 
@@ -26,8 +28,9 @@ export function Lobby(props: Props): JSX.Element {
   useEffect(() => {
     const created = createPreview();
     setPreview(created);
-    void created.setCamera(true);
-    void created.setMicrophone(true);
+    for (const kind of ["microphone", "camera", "speaker"] as const) void created.chooseDevice(kind, rememberedDevice(kind));
+    if (!wasOff("camera")) void created.setCamera(true);
+    if (!wasOff("microphone")) void created.setMicrophone(true);
     return () => created.stop(); // what was taken into the meeting goes on
   }, []);
   return preview === null ? <div className="page" /> : <LobbyWithPreview {...props} preview={preview} />;
@@ -46,8 +49,15 @@ function LobbyWithPreview({ link, onEnter, preview }: Props & { readonly preview
     e: () => void preview.setCamera(!isOn(state.camera)),
   });
 
+  function chooseDevice(kind: DeviceKind, id: string | null): void {
+    rememberDevice(kind, id);
+    void preview.chooseDevice(kind, id);
+  }
+
   function enter(): void {
     writeStored(nameKey, name.trim());
+    rememberOff("microphone", state.microphone.status === "off");
+    rememberOff("camera", state.camera.status === "off");
     storeTellsLevels(tellsLevels);
     const meeting = createMeeting({
       serverUrl: location.origin,
@@ -109,10 +119,10 @@ function LobbyWithPreview({ link, onEnter, preview }: Props & { readonly preview
               <Input placeholder="How the others see you" autoComplete="name" maxLength={40} />
             </TextField>
             <div className="device-list">
-              <DeviceSelect kind="microphone" devices={state.devices} onChoose={(kind, id) => void preview.chooseDevice(kind, id)} />
+              <DeviceSelect kind="microphone" devices={state.devices} onChoose={chooseDevice} />
               <LevelMeter watch={watchLevel} active={state.microphone.status === "on"} />
-              <DeviceSelect kind="camera" devices={state.devices} onChoose={(kind, id) => void preview.chooseDevice(kind, id)} />
-              <DeviceSelect kind="speaker" devices={state.devices} onChoose={(kind, id) => void preview.chooseDevice(kind, id)} />
+              <DeviceSelect kind="camera" devices={state.devices} onChoose={chooseDevice} />
+              <DeviceSelect kind="speaker" devices={state.devices} onChoose={chooseDevice} />
             </div>
             <details className="hint">
               <summary>For very large meetings</summary>
@@ -125,6 +135,7 @@ function LobbyWithPreview({ link, onEnter, preview }: Props & { readonly preview
           <p className="hint">
             Your name, picture and sound are encrypted on this device. The server sees none of them. Encryption of this room: {suiteWords[link.suite].name} ({suiteWords[link.suite].what.split(". ")[0]}).
           </p>
+          <AboutDialog />
         </section>
       </main>
     </div>

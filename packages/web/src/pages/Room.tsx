@@ -1,17 +1,22 @@
-import type { Connection, LocalSource, Meeting, MeetingState, Participant } from "@satsuma/core";
-import { Check, Link2, MonitorUp, MonitorX, PhoneOff, Users, X } from "lucide-react";
+import type { Connection, Meeting, MeetingState, Participant } from "@satsuma/core";
+import { MonitorUp, MonitorX, PhoneOff, Users } from "lucide-react";
 import { useCallback, useEffect, useRef, useState, type JSX } from "react";
 import { Button, Tooltip, TooltipTrigger } from "react-aria-components";
 
 import { Brand } from "../components/Brand.tsx";
+import { IconButton } from "../components/IconButton.tsx";
+import { CopyLinkButton, type Invitation, InvitationBanner, useInvitation } from "../components/Invitation.tsx";
 import { isOn, MediaButtons } from "../components/MediaButtons.tsx";
+import { isMediaFailed, Notices } from "../components/Notices.tsx";
 import { Participants } from "../components/Participants.tsx";
 import { SafetyNumberButton } from "../components/SafetyNumber.tsx";
 import { SettingsDialog } from "../components/SettingsDialog.tsx";
+import { ShortcutsDialog } from "../components/ShortcutsDialog.tsx";
 import { Tile } from "../components/Tile.tsx";
 import { storeTellsLevels } from "../components/TellLevels.tsx";
 import { Audio } from "../components/Video.tsx";
 import { useIsWide, useShortcuts, useStore, useView } from "../hooks.ts";
+import { rememberDevice } from "../remembered.ts";
 import { chooseStage, placesFor } from "../stage.ts";
 import { displayedName, overdueText, reasonText } from "../words.ts";
 
@@ -30,6 +35,7 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
   const { local, participants, connection } = state;
   const sharing = isOn(local.screen);
   const stage = useStage(state);
+  const invitation = useInvitation(meeting);
 
   useEffect(() => {
     document.title = `${state.room} – Satsuma`;
@@ -69,7 +75,7 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
         {state.safetyNumber !== null && <SafetyNumberButton safetyNumber={state.safetyNumber} people={participants.length} suite={state.suite} />}
       </header>
       <Announcement state={state} />
-      <Banner state={state} />
+      <Banner state={state} invitation={invitation} />
       <div className="room-body">
         <main className="stage-area">
           {participants.length === 0 ? <Entrance connection={connection} /> : <Stage participants={participants} stage={stage} onMore={() => setListOpen(true)} />}
@@ -97,7 +103,7 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
             {participants.length}
           </span>
         </IconButton>
-        <CopyLinkButton meeting={meeting} />
+        <CopyLinkButton invitation={invitation} />
         <SettingsDialog
           devices={state.devices}
           microphoneOn={local.microphone.status === "on"}
@@ -109,7 +115,10 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
             storeTellsLevels(told);
             meeting.setAudioLevels(told ? "told" : "hidden");
           }}
-          onChoose={(kind, id) => void meeting.chooseDevice(kind, id)}
+          onChoose={(kind, id) => {
+            rememberDevice(kind, id);
+            void meeting.chooseDevice(kind, id);
+          }}
         />
         <TooltipTrigger delay={500}>
           <Button
@@ -125,65 +134,13 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
           <Tooltip className="tooltip">Leave the call</Tooltip>
         </TooltipTrigger>
       </nav>
+      <ShortcutsDialog />
       {participants.map((participant) =>
         participant.isSelf || participant.microphone.stream === null ? null : (
           <Audio key={participant.id} stream={participant.microphone.stream} speaker={state.devices.chosen.speaker} />
         ),
       )}
     </div>
-  );
-}
-
-interface IconButtonProps {
-  readonly label: string;
-  readonly active?: boolean;
-  readonly expanded?: boolean;
-  readonly onPress: () => void;
-  readonly children: React.ReactNode;
-}
-
-function IconButton({ label, active = false, expanded, onPress, children }: IconButtonProps): JSX.Element {
-  return (
-    <TooltipTrigger delay={500}>
-      <Button
-        className={`round-button${active ? " active" : ""}`}
-        aria-label={label}
-        onPress={onPress}
-        {...(expanded === undefined ? {} : { "aria-expanded": expanded })}
-      >
-        {children}
-      </Button>
-      <Tooltip className="tooltip">{label}</Tooltip>
-    </TooltipTrigger>
-  );
-}
-
-function CopyLinkButton({ meeting }: { readonly meeting: Meeting }): JSX.Element {
-  const [result, setResult] = useState<"idle" | "copied" | "refused">("idle");
-  useEffect(() => {
-    if (result === "idle") return;
-    const timer = setTimeout(() => setResult("idle"), 3000);
-    return () => clearTimeout(timer);
-  }, [result]);
-  return (
-    <>
-      <IconButton
-        label="Copy invitation link"
-        active={result === "copied"}
-        onPress={() => {
-          navigator.clipboard.writeText(meeting.invitationLink() ?? location.href).then(
-            () => setResult("copied"),
-            () => setResult("refused"),
-          );
-        }}
-      >
-        {result === "copied" ? <Check aria-hidden="true" /> : <Link2 aria-hidden="true" />}
-      </IconButton>
-      <span className={result === "idle" ? "visually-hidden" : "toast"} role="status">
-        {result === "copied" && "Link copied. Send it to those you want here: whoever has it can enter."}
-        {result === "refused" && "The browser did not allow copying. Copy the address from the address bar instead."}
-      </span>
-    </>
   );
 }
 
@@ -249,8 +206,8 @@ function Stage({ participants, stage: { screens, enlarged, people }, onMore }: S
 }
 
 /** What is going on with the connection, as long as it is. */
-function Banner({ state }: { readonly state: MeetingState }): JSX.Element | null {
-  const { connection, participants, media, overdue } = state;
+function Banner({ state, invitation }: { readonly state: MeetingState; readonly invitation: Invitation }): JSX.Element | null {
+  const { connection, participants, overdue } = state;
   switch (connection.status) {
     case "idle":
     case "connecting":
@@ -263,7 +220,7 @@ function Banner({ state }: { readonly state: MeetingState }): JSX.Element | null
         </div>
       );
     case "in-room":
-      if (media.publish === "failed" || media.subscribe === "failed") {
+      if (isMediaFailed(state)) {
         return (
           <div className="banner warning" role="status">
             Picture and sound do not get through. A firewall may be in the way: try another network.
@@ -278,11 +235,7 @@ function Banner({ state }: { readonly state: MeetingState }): JSX.Element | null
         );
       }
       if (participants.length === 1) {
-        return (
-          <div className="banner" role="status">
-            You are the only one here. Copy the invitation link and send it to those you want to meet.
-          </div>
-        );
+        return <InvitationBanner invitation={invitation} />;
       }
       return null;
     case "left":
@@ -334,42 +287,6 @@ function Announcement({ state }: { readonly state: MeetingState }): JSX.Element 
   return (
     <div className={visible ? "announcement" : "visually-hidden"} role="status">
       {visible && `${reasonText(number.reason)}. New safety number.`}
-    </div>
-  );
-}
-
-function Notices({ meeting, state }: { readonly meeting: Meeting; readonly state: MeetingState }): JSX.Element {
-  const failures: readonly (readonly [string, LocalSource])[] = [
-    ["Microphone", state.local.microphone],
-    ["Camera", state.local.camera],
-    ["Screen", state.local.screen],
-  ];
-  const self = state.participants.find((participant) => participant.isSelf);
-  return (
-    <div className="notices" aria-live="polite">
-      {failures.map(([what, source]) =>
-        source.status === "failed" && source.error.code !== "cancelled" ? (
-          <p key={what} className="notice">
-            <span>
-              <strong>
-                {what}: {source.error.message}
-              </strong>{" "}
-              {source.error.advice}
-            </span>
-          </p>
-        ) : null,
-      )}
-      {state.notices.map((notice) => (
-        <p key={notice.id} className="notice">
-          <span>
-            <strong>{notice.message}</strong> {notice.advice}
-          </span>
-          <Button className="icon-button quiet" aria-label={`Dismiss: ${notice.message}`} onPress={() => meeting.dismissNotice(notice.id)}>
-            <X size={16} aria-hidden="true" />
-          </Button>
-        </p>
-      ))}
-      <span className="visually-hidden">{self === undefined ? "" : `You are ${displayedName(self.name)}`}</span>
     </div>
   );
 }
