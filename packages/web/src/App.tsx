@@ -19,6 +19,9 @@ export function App(): JSX.Element {
   const [visit, setVisit] = useState<Visit>({ stage: "lobby" });
   const link = parseRoomLink(href);
   useEffect(() => setVisit({ stage: "lobby" }), [href]);
+  const meeting = visit.stage === "room" ? visit.meeting : null;
+  // The browser's own way out, "back", ends a call as "Leave" does: nobody is heard from a page that no longer shows it.
+  useEffect(() => () => void meeting?.leave(), [href, meeting]);
 
   if (missing.length > 0) return <ProblemPage problem={{ kind: "missing-features", missing }} />;
   if (new URL(href).pathname === "/") return <Landing />;

@@ -39,9 +39,20 @@ scenario('everything works from the keyboard', async (world) => {
   await eventually('the panel explains the number', () => ada.has('Safety number', 'dialog'));
   await ada.call('press', 'Escape');
   await eventually('the panel is closed', async () => !(await ada.has('Safety number', 'dialog')));
+  await ada.call('press', '?');
+  await eventually('the keys are listed', () => ada.has('Keys', 'dialog'));
+  await ada.call('press', 'Escape');
+  await eventually('the list is closed', async () => !(await ada.has('Keys', 'dialog')));
   await tabTo(ada, 'Leave');
   await ada.call('press', 'Enter');
   await eventually('Ada has left', () => ada.has('Return to the room'));
+
+  // "Back" leaves as well.
+  await ada.call('press', 'Enter');
+  await ada.join();
+  await ada.evaluate(() => history.back());
+  await eventually('the first page is back', () => ada.has('New room'));
+  await eventually('nothing is connected any more', () => ada.evaluate(() => window.e2e.connections.length > 0 && window.e2e.connections.every(({ connectionState }) => connectionState === 'closed')));
 });
 
 scenario("a phone's width shows everybody and every control", async (world) => {
@@ -54,12 +65,15 @@ scenario("a phone's width shows everybody and every control", async (world) => {
   await ada.join();
   await bo.enter(link.url);
   await ada.seesAndHears(1);
-  const outside = await ada.evaluate(() => [...document.querySelectorAll('button, figure')].filter((element) => {
-    const box = element.getBoundingClientRect();
-    return box.width < 40 || box.height < 40 || box.left < 0 || box.top < 0 || box.right > innerWidth || box.bottom > innerHeight;
-  }).map((element) => element.getAttribute('aria-label')));
-  assert.deepEqual(outside, []);
-  assert.ok(await ada.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing to scroll sideways');
+  for (const width of [390, 360]) {
+    await ada.call('viewport', width, 740, true);
+    const outside = await ada.evaluate(() => [...document.querySelectorAll('button, figure')].filter((element) => {
+      const box = element.getBoundingClientRect();
+      return box.width < 40 || box.height < 40 || box.left < 0 || box.top < 0 || box.right > innerWidth || box.bottom > innerHeight;
+    }).map((element) => element.getAttribute('aria-label')));
+    assert.deepEqual(outside, [], `${width} wide`);
+    assert.ok(await ada.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing to scroll sideways');
+  }
 });
 
 scenario('a link that lacks its key, or whose key is damaged, is explained', async (world) => {
