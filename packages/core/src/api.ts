@@ -134,6 +134,19 @@ export interface SafetyNumber {
   readonly changedAt: number;
 }
 
+/** Written by a member to all who are in the call at that moment; kept nowhere. */
+export interface ChatMessage {
+  readonly id: string;
+  readonly sender: ParticipantId;
+  /** As it was then: the sender may have left since. */
+  readonly name: string;
+  readonly isSelf: boolean;
+  /** Anything may stand in it, up to 2000 UTF-16 units; lines are parted by \n. */
+  readonly text: string;
+  /** Date.now() of its arrival here. */
+  readonly at: number;
+}
+
 export type LocalSource =
   | { readonly status: "off" }
   | { readonly status: "starting" }
@@ -174,6 +187,8 @@ export interface MeetingState {
   readonly safetyNumber: SafetyNumber | null;
   /** A change of keys has been needed for 15 s, and none comes: the server holds it back, or somebody's device hangs. */
   readonly overdue: boolean;
+  /** The oldest first; the last 500. */
+  readonly chat: readonly ChatMessage[];
   readonly local: LocalMedia;
   readonly devices: Devices;
   readonly audioLevels: AudioLevels;
@@ -234,6 +249,9 @@ export interface Meeting {
   startScreenShare(): Promise<void>;
   stopScreenShare(): Promise<void>;
   chooseDevice(kind: DeviceKind, id: string | null): Promise<void>;
+
+  /** To all who are in the call now. False: nothing was sent, since the text is empty or we are not in the room at the moment. */
+  sendChat(text: string): boolean;
 
   /** The link to send to others, with the secret after '#'; null when we have no secret ourselves. */
   invitationLink(): string | null;

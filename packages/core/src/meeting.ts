@@ -15,6 +15,7 @@ import type {
 } from "./api.ts";
 import { Capture } from "./capture.ts";
 import { baseCodec, chooseVideoCodec, usableVideoCodecs, type VideoCodec, videoCodecs } from "./codecs.ts";
+import { ChatOutbox, cleanChat } from "./chat.ts";
 import { unreachable } from "./check.ts";
 import { installDebugHook } from "./debug.ts";
 import { type DebugOptions, debugOptions } from "./debug-options.ts";
@@ -68,6 +69,7 @@ class EncryptedMeeting implements Meeting {
   readonly #detector = new SpeakerDetector();
   #hearing = false;
   #voice = new VoiceTeller();
+  readonly #outbox = new ChatOutbox();
   #listeningToSelf: AbortController | null = null;
   #watching = false;
   #unansweredCounts = 0;
@@ -210,6 +212,19 @@ class EncryptedMeeting implements Meeting {
 
   chooseDevice(kind: DeviceKind, id: string | null): Promise<void> {
     return this.#capture.chooseDevice(kind, id);
+  }
+
+  sendChat(text: string): boolean {
+    const clean = cleanChat(text);
+    if (clean === "" || this.#model.link.at !== "in") return false;
+    const written = this.#outbox.write(performance.now(), clean);
+    this.#apply({ type: "chat", calendarMs: Date.now(), ...written });
+    this.#engine?.post({ type: "chat", ...written });
+    return true;
+  }
+
+  #sendChatAgain(): void {
+    for (const written of this.#outbox.toSendAgain(performance.now())) this.#engine?.post({ type: "chat", ...written });
   }
 
   invitationLink(): string | null {
@@ -360,12 +375,15 @@ class EncryptedMeeting implements Meeting {
       case "ready": {
         const anew = event.incarnation !== this.#incarnation;
         this.#incarnation = event.incarnation;
+        if (anew) this.#outbox.forget();
+        else this.#sendChatAgain();
         this.#media?.handleReady(anew);
         return;
       }
       case "epoch":
         this.#times.inRoom ??= this.#sinceStart(absoluteNow());
         this.#rosterChangedAt = performance.now();
+        if (event.reason.joined.length > 0) this.#outbox.forget();
         this.#chooseCodec();
         this.#sendTracks();
         return;
@@ -382,13 +400,16 @@ class EncryptedMeeting implements Meeting {
       case "announcement":
         this.#chooseCodec();
         return;
+      case "present":
+        if (event.connected) this.#sendChatAgain();
+        return;
       case "devices":
       case "waiting":
       case "overdue":
-      case "present":
       case "keys":
       case "stream":
       case "voice":
+      case "chat":
         return;
       default:
         unreachable(event);

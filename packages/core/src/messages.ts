@@ -1,5 +1,6 @@
 /** Everything that the page and the engine's worker say to each other: one union for each direction. */
 import type { ParticipantId, Source } from "./api.ts";
+import type { Written } from "./chat.ts";
 import { attempt, integer, object, oneOf, record, text } from "./check.ts";
 import type { ClientControl, ServerControl } from "./control.ts";
 import type { Announcement, SessionEvent } from "./session-events.ts";
@@ -24,6 +25,7 @@ export type ToWorker =
   | { readonly type: "announce"; readonly state: Announcement }
   /** Tell the other members that we began to speak. */
   | { readonly type: "voice" }
+  | ({ readonly type: "chat" } & Written)
   /** A peer connection is closed: its senders and receivers end. */
   | { readonly type: "close-connection"; readonly connection: number }
   /** `restartGaps`: measure the longest gaps anew from now. */
@@ -103,7 +105,7 @@ export type FromWorker =
   | { readonly type: "recordings"; readonly request: number; readonly recordings: readonly EncoderRecording[] }
   | { readonly type: "failed"; readonly reason: string };
 
-const toWorkerTypes = ["start", "control", "announce", "voice", "close-connection", "counts", "recordings", "reconnect", "leave"] as const;
+const toWorkerTypes = ["start", "control", "announce", "voice", "chat", "close-connection", "counts", "recordings", "reconnect", "leave"] as const;
 const fromWorkerTypes = [
   "listening",
   "socket",

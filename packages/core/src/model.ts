@@ -1,6 +1,7 @@
 /** What is known of a meeting, how each event changes it, and what a user interface sees of it. Pure. */
 import type {
   AudioLevels,
+  ChatMessage,
   Connection,
   MediaConnection,
   MeetingError,
@@ -18,6 +19,7 @@ import type {
   WaitingReason,
 } from "./api.ts";
 import type { CaptureState } from "./capture.ts";
+import { maxChatMessages, type Written } from "./chat.ts";
 import { unreachable } from "./check.ts";
 import type { VideoCodec } from "./codecs.ts";
 import { mostVoices, type Slot } from "./control.ts";
@@ -63,6 +65,7 @@ export interface Model {
   readonly announced: ReadonlyMap<ParticipantId, Announcement>;
   /** Who said that they speak, and when: the latest first. */
   readonly voices: readonly { readonly incarnation: ParticipantId; readonly at: number }[];
+  readonly chat: readonly ChatMessage[];
   readonly subscription: number | null;
   readonly slotSequence: number;
   readonly slots: ReadonlyMap<string, Slot>;
@@ -94,6 +97,8 @@ export type Change =
   | { readonly type: "speakers"; readonly speakers: Speakers }
   | { readonly type: "protecting"; readonly source: Source; readonly on: boolean }
   | { readonly type: "media"; readonly side: "publish" | "subscribe"; readonly state: MediaConnection }
+  /** Written by ourselves. */
+  | ({ readonly type: "chat"; readonly calendarMs: number } & Written)
   | { readonly type: "notice"; readonly notice: Problem<NoticeCode>; readonly id: number }
   | { readonly type: "dismiss"; readonly id: number };
 
@@ -113,6 +118,7 @@ export function initialModel(room: RoomName, capture: CaptureState, suite: RoomS
     blamed: [],
     announced: new Map(),
     voices: [],
+    chat: [],
     subscription: null,
     slotSequence: -1,
     slots: new Map(),
@@ -170,6 +176,10 @@ export function reduce(model: Model, change: Change, now: number): Model {
     }
     case "media":
       return reduceMedia(model, { ...model.media, [change.side]: change.state });
+    case "chat": {
+      const self = model.roster.find((member) => member.self);
+      return self === undefined ? model : addChat(model, self.incarnation, change, change.calendarMs);
+    }
     case "notice": {
       const others = model.notices.filter((notice) => notice.code !== change.notice.code);
       return { ...model, notices: [...others, { ...change.notice, id: change.id }].slice(-maxNotices) };
@@ -254,6 +264,8 @@ function reduceSession(model: Model, event: SessionEvent, calendarMs: number, no
     case "voice":
       if (model.voices.some(({ incarnation, at }) => incarnation === event.incarnation && now - at < leastVoiceIntervalMs)) return model;
       return { ...model, voices: [{ incarnation: event.incarnation, at: now }, ...model.voices.filter(({ incarnation }) => incarnation !== event.incarnation)].slice(0, maxVoices) };
+    case "chat":
+      return addChat(model, event.incarnation, event, calendarMs);
     case "stream": {
       const source = sourceOf(event.context);
       if (event.verdict !== "forged" || source === null) return model;
@@ -275,6 +287,14 @@ function reduceSession(model: Model, event: SessionEvent, calendarMs: number, no
     default:
       return unreachable(event);
   }
+}
+
+function addChat(model: Model, sender: ParticipantId, { number, text }: Written, at: number): Model {
+  const id = `${sender}/${number}`;
+  if (model.chat.some((message) => message.id === id)) return model;
+  const member = model.roster.find(({ incarnation }) => incarnation === sender);
+  const message = { id, sender, name: member?.name ?? "", isSelf: member?.self ?? false, text, at };
+  return { ...model, chat: [...model.chat, message].slice(-maxChatMessages) };
 }
 
 /** Empty: nobody is. */
@@ -314,6 +334,7 @@ export function view(model: Model): MeetingState {
     lastSpeakers: model.speakers.ranking.filter((id) => model.roster.some((member) => !member.self && member.incarnation === id)),
     safetyNumber: model.safetyNumber,
     overdue: model.overdue && model.link.at === "in",
+    chat: model.chat,
     local: model.capture.local,
     devices: model.capture.devices,
     audioLevels: model.audioLevels,

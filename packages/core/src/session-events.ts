@@ -1,5 +1,6 @@
 /** What the WASM session tells, as checked values (apps/wasm/README.md, "Events"). */
 import type { ParticipantId } from "./api.ts";
+import { maxChatLength, type Written } from "./chat.ts";
 import { arrayOf, attempt, boolean, CheckError, integer, matching, nullable, object, oneOf, record, text } from "./check.ts";
 import { baseCodec, isVideoCodec, type VideoCodec } from "./codecs.ts";
 import { isParticipantId } from "./ids.ts";
@@ -69,6 +70,7 @@ const stream = object({ incarnation: matching(isParticipantId), context: integer
 const rejoining = object({ reason: text(64), committer: text(maxName) });
 const failure = object({ code: integer(-(2 ** 31), 2 ** 31), text: text(1024), fatal: boolean });
 const voice = object({ type: oneOf("voice") });
+const chat = object({ type: oneOf("chat"), number: counter, text: text(maxChatLength) });
 const announcement = object({ type: oneOf("state"), microphone: boolean, camera: boolean, screen: boolean, video: nullable(arrayOf(text(16), 16)) });
 
 export type SessionEvent =
@@ -83,6 +85,8 @@ export type SessionEvent =
   | { readonly type: "announcement"; readonly incarnation: ParticipantId; readonly announcement: Announcement }
   /** A member says that it began to speak. */
   | { readonly type: "voice"; readonly incarnation: ParticipantId }
+  /** A member wrote something; the same number again is the same message again. */
+  | ({ readonly type: "chat"; readonly incarnation: ParticipantId } & Written)
   | ({ readonly type: "keys" } & ReturnType<typeof keys>)
   /** Whether what is received of a stream is what its sender signed; "forged" stays. */
   | ({ readonly type: "stream"; readonly verdict: "confirmed" | "unconfirmed" | "forged" } & ReturnType<typeof stream>)
@@ -142,6 +146,8 @@ function parseMessage(incarnation: ParticipantId, json: string): SessionEvent | 
     return null;
   }
   if (attempt(voice, value) !== null) return { type: "voice", incarnation };
+  const written = attempt(chat, value);
+  if (written !== null) return written.text.trim() === "" ? null : { type: "chat", incarnation, number: written.number, text: written.text };
   const content = parseAnnouncement(value);
   return content === null ? null : { type: "announcement", incarnation, announcement: content };
 }
@@ -156,6 +162,10 @@ function parseAnnouncement(value: unknown): Announcement | null {
 
 export function writeAnnouncement(state: Announcement): string {
   return JSON.stringify({ type: "state", microphone: state.microphone, camera: state.camera, screen: state.screen, video: state.video });
+}
+
+export function writeChat({ number, text: words }: Written): string {
+  return JSON.stringify({ type: "chat", number, text: words });
 }
 
 export const voiceMessage = JSON.stringify({ type: "voice" });

@@ -93,6 +93,9 @@ test("the worker tells its page no key: no bytes, and no text as long as one but
   cy.engine.handleMessage({ type: "leave" });
   await until("Cy is out", () => ada.people() === 2 && bo.people() === 2);
   await speak();
+  ada.engine.handleMessage({ type: "chat", number: 0, text: "hello Bo" });
+  await until("Bo reads what Ada wrote", () => bo.told.some((message) => message.type === "session" && message.event.type === "chat" && message.event.text === "hello Bo"));
+  assert.ok(!cy.told.some((message) => message.type === "session" && message.event.type === "chat"), "who has left reads nothing");
   for (const { engine } of pages) engine.handleMessage({ type: "counts", request: 1, restartGaps: false });
   for (const { engine } of [ada, bo]) engine.handleMessage({ type: "leave" });
 

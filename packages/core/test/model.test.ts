@@ -58,7 +58,7 @@ function after(model: Model, ...changes: readonly (Change | SessionEvent)[]): Mo
 }
 
 function isSessionEvent(change: Change | SessionEvent): change is SessionEvent {
-  return ["ready", "waiting", "epoch", "devices", "departed", "overdue", "present", "announcement", "keys", "rejoining", "error", "left"].includes(change.type) || (change.type === "stream" && "verdict" in change);
+  return ["ready", "waiting", "epoch", "devices", "departed", "overdue", "present", "announcement", "keys", "rejoining", "error", "left"].includes(change.type) || (change.type === "stream" && "verdict" in change) || (change.type === "chat" && "incarnation" in change);
 }
 
 const ready = event({ type: "ready", incarnation: ada, resumed: false });
@@ -265,4 +265,23 @@ test("whose commit did not work is told with the epoch that heals it, once", () 
   assert.deepEqual(blamed(after(inside, departs("reported", ""), epoch([ada], 1))), ["Bo"]);
   const anew = event({ type: "rejoining", reason: "cannot_process", delay_ms: 0, committer: "Mallory" });
   assert.deepEqual(blamed(after(inside, anew, connecting, open, ready, epoch([ada]))), ["Mallory"]);
+});
+
+const chat = (sender: string, number: number, text: string): SessionEvent => event({ type: "application", incarnation: sender, text: JSON.stringify({ type: "chat", number, text }) });
+
+test("what others write stands under their names, in its order, once, and stays when they leave", () => {
+  const model = after(start(), open, ready, epoch([ada, bo]), chat(bo, 0, "hello"), { type: "chat", calendarMs: 6, number: 0, text: "hi" }, chat(bo, 1, "again"), chat(bo, 0, "hello"), epoch([ada], 1));
+  const shown = view(model).chat.map(({ name, isSelf, text, at }) => ({ name, isSelf, text, at }));
+  assert.deepEqual(shown, [
+    { name: "name 1", isSelf: false, text: "hello", at: 5 },
+    { name: "name 0", isSelf: true, text: "hi", at: 6 },
+    { name: "name 1", isSelf: false, text: "again", at: 5 },
+  ]);
+});
+
+test("of more messages than are kept the oldest go", () => {
+  const many = Array.from({ length: 501 }, (_, number) => chat(bo, number, `message ${number}`));
+  const { chat: kept } = view(after(start(), open, ready, epoch([ada, bo]), ...many));
+  assert.equal(kept.length, 500);
+  assert.equal(kept[0]?.text, "message 1");
 });

@@ -48,6 +48,21 @@ export const overdueText =
   "New keys have been due for a while and do not come: the server holds them back, or a device hangs. " +
   "Nobody can come in meanwhile, and when somebody has left, nothing more is sent until they are here.";
 
+/** A text in parts, the web addresses in it by themselves; only http and https become links. */
+export function linkParts(text: string): readonly { readonly text: string; readonly url: string | null }[] {
+  const parts: { readonly text: string; readonly url: string | null }[] = [];
+  let at = 0;
+  for (const { 0: found, index } of text.matchAll(/\bhttps?:\/\/[^\s<>"]+/gu)) {
+    const address = found.replace(/[.,;:!?)\]}'’»]+$/u, ""); // the sentence's, not the address's
+    if (!URL.canParse(address)) continue;
+    if (index > at) parts.push({ text: text.slice(at, index), url: null });
+    parts.push({ text: address, url: address });
+    at = index + address.length;
+  }
+  if (at < text.length) parts.push({ text: text.slice(at), url: null });
+  return parts;
+}
+
 export function displayedName(name: string): string {
   return name === "" ? "Guest" : name;
 }

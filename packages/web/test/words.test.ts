@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { isolated, kilobits, reasonText } from "../src/words.ts";
+import { isolated, kilobits, linkParts, reasonText } from "../src/words.ts";
 
 const nobody = { joined: [], left: [], blamed: [] };
 
@@ -29,4 +29,10 @@ test("a name from right to left does not turn a sentence around, and others stan
   assert.equal(isolated("سلمى"), "\u2068سلمى\u2069");
   assert.equal(isolated("Ada"), "Ada");
   assert.equal(reasonText({ ...nobody, kind: "changed", joined: ["דנה", "Bo"] }), "\u2068דנה\u2069 and Bo joined");
+});
+
+test("of what is written only web addresses become links, without the sentence's own marks", () => {
+  const shown = (text: string): string => linkParts(text).map(({ text: part, url }) => (url === null ? part : `[${part}]`)).join("");
+  assert.equal(shown("see https://example.org/a?b=1#c, and (http://example.org)."), "see [https://example.org/a?b=1#c], and ([http://example.org]).");
+  for (const text of ["javascript:alert(1)", "nothing here", "https://", "xhttps://a.b", ""]) assert.equal(shown(text), text);
 });

@@ -71,6 +71,14 @@ scenario('three people in Chromium and Firefox see and hear each other, and each
   // Browsers' made-up microphones beep: the page shows who is heard, and no more once the microphone is off.
   const speaks = (who, whom) => who.evaluate((name) => document.querySelector(`figure[aria-label="${name}"]`)?.dataset.speaking === 'true', whom.name);
   for (const [who, whom] of [[ada, bo], [bo, ada], [cy, bo]]) await eventually(`${who.name} sees that ${whom.name} speaks`, () => speaks(who, whom), 20_000, 100);
+  // What one writes the others read, in both browsers, by the real server.
+  await ada.click('Chat');
+  await ada.call('fill', 'Message to everybody', 'Hello from Ada', 10_000);
+  await ada.call('press', 'Enter');
+  for (const reader of [bo, cy]) {
+    await reader.click('Chat, 1 new');
+    assert.match(await reader.call('text', 'Messages', 'log', 10_000), /Ada[^]*Hello from Ada/);
+  }
   await bo.click('Mute microphone');
   await eventually('nobody sees Bo speak any more', async () => !(await speaks(ada, bo)) && !(await speaks(cy, bo)));
   await bo.leave();

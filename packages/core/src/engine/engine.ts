@@ -7,7 +7,7 @@ import { CheckError, unreachable } from "../check.ts";
 import { parseServerControl, type Slot } from "../control.ts";
 import { mediaKind, sourceOf } from "../ids.ts";
 import type { Counts, EncoderRecording, FromWorker, Proof, StartOptions, ToWorker, TransformOptions } from "../messages.ts";
-import { type Announcement, parseSessionEvent, type SessionEvent, voiceMessage, writeAnnouncement } from "../session-events.ts";
+import { type Announcement, parseSessionEvent, type SessionEvent, voiceMessage, writeAnnouncement, writeChat } from "../session-events.ts";
 import { suiteNumber } from "../suites.ts";
 import { persistentDeviceSeed, temporaryDeviceSeed } from "./device-seed.ts";
 import { type Frame, FrameBuffers, FrameReceiver, FrameRecorder, FrameSender, type FrameSink } from "./frames.ts";
@@ -90,9 +90,10 @@ export class Engine {
           this.#announce();
           return;
         case "voice":
-          if (this.#running === null || !this.#entered) return;
-          this.#running.session.sendApplication(voiceMessage);
-          this.#pump();
+          this.#sendApplication(voiceMessage);
+          return;
+        case "chat":
+          this.#sendApplication(writeChat(message));
           return;
         case "close-connection":
           this.#closeConnection(message.connection);
@@ -309,6 +310,7 @@ export class Engine {
       case "present":
       case "announcement":
       case "voice":
+      case "chat":
       case "stream":
       case "left":
         break;
@@ -347,8 +349,13 @@ export class Engine {
   #announce(): void {
     clearTimeout(this.#announceTimer);
     this.#announceTimer = undefined;
-    if (this.#running === null || this.#announcement === null || !this.#entered) return;
-    this.#running.session.sendApplication(writeAnnouncement(this.#announcement));
+    if (this.#announcement !== null) this.#sendApplication(writeAnnouncement(this.#announcement));
+  }
+
+  /** To the other members, if there is a group. */
+  #sendApplication(json: string): void {
+    if (this.#running === null || !this.#entered) return;
+    this.#running.session.sendApplication(json);
     this.#pump();
   }
 

@@ -1,9 +1,10 @@
 import type { Connection, Meeting, MeetingState, Participant } from "@satsuma/core";
-import { MonitorUp, MonitorX, PhoneOff, Users } from "lucide-react";
+import { MessageSquare, MonitorUp, MonitorX, PhoneOff, Users } from "lucide-react";
 import { useCallback, useEffect, useRef, useState, type JSX } from "react";
 import { Button, Tooltip, TooltipTrigger } from "react-aria-components";
 
 import { Brand } from "../components/Brand.tsx";
+import { Chat, useUnread } from "../components/Chat.tsx";
 import { IconButton } from "../components/IconButton.tsx";
 import { CopyLinkButton, type Invitation, InvitationBanner, useInvitation } from "../components/Invitation.tsx";
 import { isOn, MediaButtons } from "../components/MediaButtons.tsx";
@@ -28,7 +29,7 @@ interface Props {
 
 export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
   const state = useStore(meeting);
-  const [listOpen, setListOpen] = useState(false);
+  const [panel, setPanel] = useState<"participants" | "chat" | null>(null);
   const watchLevel = useCallback(meeting.watchMicrophoneLevel.bind(meeting), [meeting]);
   const setView = useCallback(meeting.setView.bind(meeting), [meeting]);
   const stats = useCallback(meeting.stats.bind(meeting), [meeting]);
@@ -36,6 +37,8 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
   const sharing = isOn(local.screen);
   const stage = useStage(state);
   const invitation = useInvitation(meeting);
+  const { unread, latest } = useUnread(state.chat, panel === "chat");
+  const toggle = (which: typeof panel): void => setPanel(panel === which ? null : which);
 
   useEffect(() => {
     document.title = `${state.room} – Satsuma`;
@@ -78,9 +81,10 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
       <Banner state={state} invitation={invitation} />
       <div className="room-body">
         <main className="stage-area">
-          {participants.length === 0 ? <Entrance connection={connection} /> : <Stage participants={participants} stage={stage} onMore={() => setListOpen(true)} />}
+          {participants.length === 0 ? <Entrance connection={connection} /> : <Stage participants={participants} stage={stage} onMore={() => setPanel("participants")} />}
         </main>
-        {listOpen && <Participants participants={participants} onClose={() => setListOpen(false)} />}
+        {panel === "participants" && <Participants participants={participants} onClose={() => setPanel(null)} />}
+        {panel === "chat" && <Chat messages={state.chat} canSend={connection.status === "in-room"} onSend={(text) => meeting.sendChat(text)} onClose={() => setPanel(null)} />}
       </div>
       <Notices meeting={meeting} state={state} />
       <nav className="toolbar" aria-label="Call controls">
@@ -97,11 +101,19 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
         >
           {sharing ? <MonitorX aria-hidden="true" /> : <MonitorUp aria-hidden="true" />}
         </IconButton>
-        <IconButton label="Participants" active={listOpen} expanded={listOpen} onPress={() => setListOpen(!listOpen)}>
+        <IconButton label="Participants" active={panel === "participants"} expanded={panel === "participants"} onPress={() => toggle("participants")}>
           <Users aria-hidden="true" />
           <span className="count" aria-hidden="true">
             {participants.length}
           </span>
+        </IconButton>
+        <IconButton label={unread === 0 ? "Chat" : `Chat, ${String(unread)} new`} active={panel === "chat"} expanded={panel === "chat"} onPress={() => toggle("chat")}>
+          <MessageSquare aria-hidden="true" />
+          {unread > 0 && (
+            <span className="count" aria-hidden="true">
+              {unread > 99 ? "99+" : unread}
+            </span>
+          )}
         </IconButton>
         <CopyLinkButton invitation={invitation} />
         <SettingsDialog
@@ -134,6 +146,16 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
           <Tooltip className="tooltip">Leave the call</Tooltip>
         </TooltipTrigger>
       </nav>
+      <div className={latest === null ? "visually-hidden" : "toast message-toast"} role="status">
+        {latest !== null && (
+          <>
+            <strong>
+              <bdi>{displayedName(latest.name)}</bdi>
+            </strong>{" "}
+            <bdi>{latest.text.slice(0, 200)}</bdi>
+          </>
+        )}
+      </div>
       <ShortcutsDialog />
       {participants.map((participant) =>
         participant.isSelf || participant.microphone.stream === null ? null : (
