@@ -26,7 +26,7 @@ export function AboutDialog(): JSX.Element {
                     see, hear and read it. Their browsers agree on keys among themselves (MLS, RFC 9420) and encrypt each frame of picture and sound before it leaves (SFrame, RFC 9605). That cannot be
                     turned off.
                   </li>
-                  <li>learn the others’ names. The list of participants comes from the encrypted group, and the safety number shows that nobody sits in between: compare it.</li>
+                  <li>learn the others’ names. The list of participants comes from the encrypted group, and the safety number, compared, shows that nobody sits in between.</li>
                   <li>are protected later too: keys are destroyed after use and renewed when somebody comes or goes, so that a device that is stolen tomorrow opens no call of today.</li>
                 </ul>
                 <h3>The server learns</h3>

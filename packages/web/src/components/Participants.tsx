@@ -1,5 +1,5 @@
-import type { Participant } from "@satsuma/core";
-import { AudioLines, Mic, MicOff, MonitorUp, Video as VideoIcon, VideoOff, X } from "lucide-react";
+import type { Participant, ParticipantId } from "@satsuma/core";
+import { AudioLines, Mic, MicOff, MonitorUp, Pin, PinOff, Video as VideoIcon, VideoOff, X } from "lucide-react";
 import type { JSX } from "react";
 import { Button } from "react-aria-components";
 
@@ -7,10 +7,13 @@ import { displayedName } from "../words.ts";
 
 interface Props {
   readonly participants: readonly Participant[];
+  /** Whose picture is large, whoever speaks. */
+  readonly pinned: ParticipantId | null;
+  readonly onPin: (id: ParticipantId | null) => void;
   readonly onClose: () => void;
 }
 
-export function Participants({ participants, onClose }: Props): JSX.Element {
+export function Participants({ participants, pinned, onPin, onClose }: Props): JSX.Element {
   return (
     <aside className="panel" aria-label="Participants">
       <header className="dialog-header">
@@ -41,6 +44,13 @@ export function Participants({ participants, onClose }: Props): JSX.Element {
               {participant.screen.on && <MonitorUp size={16} role="img" aria-label="Shares a screen" />}
               {participant.camera.on ? <VideoIcon size={16} role="img" aria-label="Camera on" /> : <VideoOff size={16} role="img" aria-label="Camera off" />}
               {participant.microphone.on ? <Mic size={16} role="img" aria-label="Microphone on" /> : <MicOff size={16} role="img" aria-label="Microphone off" />}
+              <Button
+                className="icon-button quiet"
+                aria-label={participant.id === pinned ? `Do not keep ${displayedName(participant.name)} large` : `Keep ${displayedName(participant.name)} large`}
+                onPress={() => onPin(participant.id === pinned ? null : participant.id)}
+              >
+                {participant.id === pinned ? <PinOff size={16} aria-hidden="true" /> : <Pin size={16} aria-hidden="true" />}
+              </Button>
             </span>
           </li>
         ))}

@@ -118,6 +118,9 @@ function LobbyWithPreview({ link, onEnter, preview }: Props & { readonly preview
               <Label>Your name</Label>
               <Input placeholder="How the others see you" autoComplete="name" maxLength={40} />
             </TextField>
+            <Button type="submit" className="primary-button wide">
+              Join
+            </Button>
             <div className="device-list">
               <DeviceSelect kind="microphone" devices={state.devices} onChoose={chooseDevice} />
               <LevelMeter watch={watchLevel} active={state.microphone.status === "on"} />
@@ -128,9 +131,6 @@ function LobbyWithPreview({ link, onEnter, preview }: Props & { readonly preview
               <summary>For very large meetings</summary>
               <TellLevels told={tellsLevels} onChange={setTellsLevels} />
             </details>
-            <Button type="submit" className="primary-button wide">
-              Join
-            </Button>
           </Form>
           <p className="hint">
             Your name, picture and sound are encrypted on this device. The server sees none of them. Encryption of this room: {suiteWords[link.suite].name} ({suiteWords[link.suite].what.split(". ")[0]}).

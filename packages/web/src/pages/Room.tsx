@@ -1,4 +1,4 @@
-import type { Connection, Meeting, MeetingState, Participant } from "@satsuma/core";
+import type { Connection, Meeting, MeetingState, Participant, ParticipantId } from "@satsuma/core";
 import { MessageSquare, MonitorUp, MonitorX, PhoneOff, Users } from "lucide-react";
 import { useCallback, useEffect, useRef, useState, type JSX } from "react";
 import { Button, Tooltip, TooltipTrigger } from "react-aria-components";
@@ -35,7 +35,8 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
   const stats = useCallback(meeting.stats.bind(meeting), [meeting]);
   const { local, participants, connection } = state;
   const sharing = isOn(local.screen);
-  const stage = useStage(state);
+  const [pinned, setPinned] = useState<ParticipantId | null>(null);
+  const stage = useStage(state, pinned);
   const invitation = useInvitation(meeting);
   const { unread, latest } = useUnread(state.chat, panel === "chat");
   const toggle = (which: typeof panel): void => setPanel(panel === which ? null : which);
@@ -83,7 +84,7 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
         <main className="stage-area">
           {participants.length === 0 ? <Entrance connection={connection} /> : <Stage participants={participants} stage={stage} onMore={() => setPanel("participants")} />}
         </main>
-        {panel === "participants" && <Participants participants={participants} onClose={() => setPanel(null)} />}
+        {panel === "participants" && <Participants participants={participants} pinned={pinned} onPin={setPinned} onClose={() => setPanel(null)} />}
         {panel === "chat" && <Chat messages={state.chat} canSend={connection.status === "in-room"} onSend={(text) => meeting.sendChat(text)} onClose={() => setPanel(null)} />}
       </div>
       <Notices meeting={meeting} state={state} />
@@ -103,9 +104,11 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
         </IconButton>
         <IconButton label="Participants" active={panel === "participants"} expanded={panel === "participants"} onPress={() => toggle("participants")}>
           <Users aria-hidden="true" />
-          <span className="count" aria-hidden="true">
-            {participants.length}
-          </span>
+          {participants.length > 0 && (
+            <span className="count" aria-hidden="true">
+              {participants.length}
+            </span>
+          )}
         </IconButton>
         <IconButton label={unread === 0 ? "Chat" : `Chat, ${String(unread)} new`} active={panel === "chat"} expanded={panel === "chat"} onPress={() => toggle("chat")}>
           <MessageSquare aria-hidden="true" />
@@ -176,13 +179,16 @@ interface StageState {
   readonly people: readonly string[];
 }
 
-function useStage({ participants, mainSpeaker, lastSpeakers }: MeetingState): StageState {
+/** Who is pinned is shown larger in any case, or else, among many, who has the floor. */
+function useStage({ participants, mainSpeaker, lastSpeakers }: MeetingState, wanted: ParticipantId | null): StageState {
   const isWide = useIsWide();
   const before = useRef<readonly string[]>([]);
   const screens = participants.filter((participant) => participant.screen.on && participant.screen.stream !== null);
-  const enlarged = screens.length === 0 && participants.length >= crowd ? mainSpeaker : null;
+  const pinned = participants.find(({ id }) => id === wanted)?.id ?? null;
+  const enlarged = screens.length > 0 ? null : (pinned ?? (participants.length >= crowd ? mainSpeaker : null));
   // Who has the floor may have begun before all of the others.
-  const spoke = mainSpeaker === null ? lastSpeakers : [mainSpeaker, ...lastSpeakers.filter((id) => id !== mainSpeaker)];
+  const first = [pinned, mainSpeaker].filter((id) => id !== null);
+  const spoke = [...new Set([...first, ...lastSpeakers])];
   const people = participants.map(({ id, isSelf, camera }) => ({ id, isSelf, hasPicture: camera.on }));
   before.current = chooseStage(before.current, people, spoke, placesFor(isWide, enlarged !== null));
   return { screens, enlarged, people: before.current };
