@@ -10,10 +10,13 @@ constexpr std::size_t max_queued = max_pairs + max_pending_answers;
 // RFC 8445 s.5.1.2.1 for a peer-reflexive candidate (110) of the first component: what s.7.1.1 wants in PRIORITY.
 constexpr std::uint32_t check_priority = 110U << 24 | 65535U << 8 | 255U;
 
+// A full agent that has made the offer takes itself for the controlling one as well. Of two, the one with the larger number stays so (s.7.3.1.1).
+constexpr std::uint64_t winning_tie_breaker = std::uint64_t{0xffffffff} << 32;
+
 } // namespace
 
 ControllingAgent::ControllingAgent(Credentials local, RandomSource& random)
-    : local_(std::move(local)), random_(random), tie_breaker_(random.u64()) {}
+    : local_(std::move(local)), random_(random), tie_breaker_(random.u64() | winning_tie_breaker) {}
 
 Result<void> ControllingAgent::set_local(Credentials local) {
   if (!are_credentials(local)) return ice_bad_credentials;
@@ -84,7 +87,7 @@ Result<void> ControllingAgent::handle_stun(TimePoint now, const NetworkPath& pat
   switch (message.message_class) {
     case stun::MessageClass::success: return handle_response(now, path, message);
     case stun::MessageClass::request: return handle_request(path, message);
-    // RFC 8445 s.7.2.5: an error says that this check failed; the next one is due soon. 487 cannot be meant: a lite peer has no role but the other.
+    // RFC 8445 s.7.2.5: an error says that this check failed; the next one is due soon. 487 (role conflict) is not meant: see winning_tie_breaker.
     case stun::MessageClass::error:
     case stun::MessageClass::indication: break;
   }

@@ -204,6 +204,19 @@ TEST(ControllingAgent, APeerThatIsNotLiteGetsItsChecksAnswered) {
   EXPECT_FALSE(w.agent.poll_output());
 }
 
+// RFC 8445 s.7.3.1.1: who made the offer controls as well; such a peer gives way to the larger number.
+TEST(ControllingAgent, APeerThatControlsTooGivesWay) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    SeededRandom random(seed);
+    ControllingAgent agent(Credentials::generate(random), random);
+    ASSERT_TRUE(agent.set_remote(TimePoint{1s}, Credentials::generate(random), std::vector<NetworkPath>{{server_a, 0}}));
+    const auto output = agent.poll_output();
+    const auto check = stun::parse(std::get<ControllingAgent::Send>(*output).datagram);
+    ASSERT_TRUE(check && check->ice_controlling);
+    EXPECT_GE(*check->ice_controlling, std::uint64_t{0xffffffff} << 32);
+  }
+}
+
 TEST(ControllingAgent, CredentialsAndPairsThatCannotBeAreRefused) {
   World w;
   EXPECT_EQ(w.start({}).error(), Error(ice_no_pairs));
