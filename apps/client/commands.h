@@ -37,6 +37,10 @@ int join(const JoinOptions& options);
 
 struct LoadOptions {
   ConnectOptions connect;
+  // In place of a link: another forwarding unit.
+  std::string janus;             ///< the URL of its HTTP interface
+  std::string room;              ///< of it; empty: one is made
+  std::string janus_admin_key;
   unsigned participants = 10;
   unsigned publishers = 2;
   unsigned rooms = 1;

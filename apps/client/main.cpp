@@ -52,9 +52,13 @@ int run(int argc, char** argv) {
   join_command->add_flag("--quiet", join_options.quiet, "say nothing but errors");
 
   LoadOptions load_options;
-  CLI::App* const load_command = app.add_subcommand("load", "many participants from canned frames, in one process");
+  CLI::App* const load_command = app.add_subcommand("load", "many participants from canned frames, in one process; what came of them as text or JSON");
   load_options.connect.transport = participant::MediaTransport::udp;
   connect_options(*load_command, load_options.connect);
+  load_command->get_option("link")->required(false);
+  load_command->add_option("--janus", load_options.janus, "in place of a link: Janus' HTTP interface, http://HOST:8088/janus, whose VideoRoom gets the same load, without SFrame");
+  load_command->add_option("--room", load_options.room, "with --janus: a room's number or name. If it is not there it is made, and ends with the measuring; without this option a new one is");
+  load_command->add_option("--janus-admin-key", load_options.janus_admin_key, "with --janus: for making the room, where Janus wants a key for that");
   load_command->add_option("--participants", load_options.participants, "in each room, publishers included")->check(CLI::Range(1, 4000))->capture_default_str();
   load_command->add_option("--publishers", load_options.publishers, "of them, those who send")->check(CLI::Range(0, 4000))->capture_default_str();
   load_command->add_option("--rooms", load_options.rooms, "rooms; beyond one the link's name gets a number")->check(CLI::Range(1, 1000))->capture_default_str();

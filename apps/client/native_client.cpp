@@ -1,12 +1,8 @@
 #include "native_client.h"
 
-#include <netdb.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-
 #include <algorithm>
-#include <cstring>
 
+#include "host.h"
 #include "io/clock.h"
 
 namespace satsuma::client {
@@ -22,39 +18,9 @@ constexpr std::size_t max_known_streams = 32;
 } // namespace
 
 std::expected<Server, std::string> find_server(const RoomLink& link, bool insecure, const std::string& pin) {
-  Server server;
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (const int failed = getaddrinfo(link.host.c_str(), nullptr, &hints, &found); failed != 0 || found == nullptr)
-    return std::unexpected("The server " + link.host + " was not found: " + gai_strerror(failed) + ".");
-  if (found->ai_family == AF_INET6) {
-    std::array<std::uint8_t, 16> ip;
-    std::memcpy(ip.data(), &reinterpret_cast<const sockaddr_in6*>(found->ai_addr)->sin6_addr, 16);
-    server.target.address = TransportAddress::v6(ip, link.port);
-  } else {
-    std::array<std::uint8_t, 4> ip;
-    std::memcpy(ip.data(), &reinterpret_cast<const sockaddr_in*>(found->ai_addr)->sin_addr, 4);
-    server.target.address = TransportAddress::v4(ip, link.port);
-  }
-  freeaddrinfo(found);
-  server.target.host = link.authority();
-  server.target.name = link.host;
-  server.target.path = "/ws";
-  server.target.subprotocol = "satsuma.1";
-  if (!link.tls) return server;
-  auto trust = insecure ? io::TlsClient::Trust::anybody : io::TlsClient::Trust::authorities;
-  std::array<std::uint8_t, 32> digest{};
-  if (!pin.empty()) {
-    const auto fingerprint = dtls::Fingerprint::parse(pin);
-    if (!fingerprint) return std::unexpected("The fingerprint is not 32 pairs of hexadecimal digits with colons between, as the server prints it at its start.");
-    trust = io::TlsClient::Trust::pinned;
-    digest = fingerprint->sha256;
-  }
-  auto tls = io::TlsClient::create(trust, digest);
-  if (!tls) return std::unexpected("OpenSSL could not be set up for TLS.");
-  server.tls = std::move(*tls);
-  return server;
+  auto host = find_host(link.server, insecure, pin);
+  if (!host) return std::unexpected(host.error());
+  return Server{{host->address, link.server.authority(), link.server.host, "/ws", "satsuma.1"}, std::move(host->tls)};
 }
 
 NativeClient::~NativeClient() {

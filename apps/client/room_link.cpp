@@ -1,6 +1,6 @@
 #include "room_link.h"
 
-#include <charconv>
+#include <utility>
 
 #include "call/identity.h"
 #include "signaling/delivery_messages.h"
@@ -32,46 +32,16 @@ std::optional<Bytes> decode_secret(std::string_view text) {
 
 } // namespace
 
-std::string RoomLink::authority() const {
-  std::string out = host.find(':') == std::string::npos ? host : "[" + host + "]";
-  if (port != (tls ? 443 : 80)) out += ":" + std::to_string(port);
-  return out;
-}
-
 std::expected<RoomLink, std::string> parse_room_link(std::string_view text) {
   const std::string example = "A room's link looks like https://meet.example.org/r/orchard-river-42#SECRET; copy it whole, with what stands behind the #.";
+  if (!text.starts_with("http://") && !text.starts_with("https://")) return std::unexpected("This is no link to a room. " + example);
+  auto url = parse_url(text);
+  if (!url) return std::unexpected("This link cannot be used: " + url.error() + ". " + example);
   RoomLink link;
-  if (text.starts_with("https://")) {
-    text.remove_prefix(8);
-  } else if (text.starts_with("http://")) {
-    text.remove_prefix(7);
-    link.tls = false;
-  } else {
-    return std::unexpected("This is no link to a room. " + example);
-  }
-  const std::size_t slash = text.find('/');
-  if (slash == std::string_view::npos) return std::unexpected("This link names a server and no room. " + example);
-  std::string_view authority = text.substr(0, slash);
-  text.remove_prefix(slash);
-  link.port = link.tls ? 443 : 80;
-  std::string_view port;
-  if (authority.starts_with('[')) {
-    const std::size_t bracket = authority.find(']');
-    if (bracket == std::string_view::npos) return std::unexpected("The address in this link is not complete.");
-    link.host = authority.substr(1, bracket - 1);
-    authority.remove_prefix(bracket + 1);
-    if (authority.starts_with(':')) port = authority.substr(1);
-  } else {
-    const std::size_t colon = authority.find(':');
-    link.host = authority.substr(0, colon);
-    if (colon != std::string_view::npos) port = authority.substr(colon + 1);
-  }
-  if (!port.empty()) {
-    const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), link.port);
-    if (error != std::errc() || end != port.data() + port.size() || link.port == 0) return std::unexpected("The port in this link is no number from 1 to 65535.");
-  }
-  if (link.host.empty()) return std::unexpected("This link names no server. " + example);
-  if (!text.starts_with("/r/")) return std::unexpected("This link names no room. " + example);
+  const std::string behind = std::exchange(url->path, {});
+  link.server = std::move(*url);
+  text = behind;
+  if (!text.starts_with("/r/")) return std::unexpected("This link names a server and no room. " + example);
   text.remove_prefix(3);
   const std::size_t hash = text.find('#');
   link.room = text.substr(0, hash);

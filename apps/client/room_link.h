@@ -6,20 +6,16 @@
 
 #include "base/secret.h"
 #include "call/room_suite.h"
+#include "url.h"
 
 namespace satsuma::client {
 
 /// What a room's link says: https://HOST[:PORT]/r/ROOM#SECRET[.SUITE] (docs/protocol.md, section 1).
 struct RoomLink {
-  bool tls = true;
-  std::string host; ///< name or address, without brackets
-  std::uint16_t port = 443;
+  Url server; ///< without a path
   std::string room;
   SecretBytes secret; ///< 16 bytes
   call::RoomSuite suite = call::RoomSuite::standard;
-
-  /// For the Host field: brackets, and the port unless it is the scheme's own.
-  std::string authority() const;
 };
 
 /// A sentence for a person otherwise.

@@ -1,9 +1,7 @@
 #pragma once
 
 #include <cstddef>
-#include <string>
 
-/// The parts of the benchmark that are not `satsuma load`: each prints one JSON object.
 namespace satsuma::bench {
 
 /// What is offered: every publisher sends `packets_per_second` packets of `packet_bytes` on the wire, `packets_per_frame` at a time.
@@ -15,11 +13,7 @@ struct Shape {
   double packets_per_second = 300;
   unsigned packets_per_frame = 4;
   double seconds = 5;
-  std::string ready_file;
 };
-
-/// Publishes to and subscribes from a Janus VideoRoom by its HTTP interface on 127.0.0.1:port, from sockets of the address.
-int janus(const Shape& shape, unsigned port, const std::string& address);
 
 /// The limit without any logic: AES-128-GCM under a context for each subscriber and UDP_SEGMENT, of the same shape, to sockets that another process reads.
 int raw(const Shape& shape);

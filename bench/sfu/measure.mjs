@@ -130,33 +130,8 @@ async function startOurs() {
 }
 
 async function startJanus() {
-  const configuration = path.join(folder, "janus");
-  const library = "/usr/lib/x86_64-linux-gnu/janus";
-  mkdirSync(configuration, { recursive: true });
   const port = await freePort();
-  const others = (names) => names.map((name) => `libjanus_${name}.so`).join(",");
-  writeFileSync(path.join(configuration, "janus.jcfg"), `general: {
-  configs_folder = "${configuration}"
-  plugins_folder = "${library}/plugins"
-  transports_folder = "${library}/transports"
-  events_folder = "${library}/events"
-  loggers_folder = "${library}/loggers"
-  interface = "127.0.0.1"
-  debug_level = 2
-  event_loops = 2
-  session_timeout = 600
-}
-media: { ipv6 = false rtp_port_range = "40000-44000" }
-nat: { ice_lite = true ice_enforce_list = "${process.env.SATSUMA_BENCH_ADDRESS ?? "127.0.0.1"}" keep_private_host = true full_trickle = false }
-plugins: { disable = "${others(["audiobridge", "duktape", "echotest", "lua", "nosip", "recordplay", "sip", "streaming", "textroom", "videocall", "voicemail"])}" }
-transports: { disable = "${others(["mqtt", "nanomsg", "pfunix", "rabbitmq", "websockets"])}" }
-events: { broadcast = false }
-`);
-  writeFileSync(path.join(configuration, "janus.transport.http.jcfg"), `general: { json = "compact" base_path = "/janus" http = true port = ${port} ip = "127.0.0.1" https = false }
-admin: { admin_http = false admin_https = false }
-`);
-  writeFileSync(path.join(configuration, "janus.plugin.videoroom.jcfg"), "general: { }\n");
-  const child = start("/usr/bin/janus", ["-F", configuration, "-C", path.join(configuration, "janus.jcfg")]);
+  const child = start(path.join(root, "bench/sfu/janus"), [path.join(folder, "janus"), port, process.env.SATSUMA_BENCH_ADDRESS ?? "127.0.0.1"].map(String));
   await until(() => {
     try {
       return readFileSync(`/proc/${child.pid}/net/tcp`, "utf8").includes(`:${port.toString(16).toUpperCase().padStart(4, "0")} 00000000:0000 0A`);
@@ -178,15 +153,13 @@ const rounds = 5;
 async function measure(peer, shape, seconds) {
   const started = peer === "ours" ? await startOurs() : await startJanus();
   const ready = path.join(folder, `ready-${Math.random()}`);
-  const common = ["--participants", shape.participants, "--publishers", shape.publishers, "--seconds", seconds + 1.5, "--ready-file", ready];
-  const load = peer === "ours"
-    ? start(client, ["load", started.link, ...common, "--join-rate", options.joinRate, "--decrypt-every", 20, "--json", "--ready-timeout", readyTimeoutSeconds - 5,
-      ...(shape.audio ? ["--no-video"] : ["--no-audio", "--packet-bytes", shape.bytes, "--packets-per-second", shape.rate, "--packets-per-frame", shape.perFrame])].map(String))
-    : start(bench, ["janus", "--port", started.port, "--address", process.env.SATSUMA_BENCH_ADDRESS ?? "127.0.0.1", ...common, "--packet-bytes", shape.audio ? 1200 : shape.bytes, "--packets-per-second", shape.rate, "--packets-per-frame", shape.perFrame,
-      ...(shape.audio ? ["--audio"] : [])].map(String));
+  const load = start(client, ["load", ...(peer === "ours" ? [started.link] : ["--janus", `http://127.0.0.1:${started.port}/janus`]),
+    "--participants", shape.participants, "--publishers", shape.publishers, "--seconds", seconds + 1.5, "--ready-file", ready,
+    "--join-rate", options.joinRate, "--decrypt-every", 20, "--json", "--ready-timeout", readyTimeoutSeconds - 5,
+    ...(shape.audio ? ["--no-video"] : ["--no-audio", "--packet-bytes", shape.bytes, "--packets-per-second", shape.rate, "--packets-per-frame", shape.perFrame])].map(String));
   try {
     await until(() => existsSync(ready) || load.exitCode !== null, readyTimeoutSeconds * 1000, `the load on ${peer}`);
-    if (!existsSync(ready)) throw new Error(`${peer}: ${load.problems || load.output}`);
+    if (!existsSync(ready)) throw new Error(load.problems || Object.keys(JSON.parse(load.output).problems).join(" "));
     await sleep(500);
     // The best of several rounds, as of the limit: whatever else runs on the machine only adds.
     let share = Infinity;
@@ -199,7 +172,7 @@ async function measure(peer, shape, seconds) {
     await Promise.race([load.ended, sleep(15_000)]);
     const result = JSON.parse(load.output);
     if (result.good === false) throw new Error(Object.keys(result.problems).join(" "));
-    const latency = result.latency_ms ?? (shape.audio ? result.audio_arrival_ms : result.video_arrival_ms);
+    const latency = shape.audio ? result.audio_arrival_ms : result.video_arrival_ms;
     return { us: (share / result.packets_per_second) * 1e6, rate: result.packets_per_second, lost: result.packets_lost / Math.max(1, result.packets_received + result.packets_lost),
       p50: latency.p50, p99: latency.p99, memory, undecryptable: result.undecryptable ?? 0 };
   } finally {
@@ -209,7 +182,7 @@ async function measure(peer, shape, seconds) {
 }
 
 async function raw(shape, seconds) {
-  const child = start(bench, ["raw", "--participants", shape.participants, "--publishers", shape.publishers, "--seconds", seconds, "--packet-bytes", shape.bytes, "--packets-per-second", shape.rate, "--packets-per-frame", shape.perFrame,
+  const child = start(bench, ["--participants", shape.participants, "--publishers", shape.publishers, "--seconds", seconds, "--packet-bytes", shape.bytes, "--packets-per-second", shape.rate, "--packets-per-frame", shape.perFrame,
     ...(shape.audio ? ["--audio"] : [])].map(String));
   await child.ended;
   return JSON.parse(child.output).us_per_packet;

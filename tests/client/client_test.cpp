@@ -259,6 +259,24 @@ TEST_F(NativeClientTest, MistakesGetASentence) {
   EXPECT_NE(problem({"load", link_, "--participants", "2", "--publishers", "3"}).find("more publishers"), std::string::npos);
   EXPECT_NE(problem({"load", link_, "--participants", "2", "--threads", "3"}).find("more threads"), std::string::npos);
   EXPECT_NE(problem({"load", link_, "--server-pid", "4294967295"}).find("--server-pid"), std::string::npos);
+  EXPECT_NE(problem({"load"}).find("--janus"), std::string::npos);
+  EXPECT_NE(problem({"load", link_, "--janus", "http://127.0.0.1:8088/janus"}).find("or --janus"), std::string::npos);
+  EXPECT_NE(problem({"load", link_, "--room", "5"}).find("go with --janus"), std::string::npos);
+  EXPECT_NE(problem({"load", "--janus", "127.0.0.1:8088/janus"}).find("http://127.0.0.1:8088/janus"), std::string::npos);
+  EXPECT_NE(problem({"load", "--janus", "http://127.0.0.1:8088/janus", "--room", "a b"}).find("--room"), std::string::npos);
+  EXPECT_NE(problem({"load", "--janus", "http://127.0.0.1:8088/janus", "--churn", "1"}).find("--churn"), std::string::npos);
+  EXPECT_NE(problem({"load", "--janus", "http://127.0.0.1:8088/janus", "--publishers", "0"}).find("--publishers 1"), std::string::npos);
+}
+
+TEST_F(NativeClientTest, WhereNoJanusAnswersLoadSaysSoAndWhatToDo) {
+  const auto problem = [this](const std::string& url) {
+    auto process = start({"load", "--janus", url});
+    EXPECT_EQ(process->wait(60s), 1);
+    return process->error();
+  };
+  EXPECT_NE(problem("http://127.0.0.1:1/janus").find("Nothing answers at http://127.0.0.1:1. Does Janus run"), std::string::npos);
+  const std::string ours = link_.substr(0, link_.find("/r/"));
+  EXPECT_NE(problem(ours + "/janus").find("not Janus' HTTP interface"), std::string::npos);
 }
 
 } // namespace

@@ -8,16 +8,16 @@ namespace {
 TEST(RoomLink, SaysServerRoomSecretAndSuite) {
   const auto link = parse_room_link("https://meet.example.org/r/orchard-42#AAECAwQFBgcICQoLDA0ODw");
   ASSERT_TRUE(link) << link.error();
-  EXPECT_TRUE(link->tls);
-  EXPECT_EQ(link->port, 443);
-  EXPECT_EQ(link->authority(), "meet.example.org");
+  EXPECT_TRUE(link->server.tls);
+  EXPECT_EQ(link->server.port, 443);
+  EXPECT_EQ(link->server.authority(), "meet.example.org");
   EXPECT_EQ(link->room, "orchard-42");
   EXPECT_EQ(to_hex(link->secret.view()), "000102030405060708090a0b0c0d0e0f");
   EXPECT_EQ(link->suite, call::RoomSuite::standard);
   const auto other = parse_room_link("http://[::1]:8080/r/a#AAECAwQFBgcICQoLDA0ODw.aes");
   ASSERT_TRUE(other);
-  EXPECT_FALSE(other->tls);
-  EXPECT_EQ(other->authority(), "[::1]:8080");
+  EXPECT_FALSE(other->server.tls);
+  EXPECT_EQ(other->server.authority(), "[::1]:8080");
   EXPECT_EQ(other->suite, call::RoomSuite::mandatory);
 }
 
@@ -45,7 +45,7 @@ TEST(RoomLink, WhatIsMadeIsReadAgain) {
   const auto link = parse_room_link(make_room_link("https://h:8443/", secret, "demo"));
   ASSERT_TRUE(link) << link.error();
   EXPECT_TRUE(equal(link->secret.view(), secret));
-  EXPECT_EQ(link->port, 8443);
+  EXPECT_EQ(link->server.port, 8443);
 }
 
 } // namespace
