@@ -241,7 +241,7 @@ Bytes genuine_at(CipherSuite suite, ByteView base_key, std::uint64_t counter, By
   Bytes frame(plaintext.size() + max_overhead);
   const std::size_t header = write_header({key_id, counter}, frame);
   FrameCipher cipher(suite);
-  const MutableByteView sealed = cipher.seal(key.view(), nonce, ByteView(frame).first(header), plaintext, MutableByteView(frame).subspan(header));
+  const MutableByteView sealed = cipher.seal({key.view(), nonce, ByteView(frame).first(header)}, {}, plaintext, MutableByteView(frame).subspan(header));
   frame.resize(header + sealed.size());
   return frame;
 }

@@ -2,6 +2,7 @@
 
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -51,11 +52,18 @@ AeadKey::AeadKey(AeadAlgorithm algorithm, ByteView key) : algorithm_(algorithm) 
 namespace {
 
 // `key` is null where the context has it already.
-MutableByteView seal_with(EVP_CIPHER_CTX* context, const std::uint8_t* key, ByteView nonce, ByteView associated_data, ByteView plaintext,
-                          MutableByteView out) {
-  SATSUMA_CHECK(nonce.size() == aead_nonce_size && out.size() >= plaintext.size() + aead_tag_size);
+void start_with(EVP_CIPHER_CTX* context, const std::uint8_t* key, ByteView nonce, ByteView associated_data) {
+  SATSUMA_CHECK(nonce.size() == aead_nonce_size);
   int written = 0;
-  SATSUMA_CHECK(EVP_EncryptInit_ex(context, nullptr, nullptr, key, nonce.data()) == 1);
+  SATSUMA_CHECK(EVP_CipherInit_ex(context, nullptr, nullptr, key, nonce.data(), -1) == 1);
+  if (associated_data.empty()) return;
+  SATSUMA_CHECK(EVP_CipherUpdate(context, nullptr, &written, associated_data.data(), static_cast<int>(associated_data.size())) == 1);
+}
+
+// Of a context that was started; `associated_data` is the rest of it.
+MutableByteView seal_rest(EVP_CIPHER_CTX* context, ByteView associated_data, ByteView plaintext, MutableByteView out) {
+  SATSUMA_CHECK(out.size() >= plaintext.size() + aead_tag_size);
+  int written = 0;
   if (!associated_data.empty()) {
     SATSUMA_CHECK(EVP_EncryptUpdate(context, nullptr, &written, associated_data.data(), static_cast<int>(associated_data.size())) == 1);
   }
@@ -67,24 +75,22 @@ MutableByteView seal_with(EVP_CIPHER_CTX* context, const std::uint8_t* key, Byte
   return out.first(plaintext.size() + aead_tag_size);
 }
 
-Result<MutableByteView> open_with(EVP_CIPHER_CTX* context, const std::uint8_t* key, ByteView nonce, ByteView associated_data,
-                                  ByteView ciphertext, MutableByteView out) {
+Result<MutableByteView> open_rest(EVP_CIPHER_CTX* context, ByteView associated_data, ByteView ciphertext, MutableByteView out) {
   if (ciphertext.size() < aead_tag_size) return aead_open_failed;
   const std::size_t size = ciphertext.size() - aead_tag_size;
-  SATSUMA_CHECK(nonce.size() == aead_nonce_size && out.size() >= size);
+  SATSUMA_CHECK(out.size() >= size);
   std::array<std::uint8_t, aead_tag_size> tag;
-  for (std::size_t i = 0; i < tag.size(); ++i) tag[i] = ciphertext[size + i];
+  std::memcpy(tag.data(), ciphertext.data() + size, tag.size());
   int written = 0;
   std::uint8_t nothing[16];
-  bool good = EVP_DecryptInit_ex(context, nullptr, nullptr, key, nonce.data()) == 1 &&
-              EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, aead_tag_size, tag.data()) == 1;
+  bool good = EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, aead_tag_size, tag.data()) == 1;
   if (good && !associated_data.empty()) {
     good = EVP_DecryptUpdate(context, nullptr, &written, associated_data.data(), static_cast<int>(associated_data.size())) == 1;
   }
   if (good && size != 0) good = EVP_DecryptUpdate(context, out.data(), &written, ciphertext.data(), static_cast<int>(size)) == 1;
   good = good && EVP_DecryptFinal_ex(context, nothing, &written) == 1;
   if (!good) {
-    for (std::uint8_t& byte : out.first(size)) byte = 0;
+    wipe(out.first(size));
     return aead_open_failed;
   }
   return out.first(size);
@@ -96,59 +102,81 @@ constexpr std::array<std::uint8_t, 32> no_key{};
 
 MutableByteView AeadKey::seal(ByteView nonce, ByteView associated_data, ByteView plaintext, MutableByteView out) {
   if constexpr (portable) {
-    if (algorithm_ != AeadAlgorithm::chacha20_poly1305) return portable_aes::seal_gcm(key_.view().first(aead_key_size(algorithm_)), nonce, associated_data, plaintext, out);
+    if (algorithm_ != AeadAlgorithm::chacha20_poly1305) return portable_aes::seal_gcm({key_.view().first(aead_key_size(algorithm_)), nonce, associated_data}, {}, plaintext, out);
   }
   if (!seal_) {
     seal_ = new_context();
     SATSUMA_CHECK(EVP_EncryptInit_ex(seal_.get(), fetch(algorithm_), nullptr, key_.view().data(), nullptr) == 1);
   }
-  return seal_with(seal_.get(), nullptr, nonce, associated_data, plaintext, out);
+  start_with(seal_.get(), nullptr, nonce, associated_data);
+  return seal_rest(seal_.get(), {}, plaintext, out);
 }
 
 Result<MutableByteView> AeadKey::open(ByteView nonce, ByteView associated_data, ByteView ciphertext, MutableByteView out) {
   if constexpr (portable) {
-    if (algorithm_ != AeadAlgorithm::chacha20_poly1305) return portable_aes::open_gcm(key_.view().first(aead_key_size(algorithm_)), nonce, associated_data, ciphertext, out);
+    if (algorithm_ != AeadAlgorithm::chacha20_poly1305) return portable_aes::open_gcm({key_.view().first(aead_key_size(algorithm_)), nonce, associated_data}, {}, ciphertext, out);
   }
   if (!open_) {
     open_ = new_context();
     SATSUMA_CHECK(EVP_DecryptInit_ex(open_.get(), fetch(algorithm_), nullptr, key_.view().data(), nullptr) == 1);
   }
-  return open_with(open_.get(), nullptr, nonce, associated_data, ciphertext, out);
+  start_with(open_.get(), nullptr, nonce, associated_data);
+  return open_rest(open_.get(), {}, ciphertext, out);
 }
 
 OneTimeAead::OneTimeAead(AeadAlgorithm algorithm)
-    : chacha_(algorithm == AeadAlgorithm::chacha20_poly1305) {
-  if (portable && !chacha_) return;
-  seal_ = new_context();
-  open_ = new_context();
-  SATSUMA_CHECK(EVP_EncryptInit_ex(seal_.get(), fetch(algorithm), nullptr, no_key.data(), nullptr) == 1);
-  SATSUMA_CHECK(EVP_DecryptInit_ex(open_.get(), fetch(algorithm), nullptr, no_key.data(), nullptr) == 1);
-}
+    : chacha_(algorithm == AeadAlgorithm::chacha20_poly1305), cipher_(portable && !chacha_ ? nullptr : fetch(algorithm)) {}
 
-MutableByteView OneTimeAead::seal(ByteView key, ByteView nonce, ByteView associated_data, ByteView plaintext, MutableByteView out) {
+MutableByteView OneTimeAead::seal(const AeadStart& start, ByteView associated_data, ByteView plaintext, MutableByteView out,
+                                  const std::optional<AeadStart>& next) {
   if constexpr (portable) {
-    if (!chacha_) return portable_aes::seal_gcm(key, nonce, associated_data, plaintext, out);
+    if (!chacha_) return portable_aes::seal_gcm(start, associated_data, plaintext, out);
   }
-  const MutableByteView sealed = seal_with(seal_.get(), key.data(), nonce, associated_data, plaintext, out);
-  forget(seal_.get());
+  if (!is_started_with(seal_, start)) this->start(seal_, start);
+  const MutableByteView sealed = seal_rest(seal_.context.get(), associated_data, plaintext, out);
+  leave(seal_, next);
   return sealed;
 }
 
-Result<MutableByteView> OneTimeAead::open(ByteView key, ByteView nonce, ByteView associated_data, ByteView ciphertext, MutableByteView out) {
+Result<MutableByteView> OneTimeAead::open(const AeadStart& start, ByteView associated_data, ByteView ciphertext, MutableByteView out,
+                                          const std::optional<AeadStart>& next) {
   if constexpr (portable) {
-    if (!chacha_) return portable_aes::open_gcm(key, nonce, associated_data, ciphertext, out);
+    if (!chacha_) return portable_aes::open_gcm(start, associated_data, ciphertext, out);
   }
-  const auto opened = open_with(open_.get(), key.data(), nonce, associated_data, ciphertext, out);
-  forget(open_.get());
+  if (!is_started_with(open_, start)) this->start(open_, start);
+  const auto opened = open_rest(open_.context.get(), associated_data, ciphertext, out);
+  leave(open_, next && !opened ? start : next);
   return opened;
 }
 
-// Another key replaces the schedule, and with GCM all that depends on it. A nonce would cost as much again: OpenSSL asks by name for its length. ChaCha's last
-// block of key stream lies in a buffer, through which the key of Poly1305 goes when the first byte of associated data comes.
-void OneTimeAead::forget(EVP_CIPHER_CTX* context) {
-  int written = 0;
-  SATSUMA_CHECK(EVP_CipherInit_ex(context, nullptr, nullptr, no_key.data(), nullptr, -1) == 1);
-  if (chacha_) SATSUMA_CHECK(EVP_CipherUpdate(context, nullptr, &written, no_key.data(), 1) == 1);
+void OneTimeAead::start(Direction& direction, const AeadStart& start) {
+  if (!direction.context) {
+    direction.context = new_context();
+    SATSUMA_CHECK(EVP_CipherInit_ex(direction.context.get(), cipher_, nullptr, nullptr, nullptr, direction.seals ? 1 : 0) == 1);
+  }
+  start_with(direction.context.get(), start.key.data(), start.nonce, start.associated_data);
+}
+
+bool OneTimeAead::is_started_with(const Direction& direction, const AeadStart& start) {
+  const ByteView expected = ByteView(direction.expected).first(direction.expected_size);
+  return !expected.empty() && equal(expected.first(aead_nonce_size), start.nonce) && equal(expected.subspan(aead_nonce_size), start.associated_data);
+}
+
+// Another key replaces the schedule, and with GCM all that depends on it. ChaCha's last block of key stream lies in a buffer, through which the key of Poly1305 goes when the
+// first byte of associated data comes. A nonce would cost as much as all that where none is expected: OpenSSL asks by name for its length.
+void OneTimeAead::leave(Direction& direction, const std::optional<AeadStart>& next) {
+  direction.expected_size = 0;
+  if (!next) {
+    int written = 0;
+    SATSUMA_CHECK(EVP_CipherInit_ex(direction.context.get(), nullptr, nullptr, no_key.data(), nullptr, -1) == 1);
+    if (chacha_) SATSUMA_CHECK(EVP_CipherUpdate(direction.context.get(), nullptr, &written, no_key.data(), 1) == 1);
+    return;
+  }
+  SATSUMA_CHECK(!next->associated_data.empty() && next->associated_data.size() <= max_next_associated_data);
+  start_with(direction.context.get(), next->key.data(), next->nonce, next->associated_data);
+  std::ranges::copy(next->nonce, direction.expected.begin());
+  std::ranges::copy(next->associated_data, direction.expected.begin() + aead_nonce_size);
+  direction.expected_size = aead_nonce_size + next->associated_data.size();
 }
 
 OneTimeAesCtr::OneTimeAesCtr(std::size_t key_size) : key_size_(key_size) {

@@ -1,10 +1,13 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <memory>
+#include <optional>
 
 #include "base/secret.h"
 
+struct evp_cipher_st;
 struct evp_cipher_ctx_st;
 
 namespace satsuma::crypto {
@@ -43,22 +46,48 @@ class AeadKey {
   SecretArray<32> key_;
 };
 
-/// An AEAD for keys that are used once. The cipher's memory is kept, so that nothing is allocated, and no key stays in it: each call ends
-/// with overwriting what it left there. Not for use by two threads at once.
+/// What a message's AEAD starts with.
+struct AeadStart {
+  ByteView key;
+  ByteView nonce;
+  ByteView associated_data; ///< the front of it
+};
+
+/// An AEAD for keys that are used once. The cipher's memory is kept, so that nothing is allocated after the first call of a kind, and no key that was used stays in it: each call
+/// ends with overwriting what it left there. Not for use by two threads at once.
 class OneTimeAead {
  public:
+  static constexpr std::size_t max_next_associated_data = 32;
+
   explicit OneTimeAead(AeadAlgorithm algorithm);
 
-  /// As in AeadKey. `key` has aead_key_size() bytes.
-  MutableByteView seal(ByteView key, ByteView nonce, ByteView associated_data, ByteView plaintext, MutableByteView out);
-  Result<MutableByteView> open(ByteView key, ByteView nonce, ByteView associated_data, ByteView ciphertext, MutableByteView out);
+  /// As in AeadKey. The key has aead_key_size() bytes; `associated_data` is what follows the front of it.
+  ///
+  /// `next`: what the next call of the same kind is expected to start with. The cipher is started with it then, which overwrites as well as a key of zeros and is work that has
+  /// to be done anyway; any other start is good too. It is known again by its nonce and associated data, of which there are some here: they may not come with another key. After a
+  /// forgery `start` itself is what is expected.
+  MutableByteView seal(const AeadStart& start, ByteView associated_data, ByteView plaintext, MutableByteView out,
+                       const std::optional<AeadStart>& next = std::nullopt);
+  Result<MutableByteView> open(const AeadStart& start, ByteView associated_data, ByteView ciphertext, MutableByteView out,
+                               const std::optional<AeadStart>& next = std::nullopt);
 
  private:
-  void forget(evp_cipher_ctx_st* context);
+  struct Direction {
+    explicit Direction(bool seals) : seals(seals) {}
+    bool seals;
+    internal::CipherContext context{}; ///< none before the first call
+    std::array<std::uint8_t, aead_nonce_size + max_next_associated_data> expected{};
+    std::size_t expected_size = 0; ///< 0: not started
+  };
+
+  void start(Direction& direction, const AeadStart& start);
+  static bool is_started_with(const Direction& direction, const AeadStart& start);
+  void leave(Direction& direction, const std::optional<AeadStart>& next);
 
   bool chacha_;
-  internal::CipherContext seal_;
-  internal::CipherContext open_;
+  const evp_cipher_st* cipher_;
+  Direction seal_{true};
+  Direction open_{false};
 };
 
 /// The same of AES in counter mode, where encrypting and decrypting are one.

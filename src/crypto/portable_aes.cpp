@@ -7,7 +7,6 @@
 #include <limits>
 
 #include "base/secret.h"
-#include "crypto/cipher.h"
 
 namespace satsuma::crypto::portable_aes {
 
@@ -37,10 +36,11 @@ struct CtrKeys {
 
 /// SP 800-38D, with the associated data already in.
 struct Gcm {
-  Gcm(ByteView key, ByteView nonce, ByteView associated_data) : aes(key) {
-    SATSUMA_CHECK(nonce.size() == aead_nonce_size);
+  Gcm(const AeadStart& start, ByteView associated_data) : aes(start.key) {
+    SATSUMA_CHECK(start.nonce.size() == aead_nonce_size);
     br_gcm_init(&context, &aes.keys.vtable, br_ghash_ctmul64);
-    br_gcm_reset(&context, nonce.data(), nonce.size());
+    br_gcm_reset(&context, start.nonce.data(), start.nonce.size());
+    br_gcm_aad_inject(&context, start.associated_data.data(), start.associated_data.size());
     br_gcm_aad_inject(&context, associated_data.data(), associated_data.size());
     br_gcm_flip(&context);
   }
@@ -58,22 +58,22 @@ void copy(ByteView in, MutableByteView out) {
 
 } // namespace
 
-MutableByteView seal_gcm(ByteView key, ByteView nonce, ByteView associated_data, ByteView plaintext, MutableByteView out) {
+MutableByteView seal_gcm(const AeadStart& start, ByteView associated_data, ByteView plaintext, MutableByteView out) {
   SATSUMA_CHECK(out.size() >= plaintext.size() + aead_tag_size);
   copy(plaintext, out);
-  Gcm gcm(key, nonce, associated_data);
+  Gcm gcm(start, associated_data);
   br_gcm_run(&gcm.context, 1, out.data(), plaintext.size());
   br_gcm_get_tag(&gcm.context, out.data() + plaintext.size());
   return out.first(plaintext.size() + aead_tag_size);
 }
 
-Result<MutableByteView> open_gcm(ByteView key, ByteView nonce, ByteView associated_data, ByteView ciphertext, MutableByteView out) {
+Result<MutableByteView> open_gcm(const AeadStart& start, ByteView associated_data, ByteView ciphertext, MutableByteView out) {
   if (ciphertext.size() < aead_tag_size) return aead_open_failed;
   const std::size_t size = ciphertext.size() - aead_tag_size;
   SATSUMA_CHECK(out.size() >= size);
   const MutableByteView plaintext = out.first(size);
   copy(ciphertext.first(size), plaintext);
-  Gcm gcm(key, nonce, associated_data);
+  Gcm gcm(start, associated_data);
   br_gcm_run(&gcm.context, 0, plaintext.data(), size);
   std::array<std::uint8_t, aead_tag_size> tag;
   br_gcm_get_tag(&gcm.context, tag.data());

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "base/bytes.h"
+#include "crypto/cipher.h"
 
 /// AES where the machine has no instructions for it, as WebAssembly has none: BearSSL's, bit-sliced, four blocks at a time, with
 /// neither branches nor addresses that depend on a secret. Its GHASH multiplies 64-bit integers: constant-time where the engine's multiplication is
@@ -9,8 +9,8 @@
 /// Behind AeadKey, OneTimeAead and OneTimeAesCtr, which have the contracts; only the wasm preset compiles it.
 namespace satsuma::crypto::portable_aes {
 
-MutableByteView seal_gcm(ByteView key, ByteView nonce, ByteView associated_data, ByteView plaintext, MutableByteView out);
-Result<MutableByteView> open_gcm(ByteView key, ByteView nonce, ByteView associated_data, ByteView ciphertext, MutableByteView out);
+MutableByteView seal_gcm(const AeadStart& start, ByteView associated_data, ByteView plaintext, MutableByteView out);
+Result<MutableByteView> open_gcm(const AeadStart& start, ByteView associated_data, ByteView ciphertext, MutableByteView out);
 void crypt_ctr(ByteView key, ByteView initial_counter, ByteView in, MutableByteView out);
 
 } // namespace satsuma::crypto::portable_aes

@@ -42,22 +42,24 @@ FrameCipher::FrameCipher(CipherSuite suite)
         return CtrHmac{suite_parameters.hash, crypto::OneTimeAesCtr(ctr_key_size(crypto::hash_size(suite_parameters.hash)))};
       }()) {}
 
-MutableByteView FrameCipher::seal(ByteView key, ByteView nonce, ByteView associated_data, ByteView plaintext, MutableByteView out) {
-  if (auto* aead = std::get_if<crypto::OneTimeAead>(&cipher_)) return aead->seal(key, nonce, associated_data, plaintext, out);
+MutableByteView FrameCipher::seal(const crypto::AeadStart& start, ByteView metadata, ByteView plaintext, MutableByteView out,
+                                  const std::optional<crypto::AeadStart>& next) {
+  if (auto* aead = std::get_if<crypto::OneTimeAead>(&cipher_)) return aead->seal(start, metadata, plaintext, out, next);
   auto& ctr_hmac = std::get<CtrHmac>(cipher_);
   std::array<std::uint8_t, 16> counter{};
-  std::memcpy(counter.data(), nonce.data(), nonce_size);
+  std::memcpy(counter.data(), start.nonce.data(), nonce_size);
   SATSUMA_CHECK(out.size() >= plaintext.size() + tag_size_);
   const MutableByteView ciphertext = out.first(plaintext.size());
-  ctr_hmac.encryption.crypt(ctr_hmac.encryption_key(key), counter, plaintext, ciphertext);
-  compute_tag(ctr_hmac, key, nonce, associated_data, ciphertext, out.subspan(plaintext.size(), tag_size_));
+  ctr_hmac.encryption.crypt(ctr_hmac.encryption_key(start.key), counter, plaintext, ciphertext);
+  compute_tag(ctr_hmac, start, metadata, ciphertext, out.subspan(plaintext.size(), tag_size_));
   return out.first(plaintext.size() + tag_size_);
 }
 
-Result<MutableByteView> FrameCipher::open(ByteView key, ByteView nonce, ByteView associated_data, ByteView ciphertext, MutableByteView out) {
+Result<MutableByteView> FrameCipher::open(const crypto::AeadStart& start, ByteView metadata, ByteView ciphertext, MutableByteView out,
+                                          const std::optional<crypto::AeadStart>& next) {
   if (ciphertext.size() < tag_size_) return sframe_authentication_failed;
   if (auto* aead = std::get_if<crypto::OneTimeAead>(&cipher_)) {
-    auto opened = aead->open(key, nonce, associated_data, ciphertext, out);
+    auto opened = aead->open(start, metadata, ciphertext, out, next);
     if (!opened) return sframe_authentication_failed;
     return *opened;
   }
@@ -65,23 +67,23 @@ Result<MutableByteView> FrameCipher::open(ByteView key, ByteView nonce, ByteView
   const ByteView body = ciphertext.first(ciphertext.size() - tag_size_);
   SATSUMA_CHECK(out.size() >= body.size());
   std::array<std::uint8_t, max_tag_size> tag;
-  compute_tag(ctr_hmac, key, nonce, associated_data, body, MutableByteView(tag).first(tag_size_));
+  compute_tag(ctr_hmac, start, metadata, body, MutableByteView(tag).first(tag_size_));
   if (!constant_time_equal(ByteView(tag).first(tag_size_), ciphertext.last(tag_size_))) return sframe_authentication_failed;
   std::array<std::uint8_t, 16> counter{};
-  std::memcpy(counter.data(), nonce.data(), nonce_size);
-  ctr_hmac.encryption.crypt(ctr_hmac.encryption_key(key), counter, body, out);
+  std::memcpy(counter.data(), start.nonce.data(), nonce_size);
+  ctr_hmac.encryption.crypt(ctr_hmac.encryption_key(start.key), counter, body, out);
   return out.first(body.size());
 }
 
-void FrameCipher::compute_tag(const CtrHmac& ctr_hmac, ByteView key, ByteView nonce, ByteView associated_data, ByteView ciphertext,
+void FrameCipher::compute_tag(const CtrHmac& ctr_hmac, const crypto::AeadStart& start, ByteView metadata, ByteView ciphertext,
                               MutableByteView tag) const {
   std::array<std::uint8_t, 24> lengths;
   SpanWriter writer(lengths);
-  writer.u64(associated_data.size());
+  writer.u64(start.associated_data.size() + metadata.size());
   writer.u64(ciphertext.size());
   writer.u64(tag_size_);
   std::array<std::uint8_t, crypto::max_hash_size> full;
-  crypto::hmac_into(ctr_hmac.hash, ctr_hmac.authentication_key(key), {lengths, nonce, associated_data, ciphertext},
+  crypto::hmac_into(ctr_hmac.hash, ctr_hmac.authentication_key(start.key), {lengths, start.nonce, start.associated_data, metadata, ciphertext},
                     MutableByteView(full).first(crypto::hash_size(ctr_hmac.hash)));
   std::memcpy(tag.data(), full.data(), tag.size());
 }

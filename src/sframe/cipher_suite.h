@@ -40,15 +40,18 @@ CipherSuiteParameters parameters(CipherSuite suite);
 inline constexpr std::size_t max_key_size = 96; // AES-256 and HMAC-SHA-512
 inline constexpr std::size_t max_tag_size = 16;
 
-/// The AEAD of a suite, for keys that come with each call: nothing is allocated, and no key stays behind. Not for use by two threads at once.
+/// The AEAD of a suite, for keys that come with each call: nothing is allocated after the first, and no key stays behind. Not for use by two threads at once.
 class FrameCipher {
  public:
   explicit FrameCipher(CipherSuite suite);
 
-  /// Writes plaintext.size() + tag_size bytes to `out`, which may begin where `plaintext` does. `key` has parameters(suite).key_size bytes.
-  MutableByteView seal(ByteView key, ByteView nonce, ByteView associated_data, ByteView plaintext, MutableByteView out);
+  /// Writes plaintext.size() + tag_size bytes to `out`, which may begin where `plaintext` does. The key has parameters(suite).key_size bytes; `metadata` follows the front of the
+  /// associated data. `next` as in crypto::OneTimeAead: what the next call probably starts with.
+  MutableByteView seal(const crypto::AeadStart& start, ByteView metadata, ByteView plaintext, MutableByteView out,
+                       const std::optional<crypto::AeadStart>& next = std::nullopt);
   /// sframe_authentication_failed leaves zeros, or nothing of the plaintext, in `out`.
-  Result<MutableByteView> open(ByteView key, ByteView nonce, ByteView associated_data, ByteView ciphertext, MutableByteView out);
+  Result<MutableByteView> open(const crypto::AeadStart& start, ByteView metadata, ByteView ciphertext, MutableByteView out,
+                               const std::optional<crypto::AeadStart>& next = std::nullopt);
 
   std::size_t tag_size() const { return tag_size_; }
 
@@ -60,8 +63,7 @@ class FrameCipher {
     ByteView authentication_key(ByteView key) const;
   };
 
-  void compute_tag(const CtrHmac& ctr_hmac, ByteView key, ByteView nonce, ByteView associated_data, ByteView ciphertext,
-                   MutableByteView tag) const;
+  void compute_tag(const CtrHmac& ctr_hmac, const crypto::AeadStart& start, ByteView metadata, ByteView ciphertext, MutableByteView tag) const;
 
   std::size_t tag_size_;
   std::variant<crypto::OneTimeAead, CtrHmac> cipher_;

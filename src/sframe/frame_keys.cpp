@@ -86,6 +86,12 @@ std::optional<std::uint32_t> FrameKeyTree::distance(std::uint64_t counter) const
   return places_[node].level;
 }
 
+std::optional<ByteView> FrameKeyTree::at_hand(std::uint64_t counter) const {
+  const std::size_t node = find(counter);
+  if (node == places_.size() || places_[node].level != 0) return std::nullopt;
+  return secrets_.at(node).first(key_size_);
+}
+
 bool FrameKeyTree::derive(std::uint64_t counter, FrameKey& key) const {
   key.clear();
   const std::size_t node = find(counter);
@@ -151,9 +157,9 @@ void FrameKeyTree::split(std::size_t node, std::uint64_t floor, FrameKey* key) {
   const std::uint32_t count = arity - first;
 
   const bool on_the_way = key != nullptr && place.covers(key->counter_);
-  SATSUMA_CHECK(!on_the_way || key->parents_[level]);
-  std::optional<crypto::HmacKey> other;
-  crypto::HmacKey& parent = on_the_way ? *key->parents_[level] : other.emplace(hash_, secrets_.at(node).first(hash_size_));
+  SATSUMA_CHECK(!on_the_way || key->parents_[level].filled());
+  HmacKeyPlace other;
+  crypto::HmacKey& parent = on_the_way ? key->parents_[level].key() : other.emplace(hash_, secrets_.at(node).first(hash_size_));
   const std::size_t nodes = places_.size();
   SATSUMA_CHECK(nodes + count - 1 <= max_nodes);
   secrets_.reserve(nodes, nodes + count - 1);

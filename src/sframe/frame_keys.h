@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <optional>
 #include <vector>
 
@@ -50,6 +51,8 @@ class FrameKeyTree {
 
   /// How many derivations `derive` takes for it, at most `levels`; nothing when it was destroyed or there is none.
   std::optional<std::uint32_t> distance(std::uint64_t counter) const;
+  /// The key of `counter` if nothing has to be derived for it, until the tree changes.
+  std::optional<ByteView> at_hand(std::uint64_t counter) const;
   /// The key of `counter`, into `key`; changes nothing else. False when it was destroyed or there is none.
   [[nodiscard]] bool derive(std::uint64_t counter, FrameKey& key) const;
   /// Destroys that key in the tree, and those of all counters below `floor`; of these, seven at most stay until their eight are done with, since to
@@ -102,6 +105,34 @@ class FrameKeyTree {
   Slots secrets_;             ///< of the same index
 };
 
+/// A place for a key of HMAC. std::optional fills its own with zeros before anything is in it: half a kilobyte, and a frame has nine of them.
+class HmacKeyPlace {
+ public:
+  HmacKeyPlace() {}
+  HmacKeyPlace(const HmacKeyPlace&) = delete;
+  HmacKeyPlace& operator=(const HmacKeyPlace&) = delete;
+  ~HmacKeyPlace() { reset(); }
+
+  crypto::HmacKey& emplace(crypto::HashAlgorithm hash, ByteView secret) {
+    reset();
+    new (&key_) crypto::HmacKey(hash, secret);
+    filled_ = true;
+    return key_;
+  }
+  void reset() {
+    if (filled_) key_.~HmacKey();
+    filled_ = false;
+  }
+  bool filled() const { return filled_; }
+  crypto::HmacKey& key() { return key_; }
+
+ private:
+  bool filled_ = false;
+  union {
+    crypto::HmacKey key_;
+  };
+};
+
 /// A key, and the secrets between it and the one of the tree that it was derived from. On the stack, for the time of one frame; wiped.
 class FrameKey {
  public:
@@ -122,7 +153,7 @@ class FrameKey {
   std::uint32_t levels_ = 0; ///< how many there are of these
   /// By level, those on the way from the key up; what is not in use is not initialised.
   std::array<std::array<std::uint8_t, max_key_size>, FrameKeyTree::levels> secrets_;
-  std::array<std::optional<crypto::HmacKey>, FrameKeyTree::levels> parents_; ///< of the secret of the same index
+  std::array<HmacKeyPlace, FrameKeyTree::levels> parents_; ///< of the secret of the same index
 };
 
 } // namespace satsuma::sframe

@@ -28,20 +28,6 @@ SecretBytes tree_root(CipherSuite suite, std::uint64_t key_id, ByteView base_key
   return expand(suite, sframe_secret(suite, base_key), "satsuma frame tree ", key_id, crypto::hash_size(parameters(suite).hash));
 }
 
-// s.4.4.3: the header and the caller's metadata are the associated data, in one run for the AEAD.
-class AssociatedData {
- public:
-  AssociatedData(ByteView header, ByteView metadata) : size_(header.size() + metadata.size()) {
-    std::memcpy(bytes_.data(), header.data(), header.size());
-    if (!metadata.empty()) std::memcpy(bytes_.data() + header.size(), metadata.data(), metadata.size());
-  }
-  ByteView view() const { return ByteView(bytes_).first(size_); }
-
- private:
-  std::array<std::uint8_t, max_header_size + max_metadata_size> bytes_;
-  std::size_t size_;
-};
-
 std::array<std::uint8_t, nonce_size> make_nonce(const SecretBytes& salt, std::uint64_t counter) {
   std::array<std::uint8_t, nonce_size> nonce;
   std::memcpy(nonce.data(), salt.view().data(), nonce_size);
@@ -61,22 +47,43 @@ bool has_room(ByteView metadata, ByteView plaintext, MutableByteView out) {
   return metadata.size() <= max_metadata_size && out.size() >= plaintext.size() + max_overhead;
 }
 
+// s.4.4.3: the header and the caller's metadata are the associated data.
 MutableByteView seal(FrameCipher& cipher, ByteView key, const SecretBytes& salt, const Header& header, ByteView metadata, ByteView plaintext,
-                     MutableByteView out) {
+                     MutableByteView out, const std::optional<crypto::AeadStart>& next = std::nullopt) {
   const std::size_t written = write_header(header, out);
-  const AssociatedData associated(out.first(written), metadata);
-  const std::size_t sealed = cipher.seal(key, make_nonce(salt, header.counter), associated.view(), plaintext, out.subspan(written)).size();
+  const auto nonce = make_nonce(salt, header.counter);
+  const std::size_t sealed = cipher.seal({key, nonce, out.first(written)}, metadata, plaintext, out.subspan(written), next).size();
   return out.first(written + sealed);
 }
 
 Result<MutableByteView> open(FrameCipher& cipher, ByteView key, const SecretBytes& salt, const ParsedHeader& header, ByteView metadata,
-                             ByteView frame, MutableByteView out) {
+                             ByteView frame, MutableByteView out, const std::optional<crypto::AeadStart>& next = std::nullopt) {
   if (metadata.size() > max_metadata_size || header.size > frame.size()) return sframe_malformed;
-  const AssociatedData associated(frame.first(header.size), metadata);
+  const auto nonce = make_nonce(salt, header.header.counter);
   // In place means that the plaintext starts where the ciphertext did; otherwise at the front of `out`.
   const MutableByteView destination = out.data() == frame.data() ? out.subspan(header.size) : out;
-  return cipher.open(key, make_nonce(salt, header.header.counter), associated.view(), frame.subspan(header.size), destination);
+  return cipher.open({key, nonce, frame.first(header.size)}, metadata, frame.subspan(header.size), destination, next);
 }
+
+/// What a stream's next frame starts with, if its key is there already.
+class NextStart {
+ public:
+  NextStart(const StreamKeys& stream, const Header& header) : key_(stream.keys.at_hand(header.counter)) {
+    if (!key_) return;
+    nonce_ = make_nonce(stream.salt, header.counter);
+    size_ = write_header(header, header_);
+  }
+  std::optional<crypto::AeadStart> start() const {
+    if (!key_) return std::nullopt;
+    return crypto::AeadStart{*key_, nonce_, ByteView(header_).first(size_)};
+  }
+
+ private:
+  std::optional<ByteView> key_;
+  std::array<std::uint8_t, nonce_size> nonce_{};
+  std::array<std::uint8_t, max_header_size> header_{};
+  std::size_t size_ = 0;
+};
 
 } // namespace
 
@@ -93,7 +100,7 @@ Result<MutableByteView> KeyContext::decrypt(const ParsedHeader& header, ByteView
 }
 
 StreamKeys::StreamKeys(CipherSuite suite, std::uint64_t key_id, ByteView base_key)
-    : salt(sframe_salt(suite, key_id, base_key)), keys(suite, tree_root(suite, key_id, base_key).view()) {}
+    : salt(sframe_salt(suite, key_id, base_key)), keys(suite, tree_root(suite, key_id, base_key).view()), cipher(suite) {}
 
 void Sender::set_key(std::uint64_t key_id, ByteView base_key) {
   keys_.emplace(suite_, key_id, base_key);
@@ -105,9 +112,11 @@ Result<MutableByteView> Sender::protect(ByteView metadata, ByteView plaintext, M
   if (!keys_) return sframe_no_key;
   if (counter_ >= FrameKeyTree::capacity) return sframe_counter_exhausted;
   if (!has_room(metadata, plaintext, out)) return sframe_too_large;
+  keys_->keys.look_ahead();
   FrameKey key;
   SATSUMA_CHECK(keys_->keys.derive(counter_, key));
-  const MutableByteView frame = seal(cipher_, key.view(), keys_->salt, {key_id_, counter_}, metadata, plaintext, out);
+  const NextStart next(*keys_, {key_id_, counter_ + 1});
+  const MutableByteView frame = seal(keys_->cipher, key.view(), keys_->salt, {key_id_, counter_}, metadata, plaintext, out, next.start());
   keys_->keys.destroy(key, counter_ + 1);
   if (hash_frames_) last_hash_ = hash_of(frame);
   ++counter_;
@@ -133,7 +142,8 @@ Result<Unprotected> Receiver::unprotect(ForgeryAllowance& line, ByteView metadat
   FrameKey key;
   SATSUMA_CHECK(stream.keys.keys.derive(counter, key));
   const FrameHash hash = hash_frames_ ? hash_of(frame) : FrameHash{}; // before: it may be overwritten
-  const auto plaintext = open(cipher_, key.view(), stream.keys.salt, header, metadata, frame, out);
+  const NextStart next(stream.keys, {key_id, std::max(stream.next, counter + 1)});
+  const auto plaintext = open(stream.keys.cipher, key.view(), stream.keys.salt, header, metadata, frame, out, next.start());
   if (!plaintext) return plaintext.error();
 
   line.handle_success();

@@ -54,12 +54,14 @@ class KeyContext {
   FrameCipher cipher_;
 };
 
-/// What one key id stands for in docs/protocol.md, section 4: the salt of the RFC, and in place of its key a tree of keys.
+/// What one key id stands for in docs/protocol.md, section 4: the salt of the RFC, and in place of its key a tree of keys. A cipher of its own, so that what one frame left there
+/// is overwritten by getting ready for the next of the same stream: a kilobyte, from the first frame on.
 struct StreamKeys {
   StreamKeys(CipherSuite suite, std::uint64_t key_id, ByteView base_key);
 
   SecretBytes salt;
   FrameKeyTree keys;
+  FrameCipher cipher;
 };
 
 /// Of a frame as it is under way: header, ciphertext and tag, without its shell. SHA-256, cut. Not the tag alone, which whoever has the key can
@@ -70,7 +72,7 @@ using FrameHash = std::array<std::uint8_t, 16>;
 class Sender {
  public:
   /// `hash_frames`: for last_hash().
-  explicit Sender(CipherSuite suite, bool hash_frames = false) : suite_(suite), cipher_(suite), hash_frames_(hash_frames) {}
+  explicit Sender(CipherSuite suite, bool hash_frames = false) : suite_(suite), hash_frames_(hash_frames) {}
 
   /// From the next frame on. A key must be new: the same (key_id, base_key) again would repeat keys and nonces, so the owner derives each
   /// from its own epoch and stream.
@@ -88,7 +90,6 @@ class Sender {
 
  private:
   CipherSuite suite_;
-  FrameCipher cipher_;
   bool hash_frames_;
   FrameHash last_hash_{};
   std::uint64_t key_id_ = 0;
@@ -112,7 +113,7 @@ class Receiver {
   /// and the walk.
   static constexpr std::uint32_t begin_cost = 6 + FrameKeyTree::levels;
 
-  explicit Receiver(CipherSuite suite, bool hash_frames = false) : suite_(suite), cipher_(suite), hash_frames_(hash_frames) {}
+  explicit Receiver(CipherSuite suite, bool hash_frames = false) : suite_(suite), hash_frames_(hash_frames) {}
 
   /// For a key id without a key; it is kept only if the next frame of this id authenticates: who invents key ids gets no memory for them. One
   /// such key at a time. Before a base key is derived for it, ForgeryAllowance::admits is asked for begin_cost, and the frame is sframe_passed_over where it refuses.
@@ -131,7 +132,6 @@ class Receiver {
   };
 
   CipherSuite suite_;
-  FrameCipher cipher_;
   bool hash_frames_;
   std::unordered_map<std::uint64_t, Stream> streams_;
   std::optional<std::pair<std::uint64_t, Stream>> tried_;

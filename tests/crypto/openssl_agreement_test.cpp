@@ -68,18 +68,53 @@ TEST_P(OneTime, AndKeptKeysSealAndOpenAsOpenSslDoes) {
       const auto back_by_kept = kept.open(nonce, associated, expected, opened);
       ASSERT_TRUE(back_by_kept.has_value());
       EXPECT_TRUE(equal(*back_by_kept, plaintext));
-      EXPECT_EQ(one_time.seal(key, nonce, associated, plaintext, made).size(), expected.size());
+      EXPECT_EQ(one_time.seal({key, nonce, associated}, {}, plaintext, made).size(), expected.size());
       EXPECT_EQ(made, expected) << size << " bytes, " << associated_size;
-      one_time.seal(key, nonce, associated, ByteView(in_place).first(size), in_place);
+      one_time.seal({key, nonce, associated}, {}, ByteView(in_place).first(size), in_place);
       EXPECT_EQ(in_place, expected) << size << " bytes, " << associated_size;
 
-      const auto back = one_time.open(key, nonce, associated, expected, opened);
+      const auto back = one_time.open({key, nonce, associated}, {}, expected, opened);
       ASSERT_TRUE(back.has_value()) << size << " bytes, " << associated_size;
       EXPECT_TRUE(equal(*back, plaintext));
-      const auto back_in_place = one_time.open(key, nonce, associated, in_place, in_place);
+      const auto back_in_place = one_time.open({key, nonce, associated}, {}, in_place, in_place);
       ASSERT_TRUE(back_in_place.has_value());
       EXPECT_TRUE(equal(*back_in_place, plaintext));
     }
+  }
+}
+
+TEST_P(OneTime, SealsAndOpensAsOpenSslDoesWhateverWasExpected) {
+  Random random(4);
+  struct Message {
+    Bytes key, nonce, front, rest, plaintext;
+    AeadStart start() const { return {key, nonce, front}; }
+  };
+  std::vector<Message> messages;
+  for (std::size_t i = 0; i < 200; ++i)
+    messages.push_back({random.bytes(aead_key_size(GetParam())), random.bytes(aead_nonce_size), random.bytes(1 + i % 17), random.bytes(i % 5 * 7), random.bytes(sizes[i % std::size(sizes)])});
+  OneTimeAead one_time(GetParam());
+  for (std::size_t i = 0; i + 1 < messages.size(); ++i) {
+    const Message& message = messages[i];
+    Message next = messages[i + 1];
+    // The next one, nothing, another one, one that has the same nonce, or one that begins as the next one does.
+    std::optional<AeadStart> expected = next.start();
+    if (i % 7 == 3) expected.reset();
+    if (i % 7 == 4) expected = messages[i / 2].start();
+    if (i % 7 == 5) next.front.push_back(1), expected = next.start();
+    if (i % 7 == 6) next.nonce[i % 12] ^= 1, expected = next.start();
+    Bytes associated = message.front;
+    associated.insert(associated.end(), message.rest.begin(), message.rest.end());
+    const Bytes reference = openssl(name_of(GetParam()), message.key, message.nonce, associated, message.plaintext);
+    Bytes made(reference.size()), opened(message.plaintext.size());
+    one_time.seal(message.start(), message.rest, message.plaintext, made, expected);
+    EXPECT_EQ(made, reference) << i;
+    if (i % 3 == 0) { // a forged one takes the place of what was expected
+      made[i % made.size()] ^= 1;
+      EXPECT_FALSE(one_time.open(message.start(), message.rest, made, opened, i % 2 == 0 ? std::optional(message.start()) : expected).has_value()) << i;
+    }
+    const auto back = one_time.open(message.start(), message.rest, reference, opened, expected);
+    ASSERT_TRUE(back.has_value()) << i;
+    EXPECT_TRUE(equal(*back, message.plaintext)) << i;
   }
 }
 
@@ -88,11 +123,11 @@ TEST_P(OneTime, RefusesWhatWasChangedAndLeavesZeros) {
   OneTimeAead one_time(GetParam());
   const Bytes key = random.bytes(aead_key_size(GetParam())), nonce = random.bytes(aead_nonce_size), associated = random.bytes(5), plaintext = random.bytes(70);
   Bytes sealed(plaintext.size() + aead_tag_size);
-  one_time.seal(key, nonce, associated, plaintext, sealed);
+  one_time.seal({key, nonce, associated}, {}, plaintext, sealed);
   const auto refused = [&](ByteView with_key, ByteView with_nonce, ByteView with_associated, ByteView ciphertext) {
     Bytes out(ciphertext.size(), 1);
     const std::size_t size = ciphertext.size() - aead_tag_size;
-    return one_time.open(with_key, with_nonce, with_associated, ciphertext, out).error() == Error(aead_open_failed) &&
+    return one_time.open({with_key, with_nonce, with_associated}, {}, ciphertext, out).error() == Error(aead_open_failed) &&
            equal(ByteView(out).first(size), Bytes(size));
   };
   for (std::size_t i = 0; i < sealed.size(); ++i) {
@@ -112,7 +147,7 @@ TEST_P(OneTime, RefusesWhatWasChangedAndLeavesZeros) {
   EXPECT_TRUE(refused(key, nonce, associated, ByteView(sealed).first(sealed.size() - 1)));
   EXPECT_TRUE(refused(key, nonce, associated, ByteView(sealed).last(sealed.size() - 1)));
   Bytes out(sealed.size());
-  EXPECT_EQ(one_time.open(key, nonce, associated, ByteView(sealed).first(aead_tag_size - 1), out).error(), Error(aead_open_failed));
+  EXPECT_EQ(one_time.open({key, nonce, associated}, {}, ByteView(sealed).first(aead_tag_size - 1), out).error(), Error(aead_open_failed));
 }
 
 TEST(OneTimeAesCtr, EncryptsAsOpenSslDoesFromAnyCounter) {

@@ -120,10 +120,10 @@ TEST_P(PortableAes, LeavesNeitherKeyNorRoundKeysNorKeyStreamInMemory) {
   wipe(out); // encrypted zeros are the key stream
   EXPECT_EQ(found(all), 0u) << "CTR";
   with_key(GetParam(), [&](ByteView key) {
-    portable_aes::seal_gcm(key, nonce, {}, plaintext, out);
-    EXPECT_TRUE(portable_aes::open_gcm(key, nonce, {}, out, back).has_value());
+    portable_aes::seal_gcm({key, nonce, {}}, {}, plaintext, out);
+    EXPECT_TRUE(portable_aes::open_gcm({key, nonce, {}}, {}, out, back).has_value());
     out[3] ^= 1;
-    EXPECT_FALSE(portable_aes::open_gcm(key, nonce, {}, out, back).has_value());
+    EXPECT_FALSE(portable_aes::open_gcm({key, nonce, {}}, {}, out, back).has_value());
   });
   wipe(out);
   EXPECT_EQ(found(all), 0u) << "GCM";

@@ -46,7 +46,7 @@ inline Bytes protect(CipherSuite suite, std::uint64_t key_id, ByteView base_key,
   associated.insert(associated.end(), metadata.begin(), metadata.end());
   Bytes sealed(plaintext.size() + max_tag_size);
   FrameCipher cipher(suite);
-  const auto written = cipher.seal(frame_key(suite, key_id, base_key, counter), nonce, associated, plaintext, sealed);
+  const auto written = cipher.seal({frame_key(suite, key_id, base_key, counter), nonce, associated}, {}, plaintext, sealed);
   frame.insert(frame.end(), written.begin(), written.end());
   return frame;
 }

@@ -24,8 +24,8 @@ void ctr_hmac(const Json& json, Entry& entry) {
   const Bytes key = hex(json, "key");
   sframe::FrameCipher cipher(suite);
   Bytes out(ciphertext.size());
-  VECTOR_CHECK(equal(cipher.seal(key, nonce, aad, plaintext, out), ciphertext));
-  VECTOR_TRY(const MutableByteView opened, cipher.open(key, nonce, aad, ciphertext, out));
+  VECTOR_CHECK(equal(cipher.seal({key, nonce, aad}, {}, plaintext, out), ciphertext));
+  VECTOR_TRY(const MutableByteView opened, cipher.open({key, nonce, aad}, {}, ciphertext, out));
   VECTOR_CHECK(equal(opened, plaintext));
 }
 
