@@ -40,7 +40,7 @@ void sequence(CipherSuite suite, ByteReader& input) {
     floor = next - std::min(next, FrameKeyTree::max_window);
     keys.destroy(key, floor);
     if (op % 16 < 12) keys.look_ahead();
-    floor -= floor % 8; // the last keys of eight go together
+    floor -= floor % FrameKeyTree::floor_step;
     gone.insert(counter);
     SATSUMA_CHECK(!keys.derive(counter, key) && keys.node_count() <= FrameKeyTree::max_nodes);
     if (op % 16 >= 12) continue;

@@ -117,7 +117,7 @@ bool FrameKeyTree::derive(std::uint64_t counter, FrameKey& key) const {
 
 void FrameKeyTree::destroy(FrameKey& key, std::uint64_t floor) {
   SATSUMA_CHECK(key.levels_ > 0);
-  floor -= floor % arity;
+  floor -= floor % floor_step;
   while (!places_.empty() && places_.back().start < floor) {
     if (places_.back().end() <= floor) erase(places_.size() - 1);
     else split(places_.size() - 1, floor, &key);

@@ -38,8 +38,10 @@ class FrameKeyTree {
   static constexpr std::uint64_t capacity = std::uint64_t{1} << (arity_bits * levels);
   /// How far `floor` may be behind the highest counter that was destroyed.
   static constexpr std::uint64_t max_window = 1024;
+  /// What is below `floor` is destroyed by so many: to split nodes for a part of these would be a tenth of a jump's work.
+  static constexpr std::uint64_t floor_step = std::uint64_t{1} << (2 * arity_bits);
   /// All of the window but one in each eight, and the siblings on the ways to the next counter and to the last one ahead.
-  static constexpr std::size_t max_nodes = max_window + 3 * levels * ((1u << arity_bits) - 1);
+  static constexpr std::size_t max_nodes = max_window + floor_step + 3 * levels * ((1u << arity_bits) - 1);
 
   /// `root` has the suite's hash size.
   FrameKeyTree(CipherSuite suite, ByteView root);
@@ -55,8 +57,8 @@ class FrameKeyTree {
   std::optional<ByteView> at_hand(std::uint64_t counter) const;
   /// The key of `counter`, into `key`; changes nothing else. False when it was destroyed or there is none.
   [[nodiscard]] bool derive(std::uint64_t counter, FrameKey& key) const;
-  /// Destroys that key in the tree, and those of all counters below `floor`; of these, seven at most stay until their eight are done with, since to
-  /// split a node for a part of its keys costs as much as all of them. The FrameKey, of this tree, remains what it is.
+  /// Destroys that key in the tree, and those of all counters below `floor`, but for the last of them if that is no multiple of floor_step. The FrameKey, of this tree, remains what
+  /// it is.
   void destroy(FrameKey& key, std::uint64_t floor);
   /// Nothing to do unless a higher counter than before was destroyed since the last call.
   void look_ahead();

@@ -30,7 +30,7 @@ inline constexpr ErrorCode sframe_too_many_keys{"sframe_too_many_keys", ErrorKin
 inline constexpr std::size_t max_overhead = max_header_size + max_tag_size;
 /// What is authenticated beside the frame; a shell's clear bytes are the longest there are.
 inline constexpr std::size_t max_metadata_size = 512;
-/// Frames older than this behind the newest, and up to seven more, are refused as replays, and their keys destroyed if they never came: 1024 frames
+/// Frames older than this behind the newest, and up to 63 more, are refused as replays, and their keys destroyed if they never came: 1024 frames
 /// are 20 s of audio.
 inline constexpr std::uint64_t replay_window = FrameKeyTree::max_window;
 /// 4096 senders with two streams each in two epochs.

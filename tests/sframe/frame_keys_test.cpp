@@ -71,7 +71,7 @@ TEST_P(FrameKeys, AreEachThereUntilDestroyedAndNeverAgain) {
     next = std::max(next, counter + 1);
     floor = next - std::min(next, FrameKeyTree::max_window);
     destroy(keys, counter, floor);
-    floor -= floor % 8; // the last keys of eight go together
+    floor -= floor % FrameKeyTree::floor_step;
     gone.insert(counter);
     gone.erase(gone.begin(), gone.lower_bound(floor));
     ASSERT_LE(keys.node_count(), FrameKeyTree::max_nodes);

@@ -91,16 +91,19 @@ TEST(Receiver, ADuplicateIsAReplayAndAnUnknownKeySaysSo) {
 
 TEST(Receiver, ReorderingWithinTheWindowIsFineAndBeyondItIsNot) {
   Pair pair(CipherSuite::chacha20_poly1305_sha256_128);
+  constexpr std::size_t step = FrameKeyTree::floor_step;
   std::vector<Bytes> frames;
-  for (std::size_t i = 0; i < replay_window + 16; ++i) frames.push_back(protect(pair.sender, Bytes{static_cast<std::uint8_t>(i)}));
+  for (std::size_t i = 0; i < replay_window + 2 * step; ++i) frames.push_back(protect(pair.sender, Bytes{static_cast<std::uint8_t>(i)}));
   EXPECT_TRUE(unprotect(pair.receiver, frames[5]).has_value());
   EXPECT_TRUE(unprotect(pair.receiver, frames[2]).has_value());
   EXPECT_TRUE(unprotect(pair.receiver, frames.back()).has_value());
-  EXPECT_EQ(unprotect(pair.receiver, frames[15]).error(), Error(sframe_replayed)); // just outside
-  EXPECT_TRUE(unprotect(pair.receiver, frames[16]).has_value());                   // the oldest inside
-  EXPECT_EQ(unprotect(pair.receiver, frames[16]).error(), Error(sframe_replayed));
+  EXPECT_EQ(unprotect(pair.receiver, frames[2 * step - 1]).error(), Error(sframe_replayed)); // just outside
+  EXPECT_TRUE(unprotect(pair.receiver, frames[2 * step]).has_value());                       // the oldest inside
+  EXPECT_EQ(unprotect(pair.receiver, frames[2 * step]).error(), Error(sframe_replayed));
   EXPECT_TRUE(unprotect(pair.receiver, protect(pair.sender, Bytes{1})).has_value());
-  EXPECT_TRUE(unprotect(pair.receiver, frames[17]).has_value()); // its eight are done with when all of them are outside
+  EXPECT_TRUE(unprotect(pair.receiver, frames[2 * step + 1]).has_value()); // its 64 are done with when all of them are outside
+  for (std::size_t i = 1; i < step; ++i) EXPECT_TRUE(unprotect(pair.receiver, protect(pair.sender, Bytes{1})).has_value());
+  EXPECT_EQ(unprotect(pair.receiver, frames[3 * step - 1]).error(), Error(sframe_replayed)); // as they are now
   EXPECT_TRUE(unprotect(pair.receiver, frames[replay_window]).has_value());
 }
 
