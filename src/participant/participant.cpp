@@ -392,9 +392,13 @@ Result<std::vector<NetworkPath>> Participant::paths(const signaling::RemoteTrans
 void Participant::handle_published(TimePoint now, const signaling::Published& published) {
   if (published.id != publish_request_ || !sender_) return;
   publish_request_.reset();
+  bool another_server = false;
   const auto apply = [&]() -> Result<void> {
     SATSUMA_TRY(const signaling::SessionDescription description, signaling::parse_sdp(published.sdp));
     SATSUMA_TRY(const signaling::PublishAnswer answer, signaling::interpret_publish_answer(description, offered_));
+    another_server = !sender_fingerprint_.empty() && sender_fingerprint_ != answer.transport.fingerprint;
+    if (another_server) return {};
+    sender_fingerprint_ = answer.transport.fingerprint;
     SATSUMA_TRY(const dtls::Fingerprint fingerprint, dtls::Fingerprint::parse(answer.transport.fingerprint));
     SATSUMA_TRY(const std::vector<NetworkPath> remote_paths, paths(answer.transport, Leg::publish));
     std::vector<OutgoingStream> streams;
@@ -432,6 +436,10 @@ void Participant::handle_published(TimePoint now, const signaling::Published& pu
     close_leg(Leg::publish);
     publish_timer_ = now + media_retry_delay;
     return;
+  }
+  if (another_server) { // started again, it has no part in our DTLS association: only a new connection can be
+    close_leg(Leg::publish);
+    return start_publish(now);
   }
   published_ = true;
   publish_timer_ = now + media_connect_patience;
@@ -479,6 +487,7 @@ void Participant::media_down(TimePoint now, Leg leg, bool final) {
 void Participant::close_leg(Leg leg) {
   if (leg == Leg::publish) {
     sender_.reset();
+    sender_fingerprint_.clear();
     publish_request_.reset();
     publish_timer_.reset();
     published_ = false;

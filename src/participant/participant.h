@@ -278,6 +278,7 @@ class Participant {
   std::vector<std::pair<std::uint32_t, std::uint32_t>> layer_ssrcs_; ///< of the camera in layers: media and retransmissions
   std::uint64_t publish_session_ = 0, publish_version_ = 0;
   std::optional<std::uint32_t> publish_request_;
+  std::string sender_fingerprint_; ///< the server's, of the connection that stands or begins
   bool published_ = false;
   bool sources_told_ = false;
   std::optional<TimePoint> publish_timer_;

@@ -378,6 +378,20 @@ TEST(Participant, AnOutageBeyondConsentEndsTheConnectionAndItIsMadeAgain) {
   EXPECT_EQ(bob.participant->frames().undecryptable, 0U);
 }
 
+TEST(Participant, AServerThatWasStartedAgainGetsItsMediaAnew) {
+  World w(15);
+  w.add("Ada", both);
+  w.add("Bob", both);
+  ASSERT_TRUE(w.until([&] { return w.all_receive_all(); }));
+  w.run(2s);
+  w.restart_server();
+  for (auto& person : w.people()) person->received.clear();
+  const auto took = w.until([&] { return w.all_receive_all(); });
+  ASSERT_TRUE(took);
+  EXPECT_LT(*took, Duration(5s));
+  for (auto& person : w.people()) EXPECT_EQ(person->participant->frames().undecryptable, 0U);
+}
+
 TEST(Participant, AnotherAddressTakesLessThanTwoSeconds) {
   World w(8);
   w.add("Ada", both);

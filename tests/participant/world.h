@@ -89,11 +89,8 @@ class World {
   };
 
   explicit World(std::uint64_t seed = 1, const sfu::Limits& limits = {})
-      : seed_(seed), random_(seed), server_dtls_(dtls_context()), client_dtls_(dtls_context()), service_({}, store_, gates_) {
-    sfu::Config config;
-    config.candidates = {server_address};
-    config.limits = limits;
-    sfu_.emplace(std::move(config), server_dtls_, random_);
+      : seed_(seed), random_(seed), limits_(limits), server_dtls_(dtls_context()), client_dtls_(dtls_context()), service_({}, store_, gates_) {
+    make_forwarding();
   }
 
   bool subscribing = true; ///< whoever is added
@@ -148,6 +145,16 @@ class World {
     person.participant->handle_disconnected(now_);
     person.connect_at = now_ + 500ms;
     pump();
+  }
+  /// It is killed and comes back at once: the rooms' logs are there, and nothing of the media.
+  void restart_server() {
+    server_dtls_ = dtls_context();
+    make_forwarding();
+    for (const auto& [id, known] : known_) {
+      EXPECT_TRUE(sfu_->add_participant(now_, "orchard", id));
+      if (members_.contains(id)) static_cast<void>(sfu_->set_member(now_, id, true));
+    }
+    for (auto& p : people_) cut(*p);
   }
   /// From now on; what is under way on the old one is lost.
   void set_network(Person& person, const std::string& network) {
@@ -229,6 +236,12 @@ class World {
   static inline const TransportAddress server_address = TransportAddress::v4({192, 0, 2, 1}, 5000);
 
  private:
+  void make_forwarding() {
+    sfu::Config config;
+    config.candidates = {server_address};
+    config.limits = limits_;
+    sfu_.emplace(std::move(config), server_dtls_, random_);
+  }
   std::unique_ptr<impairment::Link> link(const std::string& text, impairment::Direction direction, std::uint64_t number) {
     const auto schedule = impairment::Schedule::parse(text, direction);
     EXPECT_TRUE(schedule) << text;
@@ -534,6 +547,7 @@ class World {
 
   std::uint64_t seed_;
   SeededRandom random_;
+  sfu::Limits limits_;
   TimePoint now_{Duration(1'000'000)};
   dtls::Context server_dtls_, client_dtls_;
   delivery::MemoryStore store_;
