@@ -184,7 +184,7 @@ void MediaLoop::receive_from_shards() {
       }
       sfu_.handle_from_shard(now, neighbour.part, *message);
       neighbour.from->pop();
-      if (taken % receive_batch_size == 0) flush();
+      if (taken % receive_batch_size == 0 || sfu_.pending_count() >= max_pending) flush(); // each is sent to all who are here
     }
     flush();
   }
@@ -257,6 +257,7 @@ void MediaLoop::receive_stream(std::uint32_t number) {
       [&](const NetworkPath& path, MutableByteView datagram) {
         datagrams_in_.fetch_add(1, std::memory_order_relaxed);
         sfu_.handle_packet(now, path, datagram);
+        if (sfu_.pending_count() >= max_pending) flush();
       },
       [&](const NetworkPath& path) { return sfu_.knows_path(path); });
   flush();

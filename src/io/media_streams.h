@@ -70,7 +70,7 @@ class MediaStreams {
   Result<std::uint32_t> adopt(TimePoint now, int descriptor, const TransportAddress& remote, ByteView begun, const TransportAddress& counted);
   Result<std::uint32_t> adopt(TimePoint now, int descriptor, const TransportAddress& remote, ByteView begun) { return adopt(now, descriptor, remote, begun, remote); }
 
-  /// Reads what is there and gives each datagram, writable, to `take(path, datagram)`, if `knows(path)` or if it may be a check.
+  /// Reads what is there and gives each datagram, writable, to `take(path, datagram)`, if `knows(path)` or if it may be a check. `take` may send.
   template <class Take, class Knows>
   void receive(TimePoint now, std::uint32_t number, Take take, Knows knows) {
     Stream* stream = find(number);
@@ -88,6 +88,8 @@ class MediaStreams {
       // Whoever has not shown that it belongs here may ask to, and nothing else.
       if (!stream->known && ((**frame)[0] > 3 || ++stream->strange > limits_.strange_checks)) return close(number, counters_.closed_strange);
       take(path, **frame);
+      stream = find(number);
+      if (stream == nullptr) return; // what came of it was sent, and its end found so
       stream->known = knows(path);
     }
   }

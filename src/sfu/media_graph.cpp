@@ -511,6 +511,7 @@ MediaGraph::Stream* MediaGraph::stream_of(Publisher& publisher, const rtp::Packe
 }
 
 void MediaGraph::add_to_run(TimePoint now, ParticipantIndex index, ByteView datagram, TimePoint arrived) {
+  if (run_is_whole()) forward_run(now);
   ++counters_.packets_in;
   Participant& p = *participants_[index];
   const auto packet = rtp::parse_packet(datagram);
@@ -543,56 +544,61 @@ void MediaGraph::add_to_run(TimePoint now, ParticipantIndex index, ByteView data
   const auto media = stream->retransmission ? encoding.handle_retransmission(now, codec->codec, *packet, wanted)
                                             : encoding.handle_media(now, codec->codec, *packet, wanted);
   if (media) {
-    if (run_.from != from || run_.generation != encoding.generation() || run_.packets.size() == max_run || media->starts_key_frame ||
-        (!run_.packets.empty() && run_.packets.front().layer.encoding != media->layer.encoding))
-      forward_run(now);
-    if (media->starts_key_frame) {
-      forward(now, from, *media);
-    } else {
-      run_.from = from;
-      run_.generation = encoding.generation();
-      run_.packets.push_back(*media);
-    }
+    const Run::Next next{from, encoding.generation(), encoding.highest().value_or(0), *media};
+    const bool goes_on = !run_.packets.empty() && run_.from == from && run_.generation == next.generation && run_.packets.size() < max_run && !media->starts_key_frame &&
+                         run_.packets.front().layer.encoding == media->layer.encoding;
+    if (run_.packets.empty()) run_.begin(next);
+    else if (goes_on) run_.packets.push_back(*media);
+    else run_.next = next;
   }
   if (encoding.key_frame_requested()) send_key_frame_requests(now, from);
 }
 
-bool MediaGraph::forward_part(TimePoint now) {
-  if (run_.packets.empty()) return false;
+void MediaGraph::forward_part(TimePoint now) {
+  if (run_.packets.empty()) return;
   const Publication* const source = publication(run_.from);
   SATSUMA_CHECK(source != nullptr);
-  if (source->interested != 0 && run_.done == 0)
-    for (const MediaPacket& packet : run_.packets) relay(run_.from, *source, run_.generation, packet, source->interested);
-  if (run_.done == 0) even_out(run_.packets);
+  const Encoding& encoding = source->encoding(run_.packets.front().layer.encoding);
+  if (run_.done == 0) {
+    if (source->interested != 0)
+      for (const MediaPacket& packet : run_.packets) relay(run_.from, *source, run_.generation, packet, source->interested);
+    even_out(run_.packets);
+  }
   const std::size_t enough = packets_.size() + part_packets;
   while (run_.done < source->subscribers.size() && packets_.size() < enough) {
     const SlotReference to = source->subscribers[run_.done++];
+    if (run_.begins_key_frame) {
+      forward_key_frame(now, to, encoding, run_.generation, run_.packets.front(), run_.highest);
+      continue;
+    }
     for (const MediaPacket& packet : run_.packets) send_to_slot(now, to, run_.generation, packet);
   }
-  if (run_.done < source->subscribers.size()) return true;
+  if (run_.done < source->subscribers.size()) return;
   run_.packets.clear();
+  run_.begins_key_frame = false;
   run_.done = 0;
-  return false;
+  if (const auto next = std::exchange(run_.next, std::nullopt)) run_.begin(*next);
 }
 
 void MediaGraph::forward(TimePoint now, const PublicationReference& from, const MediaPacket& packet) {
   const Publication& source = *publication(from);
   const Encoding& encoding = source.encoding(packet.layer.encoding);
-  if (source.interested != 0) relay(from, source, encoding.generation(), packet, source.interested);
   for (const SlotReference& to : source.subscribers) {
-    if (!packet.starts_key_frame) {
-      send_to_slot(now, to, encoding.generation(), packet);
-      continue;
-    }
-    const Slot& slot = participants_[to.participant]->subscriber->slots[to.slot];
-    const auto before = slot.current();
-    send_to_slot(now, to, encoding.generation(), packet);
-    const auto after = slot.current();
-    if (!after || (before && before->encoding == after->encoding)) continue;
-    // A key frame whose first packet came late: the rest of it is here already.
-    for (rtp::ExtendedSequence next = packet.sequence + 1; next <= encoding.highest().value_or(0); ++next)
-      if (const auto held = encoding.find(next)) send_to_slot(now, to, encoding.generation(), *held);
+    if (packet.starts_key_frame) forward_key_frame(now, to, encoding, encoding.generation(), packet, encoding.highest().value_or(0));
+    else send_to_slot(now, to, encoding.generation(), packet);
   }
+}
+
+void MediaGraph::forward_key_frame(TimePoint now, const SlotReference& to, const Encoding& encoding, std::uint32_t generation, const MediaPacket& packet,
+                                   rtp::ExtendedSequence highest) {
+  const Slot& slot = participants_[to.participant]->subscriber->slots[to.slot];
+  const auto before = slot.current();
+  send_to_slot(now, to, generation, packet);
+  const auto after = slot.current();
+  if (!after || (before && before->encoding == after->encoding) || encoding.generation() != generation) return;
+  // A key frame whose first packet came late: the rest of it is here already.
+  for (rtp::ExtendedSequence next = packet.sequence + 1; next <= highest; ++next)
+    if (const auto held = encoding.find(next)) send_to_slot(now, to, generation, *held);
 }
 
 void MediaGraph::send_to_slot(TimePoint now, const SlotReference& to, std::uint32_t generation, const MediaPacket& packet) {

@@ -118,15 +118,17 @@ class MediaGraph {
     add_to_run(now, index, packet, now);
     forward_run(now);
   }
-  /// The same for packets that come in a row: each subscriber gets all of them before the next one does, which a large room's caches like better. forward_run(),
-  /// or forward_part() until it returns false, ends it before anything else is called; until then the packets' bytes are needed.
+  /// The same for packets that come in a row: each subscriber gets all of them before the next one does, which a large room's caches like better. Once the
+  /// run is whole, forward_part() is to be called before another is added, or all of it is forwarded at once; forward_part() until nothing waits, or forward_run(),
+  /// before anything else is called. Until then the packets' bytes are needed.
   void add_to_run(TimePoint now, ParticipantIndex index, ByteView packet, TimePoint arrived);
+  bool run_waits() const { return !run_.packets.empty(); }
+  bool run_is_whole() const { return run_.next || run_.begins_key_frame || run_.done > 0; }
   void forward_run(TimePoint now) {
-    while (forward_part(now)) {
-    }
+    while (run_waits()) forward_part(now);
   }
-  /// For the next few subscribers: whoever takes packets() in between has them in the cache still. False when all have had it.
-  bool forward_part(TimePoint now);
+  /// For the next few subscribers: whoever takes packets() in between has them in the cache still.
+  void forward_part(TimePoint now);
   void handle_rtcp(TimePoint now, ParticipantIndex index, Leg leg, ByteView compound);
   /// Every tick_interval while anybody is connected.
   void handle_timeout(TimePoint now);
@@ -292,6 +294,9 @@ class MediaGraph {
 
   Stream* stream_of(Publisher& publisher, const rtp::Packet& packet);
   void forward(TimePoint now, const PublicationReference& from, const MediaPacket& packet);
+  /// A packet that begins a key frame, to one subscriber, and what of that frame had come before it, up to `highest`.
+  void forward_key_frame(TimePoint now, const SlotReference& to, const Encoding& encoding, std::uint32_t generation, const MediaPacket& packet,
+                         rtp::ExtendedSequence highest);
   /// `generation`: of the encoding, when the packet came.
   void send_to_slot(TimePoint now, const SlotReference& to, std::uint32_t generation, const MediaPacket& packet);
   void emit_media(TimePoint now, Subscriber& subscriber, ParticipantIndex index, const Slot& slot, const Slot::Rewrite& rewrite,
@@ -343,12 +348,29 @@ class MediaGraph {
   std::vector<OutgoingShardMessage> shard_messages_;
   std::vector<Output> outputs_;
   std::size_t next_output_ = 0;
-  /// Packets of one encoding that are to be forwarded together.
+  /// Packets of one encoding that are to be forwarded together; of those that begin a key frame each alone.
   struct Run {
+    struct Next {
+      PublicationReference from;
+      std::uint32_t generation = 0;
+      rtp::ExtendedSequence highest = 0; ///< of the encoding, when the packet came
+      MediaPacket packet;
+    };
     PublicationReference from;
     std::uint32_t generation = 0;
+    rtp::ExtendedSequence highest = 0;
     std::vector<MediaPacket> packets; ///< at most max_run
+    bool begins_key_frame = false;
     std::size_t done = 0;             ///< subscribers who have had it
+    std::optional<Next> next;         ///< does not belong to it, and begins the next one
+    void begin(const Next& first) {
+      from = first.from;
+      generation = first.generation;
+      highest = first.highest;
+      packets.assign(1, first.packet);
+      begins_key_frame = first.packet.starts_key_frame;
+      done = 0;
+    }
   };
   static constexpr std::size_t max_run = 64;
   static constexpr std::size_t part_packets = 8; ///< of a part, when its last subscriber begins

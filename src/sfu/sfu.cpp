@@ -70,7 +70,8 @@ class Sfu::Shard {
   Result<void> handle_voices(TimePoint now, const IncarnationId& id, std::span<const IncarnationId> of);
   Result<SubscriberReport> report(TimePoint now, const IncarnationId& id) const;
   bool handle_packets(TimePoint now, const NetworkPath& path, std::span<const IncomingDatagram> datagrams) {
-    for (const IncomingDatagram& datagram : datagrams) handle_datagram(now, path, datagram.bytes, datagram.arrived);
+    batch_path_ = path;
+    batch_ = datagrams;
     return forward_more(now);
   }
   bool forward_more(TimePoint now);
@@ -197,6 +198,8 @@ class Sfu::Shard {
   std::unordered_map<NetworkPath, ConnectionKey> by_path_;
   std::map<std::array<std::uint8_t, 16>, Place> places_; ///< the addresses of by_path_
   std::vector<ParticipantIndex> growing_; ///< their pools have slots that no offer has told
+  NetworkPath batch_path_;
+  std::span<const IncomingDatagram> batch_; ///< what is left of handle_packets()
   std::deque<Output> outputs_;
   std::vector<OutgoingDatagram> queued_;
   std::vector<std::uint64_t> queued_order_; ///< of each, by its connection
@@ -477,12 +480,11 @@ void Sfu::Shard::handle_datagram(TimePoint now, const NetworkPath& path, Mutable
     return;
   }
   const auto received = moved ? Result<Transport::Packet>(moved->second) : connection(*key)->transport->handle_packet(now, path, datagram);
-  const bool rtp = received && received->kind == Transport::Received::rtp;
-  if (!rtp || moved) graph_.forward_run(now); // whatever comes of this, they were first
+  if (moved) graph_.forward_run(now); // whatever comes of this, they were first
   if (!received) {
     ++graph_.counters().dropped_invalid;
-    // A wrong packet changes nothing, but a transport may have found its end in it.
-    pump(now, *key);
+    // A wrong packet changes nothing, but a transport may have found its end in one of the handshake's.
+    if (classify(datagram) != PacketKind::rtp) pump(now, *key);
     return;
   }
   if (stun || moved) learn_path(now, *key, path); // it was authenticated
@@ -632,7 +634,15 @@ void Sfu::Shard::send(const ConnectionKey& key, const NetworkPath& path, ByteVie
 }
 
 bool Sfu::Shard::forward_more(TimePoint now) {
-  while (graph_.forward_part(now)) {
+  while (true) {
+    // What is no media ends a run, since whatever comes of it, those before it were first.
+    while (!batch_.empty() && !graph_.run_is_whole() && (!graph_.run_waits() || classify(batch_.front().bytes) == PacketKind::rtp)) {
+      const IncomingDatagram datagram = batch_.front();
+      batch_ = batch_.subspan(1);
+      handle_datagram(now, batch_path_, datagram.bytes, datagram.arrived);
+    }
+    if (!graph_.run_waits()) break;
+    graph_.forward_part(now);
     seal_packets(now);
     if (graph_.arena().used() >= pending_enough) return true;
   }

@@ -185,11 +185,12 @@ class Sfu {
   Result<void> handle_key_frame_request(TimePoint now, const IncarnationId& id, std::string_view mid);
 
   /// Datagrams that came the same way in a row; they are decrypted in place. Bad ones are counted, never an error. True when enough is pending to be sent first:
-  /// then forward_more() goes on, until it returns false, before anything else but sending is done. The datagrams' bytes are needed until then.
+  /// then forward_more() goes on, until it returns false, before anything else but sending is done. The datagrams and their bytes are needed until then.
   [[nodiscard]] bool handle_packets(TimePoint now, const NetworkPath& path, std::span<const IncomingDatagram> datagrams);
   [[nodiscard]] bool forward_more(TimePoint now);
   void handle_packet(TimePoint now, const NetworkPath& path, MutableByteView packet) {
-    bool more = handle_packets(now, path, {{IncomingDatagram{packet, now}}});
+    const IncomingDatagram one{packet, now};
+    bool more = handle_packets(now, path, {&one, 1});
     while (more) more = forward_more(now);
   }
   /// Whether a check that came this way has authenticated, and its connection is still there.

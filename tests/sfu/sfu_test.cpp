@@ -289,6 +289,70 @@ TEST_F(SfuTest, WhatComesInARowGoesToALargeRoomPartByPartAndReachesAllInOrder) {
   }
 }
 
+TEST_F(SfuTest, WhatBreaksARowDoesNotFillTheArenaWithWhatIsNotSentYet) {
+  Limits limits;
+  limits.send_arena_bytes = 384 << 10; // one chunk of the arena
+  sfu = Sfu({{TransportAddress::v4({127, 0, 0, 1}, 5000)}, {}, 0, limits}, context, random);
+  constexpr std::size_t listeners = 14, rounds = 5, size = 1100;
+  for (std::uint8_t n = 1; n <= listeners + 1; ++n) add(n);
+  Client& speaker = *clients.front();
+  connect_publisher(speaker);
+  for (std::size_t i = 1; i < clients.size(); ++i) connect_subscriber(*clients[i]);
+  for (const auto& c : clients) ASSERT_TRUE(sfu.set_member(now, c->id, true));
+  ASSERT_TRUE(sfu.handle_sources(now, speaker.id, {Source::microphone, Source::camera}));
+  turn();
+
+  // Sound, pictures of which some begin a key frame, a report, and what somebody made up, in one go.
+  std::vector<Bytes> sealed;
+  std::vector<IncomingDatagram> row;
+  std::uint8_t tag = 0;
+  const auto rtp = [&](std::uint8_t type, std::uint32_t ssrc, std::uint16_t sequence, Bytes payload) {
+    Bytes header(12);
+    ASSERT_TRUE(rtp::write_header({true, type, sequence, 3000U * sequence, ssrc}, {}, header));
+    payload.resize(size, tag++);
+    Bytes& out = sealed.emplace_back(size + 50);
+    const auto made = speaker.publish.sender().protect_rtp(header, payload, out);
+    ASSERT_TRUE(made);
+    out.resize(made->size());
+  };
+  for (std::uint8_t i = 0; i < rounds; ++i) {
+    rtp(111, 1000, i, {1});
+    rtp(111, 1000, static_cast<std::uint16_t>(i + rounds), {1});
+    rtp(96, 1010, static_cast<std::uint16_t>(2 * i), {0x90, 0x80, 0x80, i, static_cast<std::uint8_t>(i % 2)}); // VP8, the first of each two a key frame
+    rtp(96, 1010, static_cast<std::uint16_t>(2 * i + 1), {0x80, 0x80, 0x80, i, 1});
+    sealed.push_back(sealed.back());
+    sealed.back().back() ^= 1; // no longer authentic
+    Bytes report(12), out(100);
+    SpanWriter writer(report);
+    rtp::write_pli(1, 2, writer);
+    sealed.push_back(to_bytes(*speaker.publish.sender().protect_rtcp(report, out)));
+  }
+  for (Bytes& datagram : sealed) row.push_back({datagram, now});
+  std::size_t most = 0;
+  bool more = sfu.handle_packets(now, speaker.publish_path, row);
+  for (;; more = sfu.forward_more(now)) {
+    std::size_t pending = 0;
+    for (const auto& d : sfu.pending_datagrams()) pending += d.bytes.size();
+    most = std::max(most, pending);
+    deliver();
+    if (!more) break;
+  }
+  EXPECT_EQ(sfu.counters().dropped_arena_full, 0u);
+  EXPECT_EQ(sfu.counters().dropped_invalid, rounds);
+  EXPECT_LT(most, 200u << 10);
+  EXPECT_GT(listeners * 4 * rounds * size, 256u << 10) << "all of it would not have fitted";
+  for (std::size_t i = 1; i < clients.size(); ++i) {
+    ASSERT_EQ(clients[i]->media.size(), 4 * rounds);
+    int tags = -1; // what was sent first is first
+    for (const Bytes& bytes : clients[i]->media) {
+      const auto packet = rtp::parse_packet(bytes);
+      EXPECT_GT(int{packet->payload.back()}, tags);
+      tags = packet->payload.back();
+    }
+  }
+  EXPECT_EQ(repeated, 0u);
+}
+
 TEST_F(SfuTest, TwoMembersHearEachOtherThroughRealConnections) {
   Client& a = add(1);
   Client& b = add(2);
