@@ -560,9 +560,9 @@ void MediaGraph::forward_part(TimePoint now) {
   SATSUMA_CHECK(source != nullptr);
   const Encoding& encoding = source->encoding(run_.packets.front().layer.encoding);
   if (run_.done == 0) {
+    even_out(run_.packets);
     if (source->interested != 0)
       for (const MediaPacket& packet : run_.packets) relay(run_.from, *source, run_.generation, packet, source->interested);
-    even_out(run_.packets);
   }
   const std::size_t enough = packets_.size() + part_packets;
   while (run_.done < source->subscribers.size() && packets_.size() < enough) {

@@ -254,6 +254,28 @@ TEST_F(TwoShards, WhatOnePublishesReachesTheSubscribersOfBothAsTheSamePicturesAn
   EXPECT_EQ(graphs[1]->participant_count(), 2u) << "mirrors are not counted as participants";
 }
 
+TEST_F(TwoShards, PacketsOfAFrameThatDifferByAFewBytesGoOutEquallyLongInBoth) {
+  const Person a = join(1, 0), b = join(2, 0), c = join(3, 1);
+  set_active(a, {Source::camera});
+  Sender picture{1010};
+  send(a, picture.frame(true));
+  for (const Person& p : {b, c}) ASSERT_EQ(take(p).size(), 1u);
+  std::vector<Bytes> parts;
+  for (const std::size_t size : {1000, 1000, 999, 999}) parts.push_back(picture.frame(false, size));
+  for (const Bytes& part : parts) of(a).add_to_run(now, a.index, part, now);
+  of(a).forward_run(now);
+  carry();
+  for (const Person& p : {b, c}) {
+    const auto got = take(p);
+    ASSERT_EQ(got.size(), 4u);
+    for (std::size_t i = 0; i < 4; ++i) {
+      EXPECT_EQ(got[i].size(), got[0].size() - (i == 3 ? 1 : 0)) << int{p.n} << ", " << i << ": the last may be shorter";
+      EXPECT_EQ(rtp::parse_packet(got[i])->payload.size(), rtp::parse_packet(parts[i])->payload.size());
+      EXPECT_EQ(rtp::parse_packet(got[i])->payload.back(), 9);
+    }
+  }
+}
+
 TEST_F(TwoShards, BothPublishAndEachHasTheOther) {
   const Person a = join(1, 0), b = join(2, 1);
   set_active(a, {Source::microphone});
