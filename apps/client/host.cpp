@@ -27,6 +27,7 @@ std::expected<Host, std::string> find_host(const Url& url, bool insecure, const 
     host.address = TransportAddress::v4(ip, url.port);
   }
   freeaddrinfo(found);
+  if (!url.tls && !pin.empty()) return std::unexpected("--pin is for a server's certificate, and none is shown where the address begins with http://.");
   if (!url.tls) return host;
   auto trust = insecure ? io::TlsClient::Trust::anybody : io::TlsClient::Trust::authorities;
   std::array<std::uint8_t, 32> digest{};

@@ -21,6 +21,7 @@
 #include "event_loop.h"
 #include "io/clock.h"
 #include "native_client.h"
+#include "printable.h"
 #include "recording.h"
 #include "rtp/active_speakers.h"
 #include "test_media.h"
@@ -54,13 +55,6 @@ std::string file_name_of(std::string_view name) {
   return out.empty() ? "nameless" : out.substr(0, 40);
 }
 
-/// Names come from others: nothing of them may move the cursor or ring the bell.
-std::string printable(std::string_view text) {
-  std::string out;
-  for (const char c : text) out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
-  return out;
-}
-
 /// RFC 6464 s.3: -dBov, of a loudness where the loudest sine has the square root of a half.
 std::uint8_t level_of(double loudness) {
   if (loudness <= 0) return 127;
@@ -73,8 +67,10 @@ class Join final : public NativeClient::Listener {
       : options_(options), link_(std::move(link)), server_(std::move(server)), context_(std::move(context)), client_(loop_, server_, context_, nullptr, *this) {}
 
   std::expected<void, std::string> prepare() {
+    const std::string twice = "--publish: there is one camera and one microphone, and more than one thing to send by the ";
     for (const std::string& what : options_.publish) {
       if (what == "test-pattern") {
+        if (pattern_ || ivf_ || ogg_) return std::unexpected(twice + (ogg_ ? "microphone." : "camera."));
         pattern_ = TestPattern::create(static_cast<std::uint8_t>(std::hash<std::string>()(options_.name)));
         tone_ = TestTone::create(220 + 20.0 * static_cast<double>(std::hash<std::string>()(options_.name) % 12));
         if (!pattern_ || !tone_) return std::unexpected("libvpx or libopus could not be set up.");
@@ -84,12 +80,14 @@ class Join final : public NativeClient::Listener {
       if (!bytes) return std::unexpected(bytes.error());
       files_.push_back(std::make_unique<Bytes>(std::move(*bytes)));
       if (auto ivf = container::IvfReader::open(*files_.back())) {
+        if (pattern_ || ivf_) return std::unexpected(twice + "camera.");
         ivf_ = std::move(*ivf);
         if (const auto first = ivf_->next(); !first || !*first || !container::is_vp8_key_frame((*first)->data)) return std::unexpected(what + " does not begin with a key frame.");
         ivf_->rewind();
       } else if (ivf.error() == Error(container::ivf_not_vp8)) {
         return std::unexpected(what + " holds no VP8. ffmpeg -i INPUT -c:v libvpx -g 60 OUTPUT.ivf makes it so.");
       } else if (auto ogg = container::OggOpusReader::open(*files_.back())) {
+        if (tone_ || ogg_) return std::unexpected(twice + "microphone.");
         ogg_ = std::move(*ogg);
         const auto first = ogg_->next();
         if (!first || !*first) return std::unexpected(what + " has no sound in it.");
@@ -215,6 +213,8 @@ class Join final : public NativeClient::Listener {
       roster_size_ = epoch->roster.size();
       say("in the room: %s", people.c_str());
       say("safety number: %s", safety_number_.c_str());
+    } else if (std::holds_alternative<call::ReadyEvent>(output)) {
+      if (!std::exchange(problem_, {}).empty()) say("%s", "connected to the server");
     } else if (const auto* devices = std::get_if<call::DevicesEvent>(&output)) {
       for (const call::RosterEntry& entry : devices->checked)
         if (entry.profile.proof == call::DeviceProof::refuted) warn_of(entry);
@@ -317,7 +317,9 @@ class Join final : public NativeClient::Listener {
     }
   }
 
-  void on_problem(NativeClient&, TimePoint, const std::string& sentence) override { std::fprintf(stderr, "satsuma join: %s\n", printable(sentence).c_str()); }
+  void on_problem(NativeClient&, TimePoint, const std::string& sentence) override {
+    if (std::exchange(problem_, sentence) != sentence) std::fprintf(stderr, "satsuma join: %s\n", printable(sentence).c_str());
+  }
 
   void on_end(NativeClient&, TimePoint, const std::string& why) override {
     if (!leaving_) {
@@ -447,8 +449,9 @@ class Join final : public NativeClient::Listener {
       std::string& line = lines[printable(in.name) + "\n" + key.first.hex()];
       line += (line.empty() ? "" : "; ") + told(key, in, frames, bytes);
     }
+    const std::string people_here = std::to_string(roster_size_) + (roster_size_ == 1 ? " person" : " people");
     const std::uint64_t sent = p.sender() ? p.sender()->counters().bytes : 0;
-    const std::uint64_t up = sent - std::min(sent, sent_before_);
+    const std::uint64_t up = sent >= sent_before_ ? sent - sent_before_ : sent; // another connection counts from the beginning
     sent_before_ = sent;
     std::string path;
     if (const auto& report = p.server_report()) {
@@ -466,7 +469,7 @@ class Join final : public NativeClient::Listener {
                     !held_down ? "" : sending.by_loss ? ", held down by loss" : ", held down by delay");
       back = text;
     }
-    say("%zu people; down %llu kbit/s%s, up %llu kbit/s%s; %llu frames read, %llu gaps, %llu undecryptable", roster_size_, kbps(down), path.c_str(), kbps(up), back.c_str(),
+    say("%s; down %llu kbit/s%s, up %llu kbit/s%s; %llu frames read, %llu gaps, %llu undecryptable", people_here.c_str(), kbps(down), path.c_str(), kbps(up), back.c_str(),
         static_cast<unsigned long long>(f.decrypted), static_cast<unsigned long long>(p.receiver() ? p.receiver()->counters().frames_lost : 0), static_cast<unsigned long long>(f.undecryptable));
     std::size_t people = 0;
     for (const auto& [who, line] : lines) {
@@ -575,6 +578,7 @@ class Join final : public NativeClient::Listener {
   bool entered_ = false, leaving_ = false, failed_ = false, record_failed_ = false;
   std::optional<Duration> entered_after_, first_frame_after_;
   std::string safety_number_, transport_;
+  std::string problem_; ///< the last that was told, since the server took us
   std::vector<IncarnationId> others_, heard_; ///< who is here; whose sound came, a number each
   rtp::ActiveSpeakers speakers_;              ///< by the numbers in heard_
   SoundCheck own_sound_;
@@ -595,7 +599,7 @@ int join(const JoinOptions& options) {
   };
   auto link = parse_room_link(options.connect.link);
   if (!link) return fail(link.error());
-  if (!options.connect.media_via.empty() && !parse_address(options.connect.media_via)) return fail("--media-via: \"" + options.connect.media_via + "\" is not ADDRESS:PORT.");
+  if (const auto problem = transport_problem(options.connect, *link)) return fail(*problem);
   auto server = find_server(*link, options.connect.insecure, options.connect.pin);
   if (!server) return fail(server.error());
   auto context = dtls::Context::create(io::unix_now());

@@ -272,6 +272,7 @@ int load(const LoadOptions& options) {
   for (unsigned room = 0; room < options.rooms; ++room) {
     auto link = parse_room_link(options.connect.link);
     if (!link) return fail(link.error());
+    if (const auto problem = transport_problem(options.connect, *link)) return fail(*problem);
     if (options.rooms > 1) link->room += "-" + std::to_string(room + 1);
     if (!signaling::is_room_name(link->room)) return fail("The room's name is too long to get numbers.");
     links.push_back(std::move(*link));

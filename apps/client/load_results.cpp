@@ -106,9 +106,10 @@ bool report(const LoadOptions& options, const Results& r, const Measured& measur
   const bool good = !r.failed && t.undecryptable == 0 && t.refused == 0 && r.in > 0;
   j["good"] = good;
   if (options.json) {
-    std::printf("%s\n", j.dump(2).c_str());
+    std::printf("%s\n", j.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
     return good;
   }
+  if (r.in == 0 && seconds == 0) return false; // there is nothing to tell but the problems, which were told
   const auto number = [&j](const char* name) { return static_cast<unsigned long long>(j[name].get<std::uint64_t>()); };
   std::printf("join: p50 %.0f ms, p95 %.0f ms, most %.0f ms; to the first frame of every publisher: p50 %.0f ms, most %.0f ms (%llu participants)\n", r.entered.at(0.5), r.entered.at(0.95),
               r.entered.highest(), r.all_seen.at(0.5), r.all_seen.highest(), static_cast<unsigned long long>(r.all_seen.count()));

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "io/clock.h"
+#include "printable.h"
 
 namespace satsuma::client {
 
@@ -168,7 +169,7 @@ std::size_t LoadShare::expected_sources(const Person& p) const {
 }
 
 void LoadShare::problem(const std::string& sentence) {
-  if (++results_.problems[sentence] == 1 && !options_.json) std::fprintf(stderr, "satsuma load: %s\n", sentence.c_str());
+  if (++results_.problems[sentence] == 1 && !options_.json) std::fprintf(stderr, "satsuma load: %s\n", printable(sentence).c_str());
 }
 
 void LoadShare::fail(const std::string& sentence) {
@@ -194,7 +195,8 @@ void LoadShare::watch(TimePoint now) {
     if (!share.ready) share.ready = ready();
     const double waited = std::chrono::duration<double>(now - started_at_).count();
     const bool late = waited > options_.ready_timeout + all_ / options_.join_rate;
-    if (course_.ready() || late) begin_measuring(now, waited);
+    if (late && course_.sum(&Course::Share::in) == 0) fail("Nobody came in within the time that --ready-timeout gives.");
+    else if (course_.ready() || late) begin_measuring(now, waited);
     else if (number_ == 0 && !options_.json && now >= say_at_) say_who_is_in(now);
   } else {
     const double since = since_measuring(now);
@@ -213,7 +215,7 @@ void LoadShare::say_who_is_in(TimePoint now) {
 void LoadShare::begin_measuring(TimePoint now, double waited) {
   if (!course_.shares[number_].ready) {
     results_.failed = true;
-    problem("not all came in and saw all publishers in time: " + std::to_string(results_.in) + " are in, " + std::to_string(results_.all_seen.count()) + " saw all.");
+    problem("Not all came in and saw all publishers in time: " + std::to_string(results_.in) + " are in, " + std::to_string(results_.all_seen.count()) + " saw all.");
   }
   measured_.ready_after = waited;
   measuring_ = true;

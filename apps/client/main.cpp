@@ -13,7 +13,7 @@ namespace satsuma::client {
 namespace {
 
 void connect_options(CLI::App& app, ConnectOptions& options) {
-  app.add_option("link", options.link, "the room's link, whole, in quotes: https://HOST/r/ROOM#SECRET")->required();
+  app.add_option("link", options.link, "the room's link, whole, in quotes: https://HOST/r/ROOM#SECRET");
   app.add_option("--pin", options.pin, "trust the server by its certificate's SHA-256 fingerprint, as it prints it for one that it made itself");
   app.add_flag("--insecure", options.insecure, "trust whoever answers. The server is not trusted with keys anyway, but it, or somebody between, learns who is there");
   app.add_option("--media-via", options.media_via, "ADDRESS:PORT to send media to in place of the server's own: a relay");
@@ -26,6 +26,8 @@ void connect_options(CLI::App& app, ConnectOptions& options) {
       ->default_str(options.transport == participant::MediaTransport::udp ? "udp" : "auto");
 }
 
+constexpr double most_seconds = 366 * 86400.0;
+
 int run(int argc, char** argv) {
   CLI::App app{"satsuma is a participant of encrypted meetings without a browser, with tools to try a server: load, and a bad network.", "satsuma"};
   app.set_version_flag("--version", std::string("satsuma ") + server::version);
@@ -37,15 +39,15 @@ int run(int argc, char** argv) {
   join_command->add_option("--publish", join_options.publish, "test-pattern (a moving picture and a tone), or a file: IVF with VP8, Ogg with Opus; may be given twice")->expected(1, 2);
   join_command->add_option("--record", join_options.record, "a folder for what is received, decrypted: a file for each participant and source");
   join_command->add_option("--name", join_options.name, "as the others see it")->capture_default_str();
-  join_command->add_option("--seconds", join_options.seconds, "leave after so long")->check(CLI::NonNegativeNumber);
+  join_command->add_option("--seconds", join_options.seconds, "leave after so long")->check(CLI::Range(0.0, most_seconds));
   join_command->add_option("--start-after", join_options.start_after, "wait so many seconds first")->check(CLI::Range(0.0, 3600.0));
   join_command->add_flag("--tell-levels", join_options.tell_levels, "let the server, and who listens on the network, know how loud the microphone is: for meetings with more people than a screen holds");
   join_command->add_option("--last-n", join_options.last_n, "receive so many cameras: of those who spoke last; 0: all")->check(CLI::Range(0, 64))->capture_default_str();
   join_command->add_option("--speakers", join_options.speakers_by_server, "with --last-n: ears, those whom this client hears; server, those who tell the server (see --tell-levels)")
       ->transform(CLI::CheckedTransformer(std::map<std::string, bool>{{"ears", false}, {"server", true}}).description("ears|server"))
       ->default_str("ears");
-  join_command->add_option("--voice-from", join_options.voice_from, "the test pattern's tone is silent before so many seconds")->check(CLI::NonNegativeNumber);
-  join_command->add_option("--voice-to", join_options.voice_to, "... and from then on")->check(CLI::NonNegativeNumber);
+  join_command->add_option("--voice-from", join_options.voice_from, "the test pattern's tone is silent before so many seconds")->check(CLI::Range(0.0, most_seconds));
+  join_command->add_option("--voice-to", join_options.voice_to, "... and from then on")->check(CLI::Range(0.0, most_seconds));
   join_command->add_flag("--fixed-rate", join_options.fixed_rate, "send at the same rate whatever the way to the server carries; else the test pattern's sizes and rates follow it, and films leave at its pace");
   join_command->add_flag("--decode", join_options.decode, "decode what is received, to know that it is pictures and sound");
   join_command->add_flag("--json", join_options.json, "at the end a summary as JSON, and nothing else");
@@ -55,7 +57,6 @@ int run(int argc, char** argv) {
   CLI::App* const load_command = app.add_subcommand("load", "many participants from canned frames, in one process; what came of them as text or JSON");
   load_options.connect.transport = participant::MediaTransport::udp;
   connect_options(*load_command, load_options.connect);
-  load_command->get_option("link")->required(false);
   load_command->add_option("--janus", load_options.janus, "in place of a link: Janus' HTTP interface, http://HOST:8088/janus, whose VideoRoom gets the same load, without SFrame");
   load_command->add_option("--room", load_options.room, "with --janus: a room's number or name. If it is not there it is made, and ends with the measuring; without this option a new one is");
   load_command->add_option("--janus-admin-key", load_options.janus_admin_key, "with --janus: for making the room, where Janus wants a key for that");
@@ -65,7 +66,7 @@ int run(int argc, char** argv) {
   load_command->add_option("--join-rate", load_options.join_rate, "joins a second")->check(CLI::Range(0.1, 10000.0))->capture_default_str();
   load_command->add_option("--seconds", load_options.seconds, "how long to measure once all are in")->check(CLI::Range(0.1, 86400.0))->capture_default_str();
   load_command->add_option("--video-kbps", load_options.video_kbps, "of each publisher's video")->check(CLI::Range(1, 50000))->capture_default_str();
-  load_command->add_option("--video-fps", load_options.video_fps, "")->check(CLI::Range(1, 1000))->capture_default_str();
+  load_command->add_option("--video-fps", load_options.video_fps, "its frames a second")->check(CLI::Range(1, 1000))->capture_default_str();
   load_command->add_option("--layers", load_options.layers, "sizes that each publisher sends at once, each of a third of the next one's rate; those that nobody can use are not sent")->check(CLI::Range(1, 3))->capture_default_str();
   load_command->add_flag("--adapt", load_options.adapt, "video follows what the way to the server carries, with --video-kbps for its most; else rates are fixed");
   load_command->add_option("--packet-bytes", load_options.packet_bytes, "every video frame is one packet of so many bytes")->check(CLI::Range(100, 1400));
@@ -91,7 +92,7 @@ int run(int argc, char** argv) {
   relay_command->add_option("--to", relay_options.target, "ADDRESS:PORT of the server")->required();
   relay_command->add_option("--seed", relay_options.seed, "the same seed, the same fate of the n-th datagram")->capture_default_str();
   relay_command->add_flag("--tcp", relay_options.tcp, "pass TCP through as well, with delay, rate and outages");
-  relay_command->add_option("--report", relay_options.report, "seconds between two lines of counters; 0: none")->check(CLI::NonNegativeNumber)->capture_default_str();
+  relay_command->add_option("--report", relay_options.report, "seconds between two lines of counters; 0: none")->check(CLI::Range(0.0, most_seconds))->capture_default_str();
   relay_command->add_option("network", relay_options.words,
                             "loss=5% burst=3 delay=40ms jitter=10ms reorder=1% duplicate=1% rate=2M queue=200ms outage=on; up. or down. before a name is for that direction "
                             "alone; a time, 10s, begins what holds from then on");
@@ -103,7 +104,11 @@ int run(int argc, char** argv) {
   link_command->add_option("server", room_server, "https://HOST[:PORT]")->capture_default_str();
   link_command->add_option("--room", room_name, "its name")->capture_default_str();
 
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& problem) {
+    return app.exit(problem) == 0 ? 0 : 2; // 0: help or the version was asked for
+  }
   if (*join_command) return join(join_options);
   if (*load_command) {
     load_options.audio = !no_audio;
@@ -111,6 +116,10 @@ int run(int argc, char** argv) {
     return load(load_options);
   }
   if (*link_command) {
+    if (const auto server = parse_url(room_server); !server) {
+      std::fprintf(stderr, "satsuma link: \"%s\" is no server's address: %s. Example: https://meet.example.org\n", room_server.c_str(), server.error().c_str());
+      return 2;
+    }
     Bytes secret(16);
     io::SystemRandom().fill(secret);
     const std::string link = make_room_link(room_server, secret, room_name);

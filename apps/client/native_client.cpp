@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "address.h"
 #include "host.h"
 #include "io/clock.h"
 
@@ -15,12 +16,31 @@ constexpr Duration udp_first = std::chrono::milliseconds(250);
 constexpr Duration tls_last = std::chrono::seconds(1);
 constexpr Duration stream_retry = std::chrono::seconds(1);
 constexpr std::size_t max_known_streams = 32;
+
+std::string unreachable(const std::string& host, const Error& reason) {
+  const auto because = [&]() -> std::string {
+    if (reason == Error(io::stream_connect_failed)) return "nothing answers at " + host;
+    if (reason == Error(io::stream_tls_failed)) return "what answers at " + host + " does not speak TLS (does the link begin with http://?)";
+    if (reason == Error(io::websocket_refused)) return "what answers at " + host + " does not let us in";
+    if (reason == Error(io::websocket_bad_response)) return "what answers at " + host + " is not Satsuma";
+    if (reason == Error(io::stream_lost)) return host + " hung up";
+    return host + ", " + std::string(reason.name());
+  };
+  return "The server cannot be reached: " + because() + ". Trying again.";
+}
 } // namespace
 
 std::expected<Server, std::string> find_server(const RoomLink& link, bool insecure, const std::string& pin) {
   auto host = find_host(link.server, insecure, pin);
   if (!host) return std::unexpected(host.error());
   return Server{{host->address, link.server.authority(), link.server.host, "/ws", "satsuma.1"}, std::move(host->tls)};
+}
+
+std::optional<std::string> transport_problem(const ConnectOptions& options, const RoomLink& link) {
+  if (!options.media_via.empty() && !parse_address(options.media_via)) return "--media-via: \"" + options.media_via + "\" is not ADDRESS:PORT.";
+  if (options.transport == participant::MediaTransport::tls && !link.server.tls) return "--transport tls: media goes inside the page's TLS, and this link begins with http://.";
+  if (options.transport == participant::MediaTransport::tls && !options.media_via.empty()) return "--transport tls goes to the page's port, and so not with --media-via.";
+  return std::nullopt;
 }
 
 NativeClient::~NativeClient() {
@@ -66,7 +86,7 @@ void NativeClient::connect(TimePoint now) {
   was_open_ = false;
   auto socket = io::WebSocketClient::connect(server_.target, server_.tls ? &*server_.tls : nullptr, random_);
   if (!socket) {
-    listener_.on_problem(*this, now, "The server cannot be reached.");
+    listener_.on_problem(*this, now, unreachable(server_.target.host, socket.error()));
     connect_timer_ = loop_.at(now + retry_, [this](TimePoint at) { connect(at); });
     retry_ = std::min(2 * retry_, Duration(std::chrono::seconds(5)));
     return;
@@ -104,7 +124,7 @@ void NativeClient::on_websocket() {
         return end(now, "The server's certificate cannot be trusted. For one that the server made itself give --pin with the fingerprint that it printed (or --insecure, for a try).");
       if (closed.code == 4409) return end(now, "A newer connection took over.");
       if (closed.code == 4400) return end(now, "The server refused the protocol.");
-      if (!was_open_) listener_.on_problem(*this, now, "The server cannot be reached (" + std::string(closed.reason.name()) + ").");
+      listener_.on_problem(*this, now, was_open_ ? "The connection to the server was lost. Trying again." : unreachable(server_.target.host, closed.reason));
       if (!connect_timer_) connect_timer_ = loop_.at(now + retry_, [this](TimePoint at) { connect(at); });
       retry_ = std::min(2 * retry_, Duration(std::chrono::seconds(5)));
     }

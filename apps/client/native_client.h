@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "commands.h"
 #include "dtls/connection.h"
 #include "event_loop.h"
 #include "io/random.h"
@@ -25,6 +26,9 @@ struct Server {
 };
 /// A sentence for a person otherwise. `pin`: the server's certificate fingerprint, "AB:CD:…", or empty.
 std::expected<Server, std::string> find_server(const RoomLink& link, bool insecure, const std::string& pin);
+
+/// What of the options and the link does not go together, as a sentence.
+std::optional<std::string> transport_problem(const ConnectOptions& options, const RoomLink& link);
 
 /// A participant with its sockets. Events go to its listener, from within the loop.
 class NativeClient {

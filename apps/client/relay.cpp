@@ -265,11 +265,13 @@ int relay(const RelayOptions& options) {
   if (!listen) return fail("--listen: \"" + options.listen + "\" is not ADDRESS:PORT");
   if (!target || target->port == 0) return fail("--to: \"" + options.target + "\" is not ADDRESS:PORT");
   std::string text;
-  for (const std::string& word : options.words) text += (text.empty() ? "" : " ") + word;
+  for (const std::string& word : options.words) {
+    text += (text.empty() ? "" : " ") + word;
+    if (const auto so_far = impairment::Schedule::parse(text, impairment::Direction::up); !so_far)
+      return fail("\"" + word + "\" is not understood (" + std::string(so_far.error().name()) + "). Example: loss=5% burst=3 delay=40ms jitter=10ms rate=2M 10s rate=300k 20s rate=none");
+  }
   const auto up = impairment::Schedule::parse(text, impairment::Direction::up), down = impairment::Schedule::parse(text, impairment::Direction::down);
-  if (!up || !down)
-    return fail("the network \"" + text + "\" is not understood (" + std::string((up ? down : up).error().name()) +
-                "). Example: loss=5% burst=3 delay=40ms jitter=10ms rate=2M 10s rate=300k 20s rate=none");
+  if (!up || !down) return fail("the network \"" + text + "\" is not understood (" + std::string((up ? down : up).error().name()) + ")");
   EventLoop loop;
   Network network{*up, *down, options.seed, io::monotonic_now()};
   auto front = io::UdpSocket::open(*listen);

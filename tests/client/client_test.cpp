@@ -259,6 +259,12 @@ TEST_F(NativeClientTest, MistakesGetASentence) {
   EXPECT_NE(problem({"load", link_, "--participants", "2", "--publishers", "3"}).find("more publishers"), std::string::npos);
   EXPECT_NE(problem({"load", link_, "--participants", "2", "--threads", "3"}).find("more threads"), std::string::npos);
   EXPECT_NE(problem({"load", link_, "--server-pid", "4294967295"}).find("--server-pid"), std::string::npos);
+  EXPECT_NE(problem({"join"}).find("looks like"), std::string::npos);
+  EXPECT_NE(problem({"join", link_, "--publish", "test-pattern", "test-pattern"}).find("one camera"), std::string::npos);
+  EXPECT_NE(problem({"join", link_, "--transport", "tls"}).find("--transport tls"), std::string::npos);
+  EXPECT_NE(problem({"join", link_, "--pin", "AB"}).find("--pin"), std::string::npos);
+  EXPECT_NE(problem({"join", link_, "--seconds", "-1"}).find("--seconds"), std::string::npos);
+  EXPECT_NE(problem({"link", "meet.example.org"}).find("https://meet.example.org"), std::string::npos);
   EXPECT_NE(problem({"load"}).find("--janus"), std::string::npos);
   EXPECT_NE(problem({"load", link_, "--janus", "http://127.0.0.1:8088/janus"}).find("or --janus"), std::string::npos);
   EXPECT_NE(problem({"load", link_, "--room", "5"}).find("go with --janus"), std::string::npos);
@@ -266,6 +272,17 @@ TEST_F(NativeClientTest, MistakesGetASentence) {
   EXPECT_NE(problem({"load", "--janus", "http://127.0.0.1:8088/janus", "--room", "a b"}).find("--room"), std::string::npos);
   EXPECT_NE(problem({"load", "--janus", "http://127.0.0.1:8088/janus", "--churn", "1"}).find("--churn"), std::string::npos);
   EXPECT_NE(problem({"load", "--janus", "http://127.0.0.1:8088/janus", "--publishers", "0"}).find("--publishers 1"), std::string::npos);
+}
+
+TEST_F(NativeClientTest, WhereNoServerAnswersThatIsSaidOnceAndTheExitCodeTells) {
+  const std::string nowhere = "http://127.0.0.1:1/r/tea#AAAAAAAAAAAAAAAAAAAAAA";
+  auto join = start({"join", nowhere, "--seconds", "2"});
+  auto load = start({"load", nowhere, "--participants", "2", "--publishers", "1", "--ready-timeout", "1"});
+  EXPECT_EQ(join->wait(60s), 1);
+  EXPECT_EQ(join->error(), "satsuma join: The server cannot be reached: nothing answers at 127.0.0.1:1. Trying again.\n");
+  EXPECT_EQ(load->wait(60s), 1);
+  EXPECT_NE(load->error().find("Nobody came in within the time"), std::string::npos) << load->error();
+  EXPECT_EQ(load->out(), "") << "there is nothing to measure";
 }
 
 TEST_F(NativeClientTest, WhereNoJanusAnswersLoadSaysSoAndWhatToDo) {
