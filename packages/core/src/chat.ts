@@ -6,6 +6,8 @@ export const maxChatLength = 2000;
 export const maxChatMessages = 500;
 const sentAgainForMs = 60_000;
 const maxSentAgain = 32;
+/** Of one message: who comes and goes all the time, or a server that says so, does not make everybody send for ever. */
+const maxCopies = 4;
 
 export interface Written {
   /** Of its author, from 0 on: who gets a message twice knows it by that. */
@@ -27,17 +29,17 @@ export function cleanChat(text: string): string {
  */
 export class ChatOutbox {
   #next = 0;
-  #recent: (Written & { readonly at: number })[] = [];
+  #recent: (Written & { readonly at: number; readonly copies: number })[] = [];
 
   write(now: number, text: string): Written {
     const written = { number: this.#next, text };
     this.#next += 1;
-    this.#recent = [...this.#recent, { ...written, at: now }].slice(-maxSentAgain);
+    this.#recent = [...this.#recent, { ...written, at: now, copies: 0 }].slice(-maxSentAgain);
     return written;
   }
 
   toSendAgain(now: number): readonly Written[] {
-    this.#recent = this.#recent.filter(({ at }) => now - at < sentAgainForMs);
+    this.#recent = this.#recent.filter(({ at, copies }) => now - at < sentAgainForMs && copies < maxCopies).map((one) => ({ ...one, copies: one.copies + 1 }));
     return this.#recent.map(({ number, text }) => ({ number, text }));
   }
 

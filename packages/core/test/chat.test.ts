@@ -36,3 +36,10 @@ test("what was written in the last minute is sent again, under the same numbers,
   assert.deepEqual(outbox.toSendAgain(70_000), []);
   assert.equal(outbox.write(80_000, "three").number, 3);
 });
+
+test("nobody's coming and going makes a message be sent for ever", () => {
+  const outbox = new ChatOutbox();
+  outbox.write(0, "one");
+  const copies = Array.from({ length: 100 }, (_, i) => outbox.toSendAgain(i).length).reduce((sum, sent) => sum + sent, 0);
+  assert.equal(copies, 4);
+});
