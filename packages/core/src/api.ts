@@ -63,7 +63,8 @@ export type WaitingReason = "no-secret" | "not-admitted" | "empty";
 
 export type Connection =
   | { readonly status: "idle" } // join() was not called yet
-  | { readonly status: "connecting" }
+  /** `said`: why the server did not let us in just now ("The room is full. ..."), in its own words; "" when it said nothing. We try again by ourselves. */
+  | { readonly status: "connecting"; readonly said: string }
   /**
    * The server knows us; no member has admitted us to the group yet. `since` is performance.now() in ms. `reason` comes
    * after 3 s: "no-secret": the link lacks its part after '#'; "not-admitted": there are members and none let us in (a
@@ -72,7 +73,7 @@ export type Connection =
   | { readonly status: "waiting"; readonly since: number; readonly reason: WaitingReason | null }
   | { readonly status: "in-room" }
   /** The connection is gone and we try again by ourselves; `since` as above. */
-  | { readonly status: "reconnecting"; readonly attempt: number; readonly since: number }
+  | { readonly status: "reconnecting"; readonly attempt: number; readonly since: number; readonly said: string }
   | { readonly status: "left" }
   | { readonly status: "failed"; readonly error: MeetingError };
 

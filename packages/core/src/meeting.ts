@@ -353,6 +353,11 @@ class EncryptedMeeting implements Meeting {
           return;
         }
         if (!this.#model.hasEntered && this.#incarnation === null && message.attempt >= maxFirstAttempts) {
+          const { said } = this.#model;
+          if (said !== "") {
+            this.#fail({ code: "server-refused", message: said, advice: "Try again in a moment. If it goes on, ask whoever runs the server." });
+            return;
+          }
           this.#fail({
             code: "server-unreachable",
             message: "The server cannot be reached.",

@@ -52,6 +52,8 @@ export interface Model {
   /** performance.now() when `link` last came to where it is. */
   readonly linkSince: number;
   readonly hasEntered: boolean;
+  /** What the server said when it turned us away for now; it lets us in later, or this stays the reason why not. */
+  readonly said: string;
   readonly roster: readonly RosterEntry[];
   readonly epoch: { readonly era: number; readonly epoch: number } | null;
   readonly safetyNumber: SafetyNumber | null;
@@ -109,6 +111,7 @@ export function initialModel(room: RoomName, capture: CaptureState, suite: RoomS
     link: { at: "idle" },
     linkSince: 0,
     hasEntered: false,
+    said: "",
     roster: [],
     epoch: null,
     safetyNumber: null,
@@ -206,9 +209,9 @@ function moveTo(model: Model, link: Link, now: number): Model {
 function reduceSession(model: Model, event: SessionEvent, calendarMs: number, now: number): Model {
   switch (event.type) {
     case "ready":
-      if (event.resumed) return moveTo(model, model.roster.length > 0 ? { at: "in" } : { at: "ready" }, now);
+      if (event.resumed) return moveTo({ ...model, said: "" }, model.roster.length > 0 ? { at: "in" } : { at: "ready" }, now);
       // Somebody new to the server, for whom it counts its messages from the start.
-      return moveTo({ ...model, slotSequence: -1, slots: new Map() }, { at: "ready" }, now);
+      return moveTo({ ...model, said: "", slotSequence: -1, slots: new Map() }, { at: "ready" }, now);
     case "waiting":
       return moveTo(model, { at: "waiting", reason: waitingReasons[event.reason] }, now);
     case "epoch": {
@@ -278,7 +281,7 @@ function reduceSession(model: Model, event: SessionEvent, calendarMs: number, no
         now,
       );
     case "error":
-      if (!event.fatal) return model;
+      if (!event.fatal) return { ...model, said: event.text };
       return moveTo(model, { at: "failed", error: refused(event.text) }, now);
     case "left":
       return moveTo(model, { at: "left" }, now);
@@ -344,14 +347,14 @@ export function view(model: Model): MeetingState {
 }
 
 function viewConnection(model: Model): Connection {
-  const { link, linkSince: since, hasEntered } = model;
+  const { link, linkSince: since, hasEntered, said } = model;
   switch (link.at) {
     case "idle":
       return { status: "idle" };
     case "away":
-      return hasEntered ? { status: "reconnecting", attempt: link.attempt, since } : { status: "connecting" };
+      return hasEntered ? { status: "reconnecting", attempt: link.attempt, since, said } : { status: "connecting", said };
     case "ready":
-      return hasEntered ? { status: "reconnecting", attempt: 0, since } : { status: "waiting", since, reason: null };
+      return hasEntered ? { status: "reconnecting", attempt: 0, since, said } : { status: "waiting", since, reason: null };
     case "waiting":
       return { status: "waiting", since, reason: link.reason };
     case "in":

@@ -205,6 +205,20 @@ test("the safety number comes in groups, with all its bits and the time of its c
   assert.equal(number?.previous, null);
 });
 
+test("why the server does not let us in for now is said until it does, on the way in and on the way back", () => {
+  const full = event({ type: "error", code: 7, text: "The room is full. Try again later.", fatal: false });
+  const said = (model: Model): string | null => {
+    const { connection } = view(model);
+    return connection.status === "connecting" || connection.status === "reconnecting" ? connection.said : null;
+  };
+  const turnedAway = after(start(), connecting, open, full, closed);
+  assert.equal(said(turnedAway), "The room is full. Try again later.");
+  assert.equal(said(after(turnedAway, connecting)), "The room is full. Try again later.");
+  const inside = after(turnedAway, connecting, open, ready, epoch([ada, bo]));
+  assert.equal(said(after(inside, closed)), "");
+  assert.equal(said(after(inside, closed, connecting, open, full, closed)), "The room is full. Try again later.");
+});
+
 test("the notice of failed media goes when both connections work", () => {
   const notice = { code: "media-connection-failed", message: "m", advice: "a" } as const;
   const failed = after(start(), { type: "media", side: "publish", state: "failed" }, { type: "notice", notice, id: 1 });

@@ -244,7 +244,7 @@ function Banner({ state, invitation }: { readonly state: MeetingState; readonly 
     case "reconnecting":
       return (
         <div className="banner warning" role="status">
-          <Spinner /> The connection to the server is gone. Returning by itself{connection.attempt > 1 ? `, attempt ${String(connection.attempt)}` : ""}…
+          <Spinner /> {connection.said === "" ? "The connection to the server is gone." : `The server says: “${connection.said}”`} Returning by itself{connection.attempt > 1 ? `, attempt ${String(connection.attempt)}` : ""}…
         </div>
       );
     case "in-room":
@@ -281,6 +281,11 @@ function Entrance({ connection }: { readonly connection: Connection }): JSX.Elem
     <div className="entrance" role="status">
       <Spinner />
       <h2>{connection.status !== "waiting" ? "Connecting…" : refused ? "Nobody has let you in yet" : reason === "empty" ? "Opening the room…" : "The others let you in…"}</h2>
+      {connection.status === "connecting" && connection.said !== "" && (
+        <p>
+          The server says: “{connection.said}” This page tries again by itself.
+        </p>
+      )}
       {refused && (
         <>
           <p>If those inside have lost their connection, this settles by itself within half a minute.</p>
