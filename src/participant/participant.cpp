@@ -216,7 +216,7 @@ void Participant::mind_own_voice(TimePoint now, std::uint8_t level) {
 void Participant::send_control(const signaling::ClientControl& message) { outputs_.push_back(SendText{signaling::write_client_control(message)}); }
 
 void Participant::handle_text(TimePoint now, std::string_view text) {
-  const auto message = signaling::parse_server_control(text);
+  auto message = signaling::parse_server_control(text);
   if (!message) {
     // A server newer than we are may say what we do not know; everything else is a broken connection.
     if (message.error() != Error(signaling::control_unknown_type)) outputs_.push_back(call::Reconnect{std::chrono::seconds(2)});
@@ -230,8 +230,8 @@ void Participant::handle_text(TimePoint now, std::string_view text) {
     handle_slots(slots->slots);
     max_voices_ = std::max<std::size_t>(slots->voices, signaling::least_voices);
     ask_for_voices_soon(now);
-  } else if (const auto* turn = std::get_if<signaling::TurnServer>(&*message)) {
-    turn_server_ = *turn;
+  } else if (auto* turn = std::get_if<signaling::TurnServer>(&*message)) {
+    turn_server_ = std::move(*turn);
   } else if (const auto* layers = std::get_if<signaling::Layers>(&*message)) {
     handle_layers(*layers);
   } else if (const auto* report = std::get_if<signaling::Path>(&*message)) {
@@ -479,9 +479,9 @@ void Participant::media_down(TimePoint now, Leg leg, bool final) {
   outputs_.push_back(MediaState{leg, false});
   if (leaving_) return;
   // Gone for good: a new connection, after a while; only silent: ICE anew at once.
+  if (final) close_leg(leg);
   auto& timer = leg == Leg::publish ? publish_timer_ : subscribe_timer_;
   timer = final ? now + media_retry_delay : now;
-  if (final) close_leg(leg);
 }
 
 void Participant::close_leg(Leg leg) {

@@ -458,6 +458,20 @@ TEST(Participant, WhoLeavesIsOffTheListWithinASecond) {
   EXPECT_EQ(ada.epochs.back().left, std::vector<std::string>{"Bob"});
 }
 
+TEST(Participant, WhoseConnectionsTheServerEndsMakesOthers) {
+  World w(30);
+  w.add("Ada", both);
+  auto& bob = w.add("Bob", both);
+  ASSERT_TRUE(w.until([&] { return w.all_receive_all(); }));
+  const IncarnationId id = bob.participant->session().incarnation();
+  ASSERT_TRUE(w.forwarding().remove_participant(w.now(), id));
+  ASSERT_TRUE(w.forwarding().add_participant(w.now(), "orchard", id));
+  ASSERT_TRUE(w.forwarding().set_member(w.now(), id, true));
+  ASSERT_TRUE(w.until([&] { return !bob.participant->connected(Leg::publish) && !bob.participant->connected(Leg::subscribe); }, 5s)) << "it says goodbye on both";
+  for (const auto& person : w.people()) person->received.clear();
+  EXPECT_TRUE(w.until([&] { return w.all_receive_all(); }, 10s));
+}
+
 TEST(Participant, AThousandDatagramsOfStrangersChangeNothing) {
   World w(10);
   auto& ada = w.add("Ada", both);
