@@ -375,6 +375,13 @@ void BandwidthEstimator::update_loss(TimePoint now) {
 
 void BandwidthEstimator::handle_timeout(TimePoint now) {
   if (!started() || !last_sent_at_) return;
+  // A queue that was seen so long ago is gone or not ours. Whoever stopped sending for want of room learns of no other, and would wait for ever.
+  if (now - *feedback_at_ >= silence && usage_ != Usage::normal) {
+    usage_ = Usage::normal;
+    over_for_ms_ = -1;
+    over_count_ = late_feedbacks_ = 0;
+    queue_ = {};
+  }
   const TimePoint heard = silence_counted_at_.value_or(*feedback_at_);
   if (now - heard < silence || *last_sent_at_ <= *feedback_at_) return;
   silence_counted_at_ = now;

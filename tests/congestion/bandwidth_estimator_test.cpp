@@ -101,6 +101,20 @@ struct World {
   std::uint64_t received = 0;
 };
 
+TEST(BandwidthEstimatorTest, WhoStopsSendingWhileAQueueIsThereLearnsByProbesThatItIsGone) {
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    World w("delay=20ms rate=1M 5s rate=60k 8s rate=1M", seed);
+    w.run(5s, 800'000);
+    for (int i = 0; i < 3000 && w.estimator.usage() != BandwidthEstimator::Usage::over; ++i) w.run(1ms, 800'000);
+    ASSERT_EQ(w.estimator.usage(), BandwidthEstimator::Usage::over);
+    const std::int64_t then = w.estimator.bitrate();
+    w.run(500ms, 0, 1'000'000); // what was under way is told
+    ASSERT_TRUE(w.begin + 8s > w.now);
+    w.run(15s, 0, 1'000'000);
+    EXPECT_GT(w.estimator.bitrate(), std::max<std::int64_t>(then, 300'000)) << seed;
+  }
+}
+
 TEST(BandwidthEstimatorTest, AReceiverThatNeverGivesFeedbackSetsNoLimit) {
   BandwidthEstimator estimator;
   TimePoint now{1s};
