@@ -86,7 +86,15 @@ class World {
     /// What left under each number of each stream, under the keys of this sender: never two packets under one.
     std::unordered_map<std::uint64_t, std::size_t> sent;
     const MediaSender* sent_by = nullptr;
+    /// On the wire, headers included, by leg: what was given to the path, whether it arrived or not.
+    std::array<std::uint64_t, 2> bytes_up{}, bytes_down{};
+    /// Of what the server sends, by stream, and of all of it.
+    std::unordered_map<std::uint32_t, std::uint16_t> sequence_down;
+    std::optional<std::uint16_t> transport_sequence_down;
+    const MediaReceiver* numbered_for = nullptr;
   };
+  static constexpr std::size_t below_rtp = 28; ///< IPv4 and UDP
+  static constexpr int port_step = 100;        ///< from one address of a person to the next
 
   explicit World(std::uint64_t seed = 1, const sfu::Limits& limits = {})
       : seed_(seed), random_(seed), limits_(limits), server_dtls_(dtls_context()), client_dtls_(dtls_context()), service_({}, store_, gates_) {
@@ -166,7 +174,7 @@ class World {
   }
   /// Another address from now on, as after a change of network.
   void move(Person& person) {
-    for (TransportAddress& address : person.address) address.port = static_cast<std::uint16_t>(address.port + 100);
+    for (TransportAddress& address : person.address) address.port = static_cast<std::uint16_t>(address.port + port_step);
     person.participant->restart_media(now_);
     pump();
   }
@@ -231,6 +239,7 @@ class World {
   const sfu::Sfu& forwarding() const { return *sfu_; }
   sfu::Sfu& forwarding() { return *sfu_; }
   std::vector<std::unique_ptr<Person>>& people() { return people_; }
+  const std::vector<std::unique_ptr<Person>>& people() const { return people_; }
   /// A stranger's datagram.
   void inject(const TransportAddress& from, Bytes bytes) { sfu_->handle_packet(now_, {from, 0}, bytes); }
   static inline const TransportAddress server_address = TransportAddress::v4({192, 0, 2, 1}, 5000);
@@ -427,8 +436,15 @@ class World {
     }
     for (const sfu::OutgoingDatagram& datagram : sfu_->pending_datagrams())
       for (auto& p : people_)
-        for (std::size_t leg = 0; leg < 2 && !p->closed; ++leg)
-          if (p->address[leg] == datagram.path.remote) p->down[leg]->handle_datagram(now_, datagram.bytes);
+        for (std::size_t leg = 0; leg < 2 && !p->closed; ++leg) {
+          const TransportAddress& here = p->address[leg];
+          // At whatever address it was.
+          if (leg == 1 && datagram.path.remote.ip == here.ip && (here.port - datagram.path.remote.port) % port_step == 0) check_down(*p, datagram.bytes);
+          if (here == datagram.path.remote) {
+            p->bytes_down[leg] += datagram.bytes.size() + below_rtp;
+            p->down[leg]->handle_datagram(now_, datagram.bytes);
+          }
+        }
     sfu_->clear_datagrams();
   }
 
@@ -469,6 +485,7 @@ class World {
         for (const OutgoingDatagram& datagram : queue->datagrams()) {
           EXPECT_LE(datagram.bytes.size(), 1200U);
           if (leg == 0) check_number(p, datagram.bytes);
+          p.bytes_up[leg] += datagram.bytes.size() + below_rtp;
           p.up[leg]->handle_datagram(now_, datagram.bytes);
         }
         queue->clear();
@@ -486,6 +503,39 @@ class World {
     EXPECT_EQ(p.sent.try_emplace(number, hash).first->second, hash) << p.name << " sent two packets under one number";
   }
 
+  // To one receiver a stream's numbers never leap, whatever is behind it; and all packets together are counted without a hole, or else the estimate takes one for a loss.
+  static void check_down(Person& p, ByteView datagram) {
+    if (datagram.size() < 12 || datagram[0] >> 6 != 2 || (datagram[1] >= 192 && datagram[1] < 224)) return;
+    if (p.numbered_for != p.participant->receiver()) {
+      p.sequence_down.clear();
+      p.transport_sequence_down.reset();
+    }
+    p.numbered_for = p.participant->receiver();
+    ByteReader in(datagram);
+    const auto first = *in.u16();
+    const auto sequence = *in.u16();
+    static_cast<void>(in.u32());
+    const auto [before, fresh] = p.sequence_down.try_emplace(*in.u32(), sequence);
+    constexpr int most = 8'000; // what is lost on the way up keeps its numbers: an outage's
+    const int leap = static_cast<std::int16_t>(sequence - before->second);
+    EXPECT_LE(std::abs(leap), most) << "to " << p.name << ", " << before->first;
+    if (leap > 0) before->second = sequence;
+    if ((first & 0x1000) == 0 || *in.u16() != 0xbede) return; // RFC 8285 s.4.2
+    for (auto left = *in.u16() * 4; left > 0;) {
+      const std::uint8_t head = *in.u8();
+      --left;
+      if (head == 0) continue;
+      const auto value = *in.bytes((head & 0xf) + 1U);
+      left -= static_cast<int>(value.size());
+      if (head >> 4 != signaling::slot_transport_cc_extension) continue;
+      const auto number = static_cast<std::uint16_t>(value[0] << 8 | value[1]);
+      const int step = static_cast<std::int16_t>(number - p.transport_sequence_down.value_or(static_cast<std::uint16_t>(number - 1)));
+      EXPECT_LE(step, 1) << "to " << p.name;
+      EXPECT_GE(step, -1'000) << "to " << p.name; // sound that is sent again
+      if (step > 0) p.transport_sequence_down = number;
+    }
+  }
+
   void take(Person& p, const Frame& frame) {
     const Person* const from = owner(frame.who);
     ASSERT_TRUE(from != nullptr || !frame.payload.empty());
@@ -500,7 +550,7 @@ class World {
     const std::size_t told_layer = *in.u8();
     if (!signaling::is_audio(frame.source)) {
       const std::size_t layers = from ? from->layers : 1;
-      if (from && from->adapts) layer = told_layer;
+      if (!from || from->adapts) layer = told_layer;
       for (std::size_t i = 0; i < layers; ++i)
         if (frame.payload.size() == (frame.key_frame ? key_frame_size : delta_frame_size) >> 2 * (layers - 1 - i)) layer = i;
       EXPECT_TRUE(layer) << frame.payload.size();
