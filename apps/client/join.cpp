@@ -1,5 +1,6 @@
 // satsuma join: a participant in the terminal.
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -135,6 +136,7 @@ class Join final : public NativeClient::Listener {
     loop_.at(now + std::chrono::seconds(5), [this](TimePoint at) { statistics(at); });
     if (options_.last_n > 0) choose_whom_to_see(now);
     if (options_.seconds > 0) loop_.at(now + Duration(static_cast<Duration::rep>(options_.seconds * 1e6)), [this](TimePoint) { leave(); });
+    listen_to_keyboard();
     loop_.run();
     recordings_.clear();
     summary();
@@ -317,6 +319,11 @@ class Join final : public NativeClient::Listener {
     }
   }
 
+  void on_written(NativeClient&, TimePoint, const participant::Written& written) override {
+    const auto name = names_.find(written.who);
+    say("%s: %s", name == names_.end() || name->second.empty() ? "(no name)" : printable(name->second).c_str(), printable(written.text).c_str());
+  }
+
   void on_problem(NativeClient&, TimePoint, const std::string& sentence) override {
     if (std::exchange(problem_, sentence) != sentence) std::fprintf(stderr, "satsuma join: %s\n", printable(sentence).c_str());
   }
@@ -327,6 +334,41 @@ class Join final : public NativeClient::Listener {
       failed_ = true;
     }
     loop_.stop();
+  }
+
+  // ---- what we write
+
+  /// From a terminal or a pipe; a file would be over before we are in.
+  void listen_to_keyboard() {
+    struct stat input{};
+    if (::fstat(STDIN_FILENO, &input) != 0 || !(S_ISFIFO(input.st_mode) || ::isatty(STDIN_FILENO) == 1)) return;
+    loop_.watch(STDIN_FILENO, [this] { on_keyboard(io::monotonic_now()); });
+  }
+
+  void on_keyboard(TimePoint now) {
+    // A program in the background that reads from the terminal is stopped by the system.
+    if (::isatty(STDIN_FILENO) == 1 && ::tcgetpgrp(STDIN_FILENO) != ::getpgrp()) {
+      loop_.want(STDIN_FILENO, false, false);
+      loop_.at(now + std::chrono::seconds(1), [this](TimePoint) { loop_.want(STDIN_FILENO, true, false); });
+      return;
+    }
+    std::array<char, 4096> piece;
+    const ssize_t got = ::read(STDIN_FILENO, piece.data(), piece.size());
+    if (got < 0 && errno == EINTR) return;
+    if (got <= 0) return loop_.forget(STDIN_FILENO);
+    for (const char c : std::string_view(piece.data(), static_cast<std::size_t>(got))) {
+      if (c == '\n') write_line(now, std::exchange(line_, {}));
+      else if (line_.size() <= 3 * signaling::max_chat_length) line_ += c;
+    }
+  }
+
+  void write_line(TimePoint now, const std::string& line) {
+    const std::string text = printable(line);
+    if (text.find_first_not_of(' ') == std::string::npos || leaving_) return;
+    const auto written = client_.write(now, text);
+    if (written) return;
+    if (written.error() == Error(participant::participant_bad_message)) say("not sent: a message has at most %zu characters", signaling::max_chat_length);
+    else say("%s", "not sent: we are not in the room at the moment");
   }
 
   // ---- what we send
@@ -575,6 +617,7 @@ class Join final : public NativeClient::Listener {
   std::array<std::uint64_t, participant::max_camera_layers> layer_frames_{}; ///< of the test pattern, sent
   TimePoint video_begun_, begun_;
   std::uint32_t audio_timestamp_ = 0;
+  std::string line_; ///< what is being typed
   bool entered_ = false, leaving_ = false, failed_ = false, record_failed_ = false;
   std::optional<Duration> entered_after_, first_frame_after_;
   std::string safety_number_, transport_;

@@ -34,7 +34,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
 
   JoinOptions join_options;
-  CLI::App* const join_command = app.add_subcommand("join", "enter a room; Ctrl-C leaves");
+  CLI::App* const join_command = app.add_subcommand("join", "enter a room; a line that you type is written to the others; Ctrl-C leaves");
   connect_options(*join_command, join_options.connect);
   join_command->add_option("--publish", join_options.publish, "test-pattern (a moving picture and a tone), or a file: IVF with VP8, Ogg with Opus; may be given twice")->expected(1, 2);
   join_command->add_option("--record", join_options.record, "a folder for what is received, decrypted: a file for each participant and source");

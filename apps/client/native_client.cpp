@@ -227,6 +227,13 @@ Result<void> NativeClient::send_frame(TimePoint now, signaling::Source source, B
   return sent;
 }
 
+Result<void> NativeClient::write(TimePoint now, std::string text) {
+  if (ended_) return participant::participant_not_in;
+  SATSUMA_TRY_VOID(participant_->write(now, std::move(text)));
+  pump(now);
+  return {};
+}
+
 void NativeClient::leave(TimePoint now) {
   if (ended_ || leaving_) return;
   leaving_ = true;
@@ -274,6 +281,8 @@ void NativeClient::pump(TimePoint now) {
       listener_.on_key_frame_wanted(*this, now, wanted->source, wanted->layer);
     } else if (const auto* refused = std::get_if<participant::Refused>(&*output)) {
       listener_.on_problem(*this, now, refused->message);
+    } else if (const auto* written = std::get_if<participant::Written>(&*output)) {
+      listener_.on_written(*this, now, *written);
     } else if (const auto* frame = std::get_if<participant::Frame>(&*output)) {
       listener_.on_frame(*this, now, *frame);
     }

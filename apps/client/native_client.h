@@ -40,6 +40,8 @@ class NativeClient {
     virtual void on_key_frame_wanted(NativeClient&, TimePoint, signaling::Source, std::size_t /*layer*/) {}
     /// Valid during the call.
     virtual void on_frame(NativeClient&, TimePoint, const participant::Frame&) {}
+    /// A member wrote it to all.
+    virtual void on_written(NativeClient&, TimePoint, const participant::Written&) {}
     virtual void on_problem(NativeClient&, TimePoint, const std::string& /*sentence*/) {}
     /// It has left, or cannot go on; nothing comes after. It may be destroyed when the loop's turn is over.
     virtual void on_end(NativeClient&, TimePoint, const std::string& /*why*/) {}
@@ -56,6 +58,8 @@ class NativeClient {
   /// Encrypts and sends. Not while we are not in and connected; media_needs_key_frame: one before it was dropped.
   Result<void> send_frame(TimePoint now, signaling::Source source, ByteView frame, std::uint32_t timestamp, bool key_frame, std::optional<std::uint8_t> level = std::nullopt,
                   std::size_t layer = 0);
+  /// Writes to all who are in.
+  Result<void> write(TimePoint now, std::string text);
   void leave(TimePoint now);
 
   participant::Participant& participant() { return *participant_; }

@@ -117,8 +117,11 @@ void Participant::handle_session(TimePoint now, call::SessionOutput output) {
       close_leg(Leg::publish);
       close_leg(Leg::subscribe);
     }
+    const bool anew = incarnation_ != ready->incarnation;
     incarnation_ = ready->incarnation;
     ready_ = true;
+    if (anew) chat_.forget_written();
+    else write_again(now);
     start_publish(now);
     start_subscribe(now);
   } else if (const auto* epoch = std::get_if<call::EpochEvent>(&output)) {
@@ -136,6 +139,8 @@ void Participant::handle_session(TimePoint now, call::SessionOutput output) {
     const auto gone = [&](const IncarnationId& who) { return std::ranges::none_of(epoch->roster, [&](const call::RosterEntry& entry) { return entry.who == who; }); };
     std::erase_if(microphones_, gone);
     voices_.forget(gone);
+    chat_.forget(gone);
+    if (!epoch->joined.empty()) chat_.forget_written();
     const bool joined = !epoch->joined.empty();
     outputs_.push_back(SessionEvent{std::move(output)});
     if (first) send_sources();
@@ -143,6 +148,8 @@ void Participant::handle_session(TimePoint now, call::SessionOutput output) {
     return;
   } else if (const auto* application = std::get_if<call::ApplicationEvent>(&output)) {
     handle_member_message(now, *application);
+  } else if (const auto* present = std::get_if<call::PresentEvent>(&output)) {
+    if (present->connected) write_again(now);
   } else if (std::holds_alternative<call::KeysEvent>(output)) {
     retry_held_ = true;
   } else if (std::holds_alternative<call::RejoiningEvent>(output)) {
@@ -164,15 +171,33 @@ void Participant::announce(TimePoint now) {
 }
 
 void Participant::handle_member_message(TimePoint now, const call::ApplicationEvent& event) {
-  const auto message = signaling::parse_member_message(event.text);
+  auto message = signaling::parse_member_message(event.text);
   if (!message) return;
   if (const auto* state = std::get_if<signaling::MemberState>(&*message)) {
     if (state->microphone) microphones_.insert(event.who);
     else microphones_.erase(event.who);
+  } else if (auto* chat = std::get_if<signaling::MemberChat>(&*message)) {
+    if (chat_.is_new(event.who, chat->number)) outputs_.push_back(Written{event.who, std::move(chat->text)});
+    return;
   } else {
     voices_.handle_said(now, event.who);
   }
   ask_for_voices_soon(now);
+}
+
+Result<void> Participant::write(TimePoint now, std::string text) {
+  if (text.empty() || signaling::utf16_length(text) > signaling::max_chat_length) return participant_bad_message;
+  if (!entered_ || !ready_) return participant_not_in;
+  SATSUMA_TRY_VOID(session_.send_application(now, signaling::write_member_chat(chat_.write(now, std::move(text)))));
+  pump_session(now);
+  return {};
+}
+
+void Participant::write_again(TimePoint now) {
+  for (const signaling::MemberChat& message : chat_.to_send_again(now)) {
+    if (!session_.send_application(now, signaling::write_member_chat(message))) return;
+  }
+  pump_session(now);
 }
 
 bool Participant::crowded() const { return receiver_ && microphones_.size() >= max_voices_; }

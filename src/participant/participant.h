@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "call/client_session.h"
+#include "participant/chat.h"
 #include "participant/media_receiver.h"
 #include "participant/media_sender.h"
 #include "participant/rate_control.h"
@@ -28,6 +29,8 @@ using signaling::Source;
 inline constexpr ErrorCode participant_no_candidate{"participant_no_candidate", ErrorKind::peer};
 inline constexpr ErrorCode participant_screen_alone{"participant_screen_alone", ErrorKind::caller};
 inline constexpr ErrorCode participant_not_publishing{"participant_not_publishing", ErrorKind::caller};
+inline constexpr ErrorCode participant_not_in{"participant_not_in", ErrorKind::caller};
+inline constexpr ErrorCode participant_bad_message{"participant_bad_message", ErrorKind::caller};
 
 /// Which of the two connections; also NetworkPath::socket of its datagrams.
 enum class Leg : std::uint8_t { publish = 0, subscribe = 1 };
@@ -108,7 +111,12 @@ struct Frame {
   bool after_gap = false;      ///< frames between this and the one before were lost
   ByteView payload;            ///< valid until the next call
 };
-using Output = std::variant<call::SendBinary, SendText, call::Reconnect, call::Close, SessionEvent, MediaState, KeyFrameWanted, Refused, Frame>;
+/// A member wrote it to all; each once.
+struct Written {
+  IncarnationId who;
+  std::string text; ///< as it came: not for a terminal as it is
+};
+using Output = std::variant<call::SendBinary, SendText, call::Reconnect, call::Close, SessionEvent, MediaState, KeyFrameWanted, Refused, Written, Frame>;
 
 struct FrameCounters {
   std::uint64_t sent = 0;
@@ -174,6 +182,8 @@ class Participant {
   SendingState sending() const;
   /// What we want to be sent; told to the server now and whenever it offers anew. Before the first call everything is wanted.
   void set_view(signaling::View view);
+  /// To all who are in the room now. participant_not_in; participant_bad_message: it is empty, or longer than signaling::max_chat_length.
+  Result<void> write(TimePoint now, std::string text);
   /// More microphones are on than the server sends to each, so that it is to be told whom we want to hear, and the others that we speak: send_frame's `level` is
   /// then of use without tell_levels, and so is handle_level().
   bool crowded() const;
@@ -224,6 +234,7 @@ class Participant {
   void announce(TimePoint now);
   void handle_member_message(TimePoint now, const call::ApplicationEvent& event);
   void ask_for_voices_soon(TimePoint now);
+  void write_again(TimePoint now);
   void ask_for_voices(TimePoint now);
   void mind_own_voice(TimePoint now, std::uint8_t level);
   void send_sources();
@@ -296,6 +307,7 @@ class Participant {
 
   std::set<IncarnationId> microphones_; ///< of the others in the roster, those that are on
   Voices voices_;
+  Chat chat_;
   std::vector<IncarnationId> asked_;    ///< whom the server was asked for
   std::optional<TimePoint> asks_at_;
   std::size_t max_voices_ = signaling::most_voices; ///< microphones that each is sent at most

@@ -465,12 +465,30 @@ std::string write_server_control(const ServerControl& message) {
   return dump(object);
 }
 
+std::size_t utf16_length(std::string_view utf8) {
+  std::size_t units = 0;
+  for (const char c : utf8) {
+    const auto byte = static_cast<std::uint8_t>(c);
+    if ((byte & 0xC0) != 0x80) units += byte >= 0xF0 ? 2 : 1;
+  }
+  return units;
+}
+
+std::string write_member_chat(const MemberChat& message) { return dump({{"type", "chat"}, {"number", message.number}, {"text", message.text}}); }
+
 std::optional<MemberMessage> parse_member_message(std::string_view text) {
   const auto object = parse_object(text);
   if (!object) return std::nullopt;
   const auto type = read_string(*object, "type", 1, 32);
   if (!type) return std::nullopt;
   if (*type == "voice") return MemberSpeaks{};
+  if (*type == "chat") {
+    constexpr std::uint64_t max_safe_integer = (std::uint64_t{1} << 53) - 1; // what a page can count
+    const auto number = read_number(*object, "number", 0, max_safe_integer);
+    auto words = read_string(*object, "text", 1, 3 * max_chat_length);
+    if (!number || !words || utf16_length(*words) > max_chat_length) return std::nullopt;
+    return MemberChat{*number, std::move(*words)};
+  }
   if (*type != "state") return std::nullopt;
   const auto on = object->find("microphone");
   if (on == object->end() || !on->is_boolean()) return std::nullopt;

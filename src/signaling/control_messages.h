@@ -155,9 +155,18 @@ struct MemberState {
   bool microphone = false; ///< it is on
 };
 struct MemberSpeaks {}; ///< it began to
-using MemberMessage = std::variant<MemberState, MemberSpeaks>;
+/// What it writes to all who are there.
+struct MemberChat {
+  std::uint64_t number = 0; ///< counts its messages: the same number again is the same message again
+  std::string text;         ///< at most max_chat_length UTF-16 units, since pages count so
+};
+inline constexpr std::size_t max_chat_length = 2000;
+/// UTF-16 units of UTF-8.
+std::size_t utf16_length(std::string_view utf8);
+using MemberMessage = std::variant<MemberState, MemberSpeaks, MemberChat>;
 /// Another member wrote it: nothing for whatever else it may be.
 std::optional<MemberMessage> parse_member_message(std::string_view text);
+std::string write_member_chat(const MemberChat& message);
 inline constexpr std::string_view member_speaks = R"({"type":"voice"})";
 
 } // namespace satsuma::signaling

@@ -81,7 +81,8 @@ class World {
     std::map<std::pair<std::string, Source>, Received> received; ///< by the sender's name
     std::vector<call::EpochEvent> epochs;
     int refused = 0;
-    int voices_told = 0; ///< by the others: that they speak
+    int voices_told = 0;
+    std::vector<std::string> read; ///< in the chat ///< by the others: that they speak
     std::vector<std::vector<IncarnationId>> voices_asked;
     /// What left under each number of each stream, under the keys of this sender: never two packets under one.
     std::unordered_map<std::uint64_t, std::size_t> sent;
@@ -476,6 +477,9 @@ class World {
         else p.key_frame_due[wanted->layer] = true;
       } else if (std::holds_alternative<Refused>(*output)) {
         ++p.refused;
+      } else if (const auto* written = std::get_if<Written>(&*output)) {
+        const Person* const from = owner(written->who);
+        p.read.push_back((from ? from->name : "?") + ": " + written->text);
       } else if (const auto* frame = std::get_if<Frame>(&*output)) {
         take(p, *frame);
       }

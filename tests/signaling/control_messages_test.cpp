@@ -189,9 +189,20 @@ TEST(ControlMessages, OfWhatAnotherMemberWroteOnlyWhatIsKnownIsTaken) {
   EXPECT_TRUE(std::get<MemberState>(*state).microphone);
   const auto speaks = parse_member_message(member_speaks);
   EXPECT_TRUE(speaks && std::holds_alternative<MemberSpeaks>(*speaks));
-  for (const char* other : {"", "voice", "[]", R"({"type":"chat","text":"voice"})", R"({"type":["voice"]})", R"({"microphone":true})", R"({"type":"state"})",
+  for (const char* other : {"", "voice", "[]", R"({"type":"chat","text":"no number"})", R"({"type":"chat","number":-1,"text":"x"})", R"({"type":"chat","number":0,"text":""})",
+                            R"({"type":"chat","number":9007199254740992,"text":"x"})", R"({"type":["voice"]})", R"({"microphone":true})", R"({"type":"state"})",
                             R"({"type":"state","microphone":1})", R"({"type":"state","microphone":true)"})
     EXPECT_FALSE(parse_member_message(other)) << other;
+  // 2000 UTF-16 units, whatever they are in UTF-8.
+  for (const auto& [letter, units] : {std::pair<std::string, std::size_t>{"x", 1}, {"\u8a9e", 1}, {"\U0001F600", 2}}) {
+    std::string text;
+    for (std::size_t i = 0; i < max_chat_length / units; ++i) text += letter;
+    const auto chat = parse_member_message(write_member_chat({7, text}));
+    ASSERT_TRUE(chat && std::holds_alternative<MemberChat>(*chat)) << letter;
+    EXPECT_EQ(std::get<MemberChat>(*chat).number, 7U);
+    EXPECT_EQ(std::get<MemberChat>(*chat).text, text);
+    EXPECT_FALSE(parse_member_message(write_member_chat({7, text + letter}))) << letter;
+  }
 }
 
 TEST(ControlMessages, VoicesNameUpToSixteenMicrophonesEachOnce) {

@@ -1,0 +1,44 @@
+#include "participant/chat.h"
+
+#include <gtest/gtest.h>
+
+namespace satsuma::participant {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST(Chat, WhatWasWrittenInTheLastMinuteIsSentAgainFourTimesAtMostUnderItsNumber) {
+  Chat chat;
+  const TimePoint start{100s};
+  chat.write(start, "old");
+  chat.write(start + 30s, "one");
+  EXPECT_EQ(chat.write(start + 40s, "two").number, 2U);
+  for (std::size_t i = 0; i < Chat::max_copies; ++i) {
+    const auto again = chat.to_send_again(start + 61s);
+    ASSERT_EQ(again.size(), 2U);
+    EXPECT_EQ(again[0].number, 1U);
+    EXPECT_EQ(again[1].text, "two");
+  }
+  EXPECT_TRUE(chat.to_send_again(start + 61s).empty());
+  for (std::size_t i = 0; i < 2 * Chat::max_sent_again; ++i) chat.write(start + 70s, "much");
+  EXPECT_EQ(chat.to_send_again(start + 70s).size(), Chat::max_sent_again);
+  chat.forget_written();
+  EXPECT_TRUE(chat.to_send_again(start + 70s).empty());
+}
+
+TEST(Chat, ANumberIsNewOnceForEachMember) {
+  Chat chat;
+  const IncarnationId ada{.bytes = {1}}, bob{.bytes = {2}};
+  EXPECT_TRUE(chat.is_new(ada, 0));
+  EXPECT_FALSE(chat.is_new(ada, 0));
+  EXPECT_TRUE(chat.is_new(bob, 0));
+  EXPECT_TRUE(chat.is_new(ada, 7));
+  EXPECT_TRUE(chat.is_new(ada, 3));
+  EXPECT_FALSE(chat.is_new(ada, 7));
+  chat.forget([&](const IncarnationId& who) { return who == ada; });
+  EXPECT_TRUE(chat.is_new(ada, 0));
+  EXPECT_FALSE(chat.is_new(bob, 0));
+}
+
+} // namespace
+} // namespace satsuma::participant
