@@ -239,6 +239,42 @@ TEST(Participant, InACrowdOfMoreCamerasThanSlotsAScreenIsSeenByWhomAsksForIt) {
   EXPECT_EQ(bob.participant->frames().undecryptable, 0U);
 }
 
+TEST(Participant, WhatOneWritesEverybodyWhoIsThereReadsOnceAlsoWhoseConnectionWasLostJustThen) {
+  World w(22);
+  auto& ada = w.add("Ada", {});
+  auto& bob = w.add("Bob", {});
+  auto& eve = w.add("Eve", {});
+  ASSERT_TRUE(w.until([&] { return !eve.epochs.empty() && ada.epochs.back().roster.size() == 3; }, 10s));
+  w.run(1s);
+  ASSERT_TRUE(ada.participant->write(w.now(), "hello"));
+  w.run(1s);
+  EXPECT_EQ(bob.read, std::vector<std::string>{"Ada: hello"});
+  EXPECT_EQ(eve.read, bob.read);
+  EXPECT_TRUE(ada.read.empty());
+  w.cut(eve);
+  w.run(100ms);
+  ASSERT_TRUE(ada.participant->write(w.now(), "and on"));
+  w.run(5s);
+  EXPECT_EQ(bob.read, (std::vector<std::string>{"Ada: hello", "Ada: and on"}));
+  EXPECT_EQ(eve.read, bob.read);
+  // Whoever comes later was not written to, and nobody is written to again for them.
+  ASSERT_TRUE(ada.participant->write(w.now(), "before Dan"));
+  w.run(1s);
+  auto& dan = w.add("Dan", {});
+  ASSERT_TRUE(w.until([&] { return !dan.epochs.empty(); }, 10s));
+  w.run(1s);
+  w.cut(dan);
+  w.run(5s);
+  EXPECT_TRUE(dan.read.empty());
+  ASSERT_TRUE(dan.participant->write(w.now(), std::string(signaling::max_chat_length, 'x')));
+  w.run(1s);
+  EXPECT_EQ(ada.read.size(), 1U);
+  for (const std::string& wrong : {std::string(), std::string(signaling::max_chat_length + 1, 'x')})
+    EXPECT_EQ(dan.participant->write(w.now(), wrong).error(), Error(participant_bad_message));
+  w.cut(dan);
+  EXPECT_EQ(dan.participant->write(w.now(), "too early").error(), Error(participant_not_in));
+}
+
 TEST(Participant, WithMoreMicrophonesThanSlotsWhoBeginsToSpeakIsHeardThoughTheServerIsNotTold) {
   sfu::Limits limits;
   limits.audio_slots = limits.max_audio_slots = 8;
