@@ -86,7 +86,7 @@ struct Course {
   explicit Course(unsigned threads) : shares(threads) {}
   struct Share {
     std::atomic<bool> ready = false;
-    std::atomic<std::uint64_t> in = 0, decrypted = 0, undecryptable = 0, churned = 0, rejoins = 0;
+    std::atomic<std::uint64_t> in = 0, all_seen = 0, decrypted = 0, undecryptable = 0, churned = 0, rejoins = 0;
   };
   std::vector<Share> shares;
   std::atomic<bool> interrupted = false, failed = false;

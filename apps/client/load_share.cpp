@@ -183,6 +183,7 @@ void LoadShare::watch(TimePoint now) {
   Course::Share& share = course_.shares[number_];
   if (course_.interrupted || course_.failed) return loop_.stop();
   share.in = results_.in;
+  share.all_seen = results_.all_seen.count();
   if (now >= tell_at_) {
     tell_at_ = now + milliseconds(500);
     const Totals t = totals();
@@ -208,7 +209,8 @@ void LoadShare::watch(TimePoint now) {
 
 void LoadShare::say_who_is_in(TimePoint now) {
   say_at_ = now + progress_interval;
-  std::printf("%llu of %u are in\n", static_cast<unsigned long long>(course_.sum(&Course::Share::in)), all_);
+  std::printf("%llu of %u are in, %llu have had frames of every publisher\n", static_cast<unsigned long long>(course_.sum(&Course::Share::in)), all_,
+              static_cast<unsigned long long>(course_.sum(&Course::Share::all_seen)));
   std::fflush(stdout);
 }
 
