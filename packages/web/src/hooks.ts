@@ -48,6 +48,29 @@ export function useView(setView: (stage: StageView) => void, participants: reado
   }, [setView, names]);
 }
 
+/** While this is shown the screen does not go dark, where the browser lets a page ask for that; it forgets it whenever the page is hidden. */
+export function useAwakeScreen(): void {
+  useEffect(() => {
+    const ended = new AbortController();
+    let lock: WakeLockSentinel | null = null;
+    const ask = async (): Promise<void> => {
+      if (document.visibilityState !== "visible") return;
+      try {
+        lock = await navigator.wakeLock.request("screen");
+        if (ended.signal.aborted) await lock.release();
+      } catch {
+        // Refused to save the battery, or unknown to this browser.
+      }
+    };
+    void ask();
+    document.addEventListener("visibilitychange", () => void ask(), { signal: ended.signal });
+    return () => {
+      ended.abort();
+      void lock?.release();
+    };
+  }, []);
+}
+
 /** Whether the window is one of the wide ones of styles.css. */
 export function useIsWide(): boolean {
   const [query] = useState(() => window.matchMedia("(min-width: 821px)"));

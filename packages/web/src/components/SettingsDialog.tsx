@@ -1,7 +1,7 @@
 import type { Device, DeviceKind, Devices, MeetingStats, ParticipantId } from "@satsuma/core";
 import { Settings, X } from "lucide-react";
 import type { JSX } from "react";
-import { Button, Dialog, DialogTrigger, Heading, Modal, ModalOverlay } from "react-aria-components";
+import { Button, Dialog, DialogTrigger, Heading, Modal, ModalOverlay, Tooltip, TooltipTrigger } from "react-aria-components";
 
 import { DeviceSelect } from "./DeviceSelect.tsx";
 import { LevelMeter } from "./LevelMeter.tsx";
@@ -23,9 +23,12 @@ interface Props {
 export function SettingsDialog({ devices, microphoneOn, watchLevel, stats, nameOf, tellsLevels, onTellLevels, onChoose }: Props): JSX.Element {
   return (
     <DialogTrigger>
-      <Button className="round-button" aria-label="Settings">
-        <Settings aria-hidden="true" />
-      </Button>
+      <TooltipTrigger delay={500}>
+        <Button className="round-button" aria-label="Settings">
+          <Settings aria-hidden="true" />
+        </Button>
+        <Tooltip className="tooltip">Settings</Tooltip>
+      </TooltipTrigger>
       <ModalOverlay className="overlay" isDismissable>
         <Modal className="modal">
           <Dialog className="dialog">

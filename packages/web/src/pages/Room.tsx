@@ -16,7 +16,7 @@ import { ShortcutsDialog } from "../components/ShortcutsDialog.tsx";
 import { Tile } from "../components/Tile.tsx";
 import { storeTellsLevels } from "../components/TellLevels.tsx";
 import { Audio } from "../components/Video.tsx";
-import { useIsWide, useShortcuts, useStore, useView } from "../hooks.ts";
+import { useAwakeScreen, useIsWide, useShortcuts, useStore, useView } from "../hooks.ts";
 import { rememberDevice } from "../remembered.ts";
 import { chooseStage, placesFor } from "../stage.ts";
 import { displayedName, overdueText, reasonText } from "../words.ts";
@@ -47,6 +47,7 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
     window.addEventListener("pagehide", goodbye);
     return () => window.removeEventListener("pagehide", goodbye);
   }, [meeting, state.room]);
+  useAwakeScreen();
   useView(setView, participants, stage.people);
   useShortcuts({
     d: () => void meeting.setMicrophone(!isOn(local.microphone)),
@@ -95,13 +96,15 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
           onMicrophone={(on) => void meeting.setMicrophone(on)}
           onCamera={(on) => void meeting.setCamera(on)}
         />
-        <IconButton
-          label={sharing ? "Stop sharing screen" : "Share screen"}
-          active={sharing}
-          onPress={() => void (sharing ? meeting.stopScreenShare() : meeting.startScreenShare())}
-        >
-          {sharing ? <MonitorX aria-hidden="true" /> : <MonitorUp aria-hidden="true" />}
-        </IconButton>
+        {canShareScreen && (
+          <IconButton
+            label={sharing ? "Stop sharing screen" : "Share screen"}
+            active={sharing}
+            onPress={() => void (sharing ? meeting.stopScreenShare() : meeting.startScreenShare())}
+          >
+            {sharing ? <MonitorX aria-hidden="true" /> : <MonitorUp aria-hidden="true" />}
+          </IconButton>
+        )}
         <IconButton label="Participants" active={panel === "participants"} expanded={panel === "participants"} onPress={() => toggle("participants")}>
           <Users aria-hidden="true" />
           {participants.length > 0 && (
@@ -168,6 +171,9 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
     </div>
   );
 }
+
+// Phones' browsers have no such function.
+const canShareScreen = "mediaDevices" in navigator && "getDisplayMedia" in navigator.mediaDevices;
 
 /** From so many people on, who has the floor is shown larger. */
 const crowd = 5;
