@@ -12,7 +12,8 @@ namespace {
 constexpr Duration tick_interval = std::chrono::milliseconds(20);
 constexpr Duration feedback_interval = std::chrono::milliseconds(60);
 constexpr Duration report_interval = std::chrono::seconds(1);
-constexpr Duration key_frame_interval = std::chrono::milliseconds(500);
+/// A browser that sends does not listen for 300 ms after a request that it heard.
+constexpr Duration key_frame_interval = std::chrono::milliseconds(350);
 constexpr std::size_t nack_capacity = 256;
 constexpr std::size_t many_missing = 8;
 /// What is missing before a key frame that is there may take so long to come.

@@ -77,7 +77,7 @@ class MediaReceiver {
   void handle_timeout(TimePoint now);
   std::optional<Output> poll_output();
   std::optional<TimePoint> next_deadline() const;
-  /// PLI, not more often than each half second.
+  /// PLI, not more often than three times a second.
   void request_key_frame(TimePoint now, std::size_t stream);
   void close();
   SendQueue& queue() { return queue_; }

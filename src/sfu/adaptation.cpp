@@ -137,6 +137,8 @@ void MediaGraph::allocate(TimePoint now, ParticipantIndex index) {
   for (const LayerDemand& demand : demands_) {
     const std::uint32_t number = slot_of[255 - (demand.priority & 0xff)];
     Slot& slot = subscriber.slots[number];
+    // Nothing comes from the publisher just now. Paused, the slot would miss the key frame with which it begins again, and wait for another.
+    if (demand.option_count == 0 && slot.target() && publication(*slot.publication())->seen()) continue;
     std::optional<std::size_t> chosen = demand.chosen;
     if (chosen) {
       slot.unaffordable_since.reset();

@@ -10,11 +10,7 @@ namespace satsuma::sfu {
 
 namespace {
 
-/// A newcomer need not wait for the whole interval if the key frame before has come; but each costs the publisher, and joins come in crowds.
-constexpr Duration urgent_key_frame_interval = std::chrono::milliseconds(100);
-/// A publisher that sends nothing is asked less often.
 constexpr Duration silent_after = std::chrono::seconds(2);
-constexpr Duration silent_key_frame_interval = std::chrono::seconds(2);
 
 /// Sound is asked for as long as it can still be played: so many packets behind the latest, 160 ms where each has 20, and twice.
 constexpr rtp::ExtendedSequence max_sound_age = 8;
@@ -67,12 +63,12 @@ Encoding::Encoding(const signaling::PublishedMedia& media, Source source, std::u
       index_(index),
       of_(static_cast<std::uint8_t>(std::max<std::size_t>(1, media.rids.size()))),
       descriptor_extension_(media.dependency_descriptor_extension),
-      key_frame_interval_(limits.key_frame_interval),
       statistics_(clock_rate()),
       rtx_statistics_(90000),
       nacks_(video_ ? rtp::NackGenerator(media.retransmissions() ? limits.nack_list : 0)
                     : rtp::NackGenerator(media.resends_sound ? sound_nack_list : 0, sound_repeat_after, max_sound_requests)),
-      history_capacity_(limits.video_history_packets) {
+      history_capacity_(limits.video_history_packets),
+      key_frame_requests_(limits.key_frame_interval) {
   if (!media.rids.empty()) return; // streams are told apart by the RID that they carry
   if (media.ssrc) set_stream(*media.ssrc);
   if (media.rtx_ssrc) set_retransmission_stream(*media.rtx_ssrc);
@@ -114,7 +110,8 @@ std::optional<MediaPacket> Encoding::handle_media(TimePoint now, signaling::Code
     // Sent again it would take as long as the outage did, and a request from within it was lost. (To ask as soon as another stream's packet shows that the
     // outage is over is too soon: a Chromium that has not sent its first picture yet answered the next request alone, 700 ms later instead of 140.)
     nacks_.reset();
-    key_frame_answered_ = true;
+    key_frame_requests_.handle_outage();
+    outage_ = true;
     if (wanted) request_key_frame(true);
   }
   last_packet_ = now;
@@ -174,8 +171,7 @@ bool Encoding::take(TimePoint now, const MediaPacket& media, bool wanted) {
   }
   if (media.starts_key_frame) {
     nacks_.forget_before(media.sequence);
-    key_frame_answered_ = true;
-    key_frame_requested_ = key_frame_urgent_ = false;
+    key_frame_requests_.handle_key_frame(now);
   }
   return true;
 }
@@ -336,27 +332,17 @@ std::uint32_t Encoding::height(std::uint8_t spatial) const {
 }
 
 void Encoding::request_key_frame(bool urgent) {
-  if (!video_) return;
-  key_frame_requested_ = true;
-  key_frame_urgent_ = key_frame_urgent_ || urgent;
+  if (video_) key_frame_requests_.want(urgent);
 }
 
 bool Encoding::take_key_frame_request(TimePoint now) {
-  if (!key_frame_requested_ || (!ssrc_ && !relayed_)) return false;
-  if (key_frame_asked_at_) {
-    Duration wait = key_frame_interval_;
-    if (key_frame_urgent_ && key_frame_answered_) wait = std::min(wait, urgent_key_frame_interval);
-    if (!last_packet_ || now - *last_packet_ > silent_after) wait = std::max(wait, silent_key_frame_interval);
-    if (now - *key_frame_asked_at_ < wait) return false;
-  }
-  key_frame_asked_at_ = now;
-  key_frame_requested_ = key_frame_urgent_ = key_frame_answered_ = false;
-  return true;
+  if (!ssrc_ && !relayed_) return false;
+  return key_frame_requests_.poll(now, !last_packet_ || now - *last_packet_ > silent_after);
 }
 
 void Encoding::stop_waiting() {
   nacks_.reset();
-  key_frame_requested_ = key_frame_urgent_ = false;
+  key_frame_requests_.forget();
 }
 
 void Encoding::rest() {

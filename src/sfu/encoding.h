@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/time.h"
@@ -15,6 +16,7 @@
 #include "rtp/receive_statistics.h"
 #include "rtp/sequence.h"
 #include "rtp/vp8.h"
+#include "sfu/key_frame_requests.h"
 #include "sfu/limits.h"
 #include "sfu/rate_meter.h"
 #include "signaling/sdp.h"
@@ -124,6 +126,8 @@ class Encoding {
 
   /// What layers it has is known.
   bool seen() const { return last_packet_.has_value(); }
+  /// True once after an outage of the way from the publisher: what flowed cannot go on without a key frame, which was asked for.
+  bool take_outage() { return std::exchange(outage_, false); }
   /// Packets came a moment ago.
   bool active(TimePoint now) const { return last_packet_ && now - *last_packet_ < std::chrono::seconds(1); }
   const std::optional<TimePoint>& last_packet() const { return last_packet_; }
@@ -138,12 +142,12 @@ class Encoding {
   std::uint8_t spatial_layers() const { return spatial_layers_; }
   std::uint8_t temporal_layers() const { return temporal_layers_; }
 
-  /// `urgent`: somebody sees nothing yet. Then only a short while must have passed since the last one was answered.
+  /// `urgent`: somebody sees nothing yet.
   void request_key_frame(bool urgent);
   /// True when a PLI is to be sent now; counts as sent.
   bool take_key_frame_request(TimePoint now);
-  bool key_frame_requested() const { return key_frame_requested_; }
-  bool key_frame_urgent() const { return key_frame_urgent_; }
+  bool key_frame_requested() const { return key_frame_requests_.wanted(); }
+  bool key_frame_urgent() const { return key_frame_requests_.urgent(); }
 
   /// Nobody needs what is missing any more.
   void stop_waiting();
@@ -165,7 +169,6 @@ class Encoding {
   std::uint8_t index_;
   std::uint8_t of_; ///< how many encodings there are
   std::optional<std::uint8_t> descriptor_extension_;
-  Duration key_frame_interval_;
   std::optional<std::uint32_t> ssrc_;
   std::optional<std::uint32_t> rtx_ssrc_;
   std::uint32_t generation_ = 0;
@@ -190,10 +193,8 @@ class Encoding {
   std::optional<rtp::ExtendedSequence> relayed_highest_;
   std::array<std::uint16_t, max_spatial_layers> relayed_heights_{};
 
-  bool key_frame_requested_ = false;
-  bool key_frame_urgent_ = false;
-  bool key_frame_answered_ = true;
-  std::optional<TimePoint> key_frame_asked_at_;
+  KeyFrameRequests key_frame_requests_;
+  bool outage_ = false;
 };
 
 } // namespace satsuma::sfu

@@ -60,6 +60,13 @@ class Publication {
     return false;
   }
 
+  /// Something of it has come.
+  bool seen() const {
+    for (const Encoding& e : encodings_)
+      if (e.seen()) return true;
+    return false;
+  }
+
   void stop_waiting() {
     for (Encoding& e : encodings_) e.stop_waiting();
   }

@@ -107,6 +107,7 @@ TEST(AdaptationTest, AProbeThatFillsThePathTakesNothingFromWhatItCarriedBefore) 
 }
 
 TEST(AdaptationTest, AtADropFrom3MegabitTo300KilobitTheLayerFallsWithoutAFreezeAndRisesAgain) {
+  Duration longest{};
   for (std::uint64_t seed = 1; seed <= 12; ++seed) {
     AdaptiveCall call(seed);
     call.publish(camera, true);
@@ -118,6 +119,7 @@ TEST(AdaptationTest, AtADropFrom3MegabitTo300KilobitTheLayerFallsWithoutAFreezeA
     call.run(2s);
     EXPECT_EQ(call.last_encoding(stream), 0) << seed;
     call.run(13s);
+    longest = std::max(longest, call.longest_gap(stream, drop, call.now));
     EXPECT_LE(call.longest_gap(stream, drop, call.now).count(), 1'000'000) << seed;
     const std::uint64_t sound = viewer.audio_received;
     call.run(10s);
@@ -126,6 +128,7 @@ TEST(AdaptationTest, AtADropFrom3MegabitTo300KilobitTheLayerFallsWithoutAFreezeA
     EXPECT_EQ(stream.broken, 0u) << seed;
     EXPECT_EQ(stream.timestamps_back, 0u) << seed;
   }
+  std::printf("from 3 Mbit/s to 300 kbit/s on the way down: the longest freeze %lld ms\n", static_cast<long long>(longest / 1ms));
 }
 
 TEST(AdaptationTest, AtFivePercentOfLossVideoHasItsFullRate) {
@@ -252,6 +255,39 @@ TEST(AdaptationTest, AKeyFrameThatTakesLongerThanPicturesMayWaitComesThroughAndT
     EXPECT_LE(call.key_frames_asked - asked, 6u);
     EXPECT_GE(call.frames_per_second(call.stream(viewer), call.now - 5s, call.now), 28);
   }
+}
+
+TEST(AdaptationTest, AfterAnOutageOfABrowserThatSendsInSizesItsFirstKeyFrameIsTaken) {
+  Duration longest{};
+  // Of small pictures browsers send fewer sizes than they offered.
+  for (const std::size_t sizes : {1, 3}) {
+    // Sizes are chosen every 200 ms, and what did not come is asked for again every few seconds: whatever that is in the middle of.
+    for (int i = 0; i < 16; ++i) {
+      SCOPED_TRACE(std::to_string(sizes) + ", " + std::to_string(i));
+      AdaptiveCall call(5);
+      auto& publisher = call.publish(camera, true);
+      publisher.encoders.resize(sizes);
+      publisher.as_browsers = true;
+      publisher.deaf_to_requests = 300ms;
+      auto& viewer = call.subscribe("delay=10ms rate=10M");
+      call.run(5s + i * 520ms);
+      ASSERT_EQ(call.last_encoding(call.stream(viewer)), static_cast<int>(sizes) - 1);
+      publisher.cut = true;
+      call.run(1500ms);
+      publisher.cut = false;
+      const TimePoint end = call.now;
+      const auto asked = call.key_frames_asked;
+      const auto shown = call.stream(viewer).shown.size();
+      while (call.stream(viewer).shown.size() == shown && call.now - end < 5s) call.run(1ms);
+      longest = std::max(longest, call.now - end);
+      EXPECT_LE(call.now - end, 120ms);
+      call.run(2s);
+      EXPECT_EQ(call.last_encoding(call.stream(viewer)), static_cast<int>(sizes) - 1);
+      EXPECT_LE(call.key_frames_asked - asked, 6u);
+      EXPECT_EQ(call.stream(viewer).broken, 0u);
+    }
+  }
+  std::printf("after an outage of a publisher in sizes: pictures after %lld ms at most\n", static_cast<long long>(longest / 1ms));
 }
 
 TEST(AdaptationTest, SubscribersWithGoodAndBadPathsDoNotDisturbEachOther) {

@@ -44,6 +44,7 @@ struct Encoder {
   bool key = true;
   bool active = true;
   unsigned frames = 0;
+  std::optional<TimePoint> heard_at; ///< the last request for a key frame that it heard
 };
 
 struct Publisher {
@@ -57,6 +58,9 @@ struct Publisher {
   bool audio = false;
   std::uint8_t level = 127; ///< of the sound, in -dBov; told if the publisher tells
   bool tells_level = false;
+  bool cut = false;            ///< nothing passes, either way
+  bool as_browsers = false;    ///< a request for one encoder's key frame makes all of them send one
+  Duration deaf_to_requests{}; ///< for so long after each that it heard
 };
 
 struct ShownFrame {
@@ -279,7 +283,7 @@ class AdaptiveCall {
       payload.push_back(encoding);
       payload.resize(payload.size() + size, 0x55);
       const Bytes out = packet(p, e, e.sequence++, timestamp, left <= 0, payload, e.frames < 30);
-      graph.handle_rtp(now, p.index, out);
+      if (!p.cut) graph.handle_rtp(now, p.index, out);
     }
     ++e.frames;
   }
@@ -315,10 +319,15 @@ class AdaptiveCall {
           const auto packet = reader.next();
           if (!packet || !*packet) break;
           if (!(*packet)->is_payload_feedback(rtp::format_pli)) continue;
+          if (p->cut) continue;
           ++key_frames_asked;
           const auto feedback = rtp::parse_feedback(**packet);
-          for (Encoder& e : p->encoders)
-            if (e.ssrc == feedback->media) e.key = true;
+          for (Encoder& e : p->encoders) {
+            if (e.ssrc != feedback->media || (e.heard_at && now - *e.heard_at < p->deaf_to_requests)) continue;
+            e.heard_at = now;
+            e.key = true;
+            for (Encoder& other : p->encoders) other.key = other.key || p->as_browsers;
+          }
         }
       }
     }

@@ -41,7 +41,7 @@ function protectedBy(sender: FrameSender, frame: Frame): Frame {
   return out;
 }
 
-test("after frames that could not be decrypted a key frame is asked for at once, and once", { skip }, async () => {
+test("after frames that could not be decrypted a key frame is asked for at once, and once while it can be on its way", { skip }, async () => {
   const { ada, bo, buffers } = await call();
   const camera = new FrameSender(ada.session, buffers, null, 1, "camera");
   const { give, asked, delivered, receiver } = receiverOf(bo, buffers, "video");
@@ -55,10 +55,12 @@ test("after frames that could not be decrypted a key frame is asked for at once,
   assert.equal(asked(), 1);
   for (let frame = 0; frame < 10; frame += 1) give(protectedBy(camera, picture("delta")), 133 + 33 * frame);
   assert.equal(asked(), 1, "it is on the way");
+  give(protectedBy(camera, picture("delta")), 466);
+  assert.equal(asked(), 2, "it, or the request, was lost");
   give(protectedBy(camera, picture("key")), 500);
   for (let frame = 0; frame < 60; frame += 1) give(protectedBy(camera, picture("delta")), 533 + 33 * frame);
-  assert.equal(asked(), 1, "it came");
-  assert.equal(delivered.length, 74);
+  assert.equal(asked(), 2, "it came");
+  assert.equal(delivered.length, 75);
   assert.equal(receiver.readCounts(0, false).refused, 1);
 });
 

@@ -16,7 +16,8 @@ const maxFrameBytes = 4 * 1024 * 1024;
 /** Frames that wait for the key of their epoch; about a second of audio. */
 const maxHeldFrames = 64;
 const maxHeldMs = 1000;
-const minKeyFrameRequestIntervalMs = 500;
+/** A browser that sends does not listen for 300 ms after a request that it heard. */
+const minKeyFrameRequestIntervalMs = 350;
 /** No camera is as slow. */
 const silenceIsGapMs = 1000;
 const maxRecordings = 4000;
