@@ -1,10 +1,15 @@
 // satsuma load --janus against Janus itself, where Debian's package of it is installed, in a network of its own: Janus does not take the loopback interface.
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "process.h"
 
@@ -119,6 +124,88 @@ TEST_F(JanusTest, WhenJanusIsKilledLoadEndsAndSaysWhy) {
   EXPECT_EQ(read("killed.code"), "1\n");
   EXPECT_NE(read("killed.error").find("Janus is gone"), std::string::npos) << read("killed.error");
   EXPECT_NE(read("killed.out").find("received: "), std::string::npos) << "what was measured until then is told";
+}
+
+/// Who answers as Janus does, up to a point.
+class Impostor {
+ public:
+  /// What it says to each request, by a word in it; `{"janus":"ack"}` to others.
+  explicit Impostor(std::vector<std::pair<std::string, std::string>> answers) : answers_(std::move(answers)), listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    EXPECT_EQ(::bind(listener_, reinterpret_cast<const sockaddr*>(&address), size), 0);
+    EXPECT_EQ(::listen(listener_, 16), 0);
+    EXPECT_EQ(::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size), 0);
+    url_ = "http://127.0.0.1:" + std::to_string(ntohs(address.sin_port)) + "/janus";
+    thread_ = std::thread([this] { run(); });
+  }
+  ~Impostor() {
+    ::shutdown(listener_, SHUT_RDWR);
+    thread_.join();
+    ::close(listener_);
+  }
+  const std::string& url() const { return url_; }
+
+ private:
+  void run() {
+    for (int connection; (connection = ::accept(listener_, nullptr, nullptr)) >= 0; ::close(connection)) {
+      std::string request;
+      std::array<char, 4096> part;
+      // A request's body is one JSON object, a poll has none.
+      while (!request.ends_with('}') && !(request.starts_with("GET") && request.ends_with("\r\n\r\n"))) {
+        const ssize_t got = ::recv(connection, part.data(), part.size(), 0);
+        if (got <= 0) break;
+        request.append(part.data(), static_cast<std::size_t>(got));
+      }
+      std::string answer = R"({"janus":"ack"})";
+      for (const auto& [word, says] : answers_)
+        if (request.find(word) != std::string::npos) answer = says;
+      if (request.starts_with("GET")) std::this_thread::sleep_for(20ms);
+      const std::string response = answer.starts_with("HTTP") ? answer : "HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(answer.size()) + "\r\n\r\n" + answer;
+      (void)::send(connection, response.data(), response.size(), MSG_NOSIGNAL);
+    }
+  }
+
+  std::vector<std::pair<std::string, std::string>> answers_;
+  int listener_;
+  std::string url_;
+  std::thread thread_;
+};
+
+TEST(JanusThatMisbehaves, IsToldInASentenceAndEndsTheLoad) {
+  char name[] = "/tmp/satsuma-impostor-XXXXXX";
+  const std::string folder = mkdtemp(name);
+  const std::vector<std::pair<std::string, std::string>> until_joined{{"\"create\"", R"({"janus":"success","data":{"id":1}})"},
+                                                                      {"\"attach\"", R"({"janus":"success","data":{"id":2}})"},
+                                                                      {"\"exists\"", R"({"janus":"success","plugindata":{"data":{"exists":true}}})"}};
+  const auto problem = [&](std::vector<std::pair<std::string, std::string>> answers, bool joins = true) {
+    if (joins) answers.insert(answers.begin(), until_joined.begin(), until_joined.end());
+    const Impostor janus(std::move(answers));
+    Process load(folder, SATSUMA, {"load", "--janus", janus.url(), "--participants", "2", "--publishers", "1"});
+    EXPECT_EQ(load.wait(60s), 1);
+    EXPECT_EQ(load.out(), "");
+    const std::string error = load.error();
+    std::filesystem::remove(folder + "/stderr");
+    return error;
+  };
+  EXPECT_NE(problem({{"POST", "HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n"}}, false).find("no HTTP that can be read (http_too_large)"), std::string::npos);
+  EXPECT_NE(problem({{"POST", "HTTP/1.1 403 Forbidden\r\n\r\n"}}, false).find("(HTTP 403)"), std::string::npos);
+  EXPECT_NE(problem({{"POST", "[[[["}}, false).find("its answer is no message of Janus"), std::string::npos);
+  EXPECT_NE(problem({{"\"create\"", R"({"janus":"success"})"}}).find("has made no session"), std::string::npos);
+  EXPECT_NE(problem({{"\"create\"", R"({"janus":"error","error":{"code":403,"reason":"Unauthorized"}})"}}).find("Unauthorized (403). See api_secret"), std::string::npos);
+  EXPECT_NE(problem({{"\"attach\"", R"({"janus":"error","error":{"code":460,"reason":"No such plugin"}})"}}).find("This Janus has no VideoRoom"), std::string::npos);
+  // Its answers proper come by the poll: the fifth request is to join.
+  const auto event = [](const std::string& data, const std::string& sdp) {
+    return R"([{"janus":"event","transaction":"t5","plugindata":{"data":)" + data + R"(},"jsep":{"type":"answer","sdp":")" + sdp + R"("}}])";
+  };
+  EXPECT_NE(problem({{"GET", event("{}", "")}}).find("did not answer our offer"), std::string::npos);
+  EXPECT_NE(problem({{"GET", event(R"({"id":3})", "nonsense")}}).find("answer cannot be read (sdp_"), std::string::npos);
+  EXPECT_NE(problem({{"GET", event(R"({"id":3})", R"(v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n)")}}).find("answer does not fit our offer (sdp_media_mismatch)"), std::string::npos);
+  EXPECT_NE(problem({{"GET", "nonsense"}}).find("messages cannot be read (janus_not_json)"), std::string::npos);
+  EXPECT_NE(problem({{"GET", R"({"janus":"timeout"})"}}).find("has ended the session"), std::string::npos);
+  std::filesystem::remove_all(folder);
 }
 
 } // namespace
