@@ -21,7 +21,7 @@ std::string unreachable(const std::string& host, const Error& reason) {
   const auto because = [&]() -> std::string {
     if (reason == Error(io::stream_connect_failed)) return "nothing answers at " + host;
     if (reason == Error(io::stream_tls_failed)) return "what answers at " + host + " does not speak TLS (does the link begin with http://?)";
-    if (reason == Error(io::websocket_refused)) return "what answers at " + host + " does not let us in";
+    if (reason == Error(io::websocket_refused)) return "what answers at " + host + " does not let us in (is it full, or another program?)";
     if (reason == Error(io::websocket_bad_response)) return "what answers at " + host + " is not Satsuma";
     if (reason == Error(io::stream_lost)) return host + " hung up";
     return host + ", " + std::string(reason.name());
