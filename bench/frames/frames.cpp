@@ -277,8 +277,9 @@ void forged_frames(const Named& named) {
   const double good_next = fastest([&] { receiver.emplace(begun(1024)); }, [&](int i) { good(*receiver, made[1024 + static_cast<std::size_t>(i)]); });
   const Bytes next = claims(1024 + calls);
   const double bad_next = fastest([&](int) { bad(*receiver, next); });
-  const Bytes near = claims(1024 + calls + FrameKeyTree::ahead - 1);
-  const double bad_near = fastest([&](int) { bad(*receiver, near); });
+  std::vector<Bytes> near;
+  for (std::uint64_t i = 0; i < FrameKeyTree::ahead; ++i) near.push_back(claims(1024 + i));
+  const double bad_near = fastest([&] { receiver.emplace(begun(1024)); }, [&](int i) { bad(*receiver, near[static_cast<std::size_t>(i)]); }, FrameKeyTree::ahead);
 
   constexpr int places = 8;
   std::vector<Bytes> far, genuine;

@@ -145,7 +145,8 @@ Result<MutableByteView> OneTimeAead::open(const AeadStart& start, ByteView assoc
   }
   if (!is_started_with(open_, start)) this->start(open_, start);
   const auto opened = open_rest(open_.context.get(), associated_data, ciphertext, out);
-  leave(open_, next && !opened ? start : next);
+  if (opened || !next) leave(open_, next);
+  else open_.expected_size = 0;
   return opened;
 }
 

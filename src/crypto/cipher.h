@@ -64,8 +64,8 @@ class OneTimeAead {
   /// As in AeadKey. The key has aead_key_size() bytes; `associated_data` is what follows the front of it.
   ///
   /// `next`: what the next call of the same kind is expected to start with. The cipher is started with it then, which overwrites as well as a key of zeros and is work that has
-  /// to be done anyway; any other start is good too. It is known again by its nonce and associated data, of which there are some here: they may not come with another key. After a
-  /// forgery `start` itself is what is expected.
+  /// to be done anyway; any other start is good too. It is known again by its nonce and associated data, of which there are some here: they may not come with another key. What a
+  /// forgery started with stays there with `next`, until the next call: that key may still be used.
   MutableByteView seal(const AeadStart& start, ByteView associated_data, ByteView plaintext, MutableByteView out,
                        const std::optional<AeadStart>& next = std::nullopt);
   Result<MutableByteView> open(const AeadStart& start, ByteView associated_data, ByteView ciphertext, MutableByteView out,

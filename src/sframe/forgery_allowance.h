@@ -11,8 +11,8 @@ namespace satsuma::sframe {
 /// What the forged frames of one line may cost: of what one sender's frames arrive on, or one slot of the server's. Who forges on a line of its own takes nothing from the
 /// others; a server that forges on any line could as well drop what is on it.
 ///
-/// A good frame in sequence takes the AEAD and its share of the tree of keys, more than one derivation. A forged one takes the AEAD, and one derivation where the stream stands
-/// (FrameKeyTree::ahead), but elsewhere up to FrameKeyTree::levels, and more where the stream has not begun. So what takes more than `free` is charged, comes back with a frame that authenticates,
+/// A good frame in sequence takes the AEAD and its share of the tree of keys, more than one derivation. A forged one takes the AEAD, and where the stream stands (FrameKeyTree::ahead)
+/// what the next good ones are spared, but elsewhere up to FrameKeyTree::levels, and more where the stream has not begun. So what takes more than `free` is charged, comes back with a frame that authenticates,
 /// and good frames earn a part of one besides.
 ///
 /// While there is credit, every frame is opened. Without it one that is `n` derivations away is opened with a chance of one in `n + 1`, which forgers cannot foresee. So forged ones cost

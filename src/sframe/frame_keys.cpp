@@ -143,6 +143,12 @@ void FrameKeyTree::look_ahead() {
   approach(next_, 0);
 }
 
+void FrameKeyTree::approach_near(std::uint64_t counter) {
+  if (counter < next_ || counter - next_ >= ahead) return;
+  const std::size_t node = find(counter);
+  if (node != places_.size() && places_[node].level == 1) split(node, 0, nullptr);
+}
+
 void FrameKeyTree::approach(std::uint64_t counter, std::uint32_t level) {
   for (std::size_t node = find(counter); node != places_.size() && places_[node].level > level; node = find(counter)) split(node, 0, nullptr);
 }

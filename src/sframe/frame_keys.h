@@ -25,8 +25,8 @@ class FrameKey;
 /// in the FrameKey.
 ///
 /// A receiver lets the tree `look_ahead` before each frame: that splits, once for each frame that was good, what those that come next will need. The next one's
-/// key is there then, and all those up to `ahead` are one derivation away, as much as a good frame's share of the tree. So whoever forges one of them
-/// makes us derive no more than that, and who gets each twelfth frame only (a thinned picture, whose encodings share a counter) is never far from the next.
+/// key is there then, and all those up to `ahead` are one derivation away, which is done for eight of them at once (approach_near). So whoever forges them makes us derive no
+/// more than their good ones will need, and who gets each twelfth frame only (a thinned picture, whose encodings share a counter) is never far from the next.
 ///
 /// Move-only, wiped, and without an allocation for each frame: memory grows with the number of frames that were skipped and
 /// may still come, up to max_nodes.
@@ -40,16 +40,15 @@ class FrameKeyTree {
   static constexpr std::uint64_t max_window = 1024;
   /// What is below `floor` is destroyed by so many: to split nodes for a part of these would be a tenth of a jump's work.
   static constexpr std::uint64_t floor_step = std::uint64_t{1} << (2 * arity_bits);
-  /// All of the window but one in each eight, and the siblings on the ways to the next counter and to the last one ahead.
-  static constexpr std::size_t max_nodes = max_window + floor_step + 3 * levels * ((1u << arity_bits) - 1);
+  /// The counters above the highest that was destroyed which are one derivation away at most after look_ahead().
+  static constexpr std::uint64_t ahead = 64;
+  /// All of the window but one in each eight, what is ahead, and the siblings on the ways to the next counter and to the last one ahead.
+  static constexpr std::size_t max_nodes = max_window + floor_step + ahead + 3 * levels * ((1u << arity_bits) - 1);
 
   /// `root` has the suite's hash size.
   FrameKeyTree(CipherSuite suite, ByteView root);
   FrameKeyTree(FrameKeyTree&&) noexcept = default;
   FrameKeyTree& operator=(FrameKeyTree&&) noexcept = default;
-
-  /// The counters above the highest that was destroyed which are one derivation away at most after look_ahead().
-  static constexpr std::uint64_t ahead = 64;
 
   /// How many derivations `derive` takes for it, at most `levels`; nothing when it was destroyed or there is none.
   std::optional<std::uint32_t> distance(std::uint64_t counter) const;
@@ -62,6 +61,9 @@ class FrameKeyTree {
   void destroy(FrameKey& key, std::uint64_t floor);
   /// Nothing to do unless a higher counter than before was destroyed since the last call.
   void look_ahead();
+  /// Derives the keys of the eight that `counter` is one of, if it is one derivation away and among those ahead. All of them may come, so whoever forges frames there makes us do once,
+  /// and before others need it, what has to be done anyway.
+  void approach_near(std::uint64_t counter);
 
   std::size_t node_count() const { return places_.size(); }
 

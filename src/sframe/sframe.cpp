@@ -139,6 +139,7 @@ Result<Unprotected> Receiver::unprotect(ForgeryAllowance& line, ByteView metadat
   const auto distance = stream.keys.keys.distance(counter);
   if (!distance) return sframe_replayed;
   if (!tried && !line.admits(*distance)) return sframe_passed_over;
+  if (*distance == 1) stream.keys.keys.approach_near(counter);
   FrameKey key;
   SATSUMA_CHECK(stream.keys.keys.derive(counter, key));
   const FrameHash hash = hash_frames_ ? hash_of(frame) : FrameHash{}; // before: it may be overwritten

@@ -106,7 +106,7 @@ struct Unprotected {
 /// The keys of everybody who may be heard. A frame's key is destroyed with its use, so what comes twice finds none.
 ///
 /// A frame that does not authenticate changes nothing but how many more of its line may cost what they cost (ForgeryAllowance): the attempt to open it, and a walk down
-/// the tree of keys, which is one derivation where the stream stands and FrameKeyTree::levels at most.
+/// the tree of keys, FrameKeyTree::levels derivations at most. Where the stream stands that is nothing beyond what its next frames need.
 class Receiver {
  public:
   /// What a stream costs that has not begun, in derivations: salt and root, each by an extraction and an expansion, what the caller does for its base key,

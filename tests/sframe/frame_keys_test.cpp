@@ -119,6 +119,7 @@ TEST(FrameKeyTree, HoldsNoMoreThanItsBoundWhateverIsLost) {
     for (std::uint64_t counter = 0; counter < 6000; counter += stride) {
       destroy(keys, counter, counter + 1 - std::min(counter + 1, FrameKeyTree::max_window));
       keys.look_ahead();
+      for (std::uint64_t i = 1; i <= FrameKeyTree::ahead; ++i) keys.approach_near(counter + i); // as forged frames may have it
       most = std::max(most, keys.node_count());
     }
   }
@@ -139,6 +140,26 @@ TEST(FrameKeyTree, HasTheNextKeyAfterEachFrameAndSixtyFourADerivationAway) {
       }
     }
   }
+}
+
+TEST(FrameKeyTree, DerivesWhatIsForgedNearTheNextOnceAndNothingElse) {
+  constexpr auto suite = CipherSuite::aes_128_gcm_sha256_128;
+  FrameKeyTree keys = tree(suite);
+  destroy(keys, 1002, 0);
+  keys.look_ahead();
+  const std::size_t before = keys.node_count();
+  for (const std::uint64_t elsewhere : {0u, 900u, 1001u, 1003u, 1002u + 65u, 1200u, 70'000u}) keys.approach_near(elsewhere);
+  EXPECT_EQ(keys.node_count(), before);
+  ASSERT_EQ(keys.distance(1042), 1u);
+  for (int again = 0; again < 3; ++again) keys.approach_near(1042);
+  EXPECT_EQ(keys.node_count(), before + 7);
+  for (std::uint64_t counter = 1040; counter < 1048; ++counter) {
+    EXPECT_EQ(keys.distance(counter), 0u);
+    EXPECT_EQ(key_of(keys, suite, counter), reference::frame_key(suite, key_id, base_key, counter)) << counter;
+  }
+  for (std::uint64_t i = 1; i <= FrameKeyTree::ahead; ++i) keys.approach_near(1002 + i);
+  for (std::uint64_t i = 1; i <= FrameKeyTree::ahead; ++i) EXPECT_EQ(key_of(keys, suite, 1002 + i), reference::frame_key(suite, key_id, base_key, 1002 + i)) << i;
+  EXPECT_LE(keys.node_count(), before + FrameKeyTree::ahead);
 }
 
 TEST(FrameKeyTree, EndsWithItsLastCounter) {
