@@ -28,6 +28,7 @@ std::string HttpClient::problem(const Error& error) const {
   if (error == Error(io::stream_connect_failed)) return "Nothing answers at " + where + ".";
   if (error == Error(io::stream_wrong_certificate)) return "The certificate of " + where + " cannot be trusted. --pin FINGERPRINT trusts exactly one, --insecure trusts any.";
   if (error == Error(io::stream_tls_failed)) return "TLS with " + where + " failed; is it http:// there?";
+  if (error == Error(http_incomplete)) return where + " hung up in the middle of an answer.";
   return "What answers at " + where + " is no HTTP that can be read (" + std::string(error.name()) + ").";
 }
 

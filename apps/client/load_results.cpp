@@ -103,7 +103,7 @@ bool report(const LoadOptions& options, const Results& r, const Measured& measur
   if (options.server_pid != 0) j["server_cpu_seconds"] = measured.server_cpu;
   j["problems"] = r.problems;
   if (interrupted) j["interrupted"] = true;
-  const bool good = !r.failed && t.undecryptable == 0 && t.refused == 0 && r.in > 0;
+  const bool good = !r.failed && t.undecryptable == 0 && t.refused == 0 && r.in > 0 && seconds > 0;
   j["good"] = good;
   if (options.json) {
     std::printf("%s\n", j.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
@@ -113,6 +113,10 @@ bool report(const LoadOptions& options, const Results& r, const Measured& measur
   const auto number = [&j](const char* name) { return static_cast<unsigned long long>(j[name].get<std::uint64_t>()); };
   std::printf("join: p50 %.0f ms, p95 %.0f ms, most %.0f ms; to the first frame of every publisher: p50 %.0f ms, most %.0f ms (%llu participants)\n", r.entered.at(0.5), r.entered.at(0.95),
               r.entered.highest(), r.all_seen.at(0.5), r.all_seen.highest(), static_cast<unsigned long long>(r.all_seen.count()));
+  if (seconds == 0) {
+    std::printf("%u of %u came in, and nothing was measured\n", r.in, all);
+    return false;
+  }
   if (r.churned > 0)
     std::printf("left and replaced: %llu; newcomers are in after p50 %.0f ms, p95 %.0f ms, most %.0f ms, and have a frame of every publisher after p50 %.0f ms, most %.0f ms\n",
                 static_cast<unsigned long long>(r.churned), r.newcomer_entered.at(0.5), r.newcomer_entered.at(0.95), r.newcomer_entered.highest(), r.newcomer_all_seen.at(0.5),
