@@ -30,6 +30,7 @@ struct JoinOptions {
   double voice_from = 0, voice_to = 1e9; ///< seconds between which the test pattern's tone is heard
   bool fixed_rate = false;       ///< what is sent does not follow what the path carries
   bool decode = false;
+  bool write = false; ///< to the chat, also what comes through a pipe
   bool json = false;
   bool quiet = false;
 };

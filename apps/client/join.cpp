@@ -136,7 +136,6 @@ class Join final : public NativeClient::Listener {
     loop_.at(now + std::chrono::seconds(5), [this](TimePoint at) { statistics(at); });
     if (options_.last_n > 0) choose_whom_to_see(now);
     if (options_.seconds > 0) loop_.at(now + Duration(static_cast<Duration::rep>(options_.seconds * 1e6)), [this](TimePoint) { leave(); });
-    listen_to_keyboard();
     loop_.run();
     recordings_.clear();
     summary();
@@ -192,7 +191,7 @@ class Join final : public NativeClient::Listener {
 
   void on_session(NativeClient&, TimePoint now, const call::SessionOutput& output) override {
     if (const auto* epoch = std::get_if<call::EpochEvent>(&output)) {
-      entered_ = true;
+      if (!std::exchange(entered_, true)) listen_to_keyboard();
       if (!entered_after_) entered_after_ = now - begun_;
       for (const std::string& name : epoch->joined)
         if (epoch->kind != call::ChangeKind::entered) say("%s came", printable(name).c_str());
@@ -321,7 +320,8 @@ class Join final : public NativeClient::Listener {
 
   void on_written(NativeClient&, TimePoint, const participant::Written& written) override {
     const auto name = names_.find(written.who);
-    say("%s: %s", name == names_.end() || name->second.empty() ? "(no name)" : printable(name->second).c_str(), printable(written.text).c_str());
+    // No line of ours begins like that.
+    say("<%s> %s", name == names_.end() || name->second.empty() ? "(no name)" : printable(name->second).c_str(), printable(written.text).c_str());
   }
 
   void on_problem(NativeClient&, TimePoint, const std::string& sentence) override {
@@ -338,24 +338,34 @@ class Join final : public NativeClient::Listener {
 
   // ---- what we write
 
-  /// From a terminal or a pipe; a file would be over before we are in.
+  /// What comes through a pipe may be meant for somebody else: a script that calls us reads it. So only if that is asked for.
   void listen_to_keyboard() {
     struct stat input{};
-    if (::fstat(STDIN_FILENO, &input) != 0 || !(S_ISFIFO(input.st_mode) || ::isatty(STDIN_FILENO) == 1)) return;
+    if (::isatty(STDIN_FILENO) != 1) {
+      if (!options_.write) return;
+      if (::fstat(STDIN_FILENO, &input) != 0 || !(S_ISFIFO(input.st_mode) || S_ISSOCK(input.st_mode))) {
+        std::fprintf(stderr, "satsuma join: --write reads from a terminal or a pipe: PROGRAM | satsuma join LINK --write\n");
+        return;
+      }
+    }
     loop_.watch(STDIN_FILENO, [this] { on_keyboard(io::monotonic_now()); });
   }
 
   void on_keyboard(TimePoint now) {
     // A program in the background that reads from the terminal is stopped by the system.
-    if (::isatty(STDIN_FILENO) == 1 && ::tcgetpgrp(STDIN_FILENO) != ::getpgrp()) {
+    const pid_t foreground = ::isatty(STDIN_FILENO) == 1 ? ::tcgetpgrp(STDIN_FILENO) : -1;
+    if (foreground >= 0 && foreground != ::getpgrp()) {
       loop_.want(STDIN_FILENO, false, false);
       loop_.at(now + std::chrono::seconds(1), [this](TimePoint) { loop_.want(STDIN_FILENO, true, false); });
       return;
     }
     std::array<char, 4096> piece;
     const ssize_t got = ::read(STDIN_FILENO, piece.data(), piece.size());
-    if (got < 0 && errno == EINTR) return;
-    if (got <= 0) return loop_.forget(STDIN_FILENO);
+    if (got < 0 && (errno == EINTR || errno == EAGAIN)) return;
+    if (got <= 0) {
+      loop_.forget(STDIN_FILENO);
+      return write_line(now, std::exchange(line_, {}));
+    }
     for (const char c : std::string_view(piece.data(), static_cast<std::size_t>(got))) {
       if (c == '\n') write_line(now, std::exchange(line_, {}));
       else if (line_.size() <= 3 * signaling::max_chat_length) line_ += c;
@@ -367,8 +377,11 @@ class Join final : public NativeClient::Listener {
     if (text.find_first_not_of(' ') == std::string::npos || leaving_) return;
     const auto written = client_.write(now, text);
     if (written) return;
-    if (written.error() == Error(participant::participant_bad_message)) say("not sent: a message has at most %zu characters", signaling::max_chat_length);
-    else say("%s", "not sent: we are not in the room at the moment");
+    if (written.error() == Error(participant::participant_bad_message)) {
+      std::fprintf(stderr, "satsuma join: not sent: a message is UTF-8 of at most %zu characters\n", signaling::max_chat_length);
+    } else {
+      std::fprintf(stderr, "satsuma join: not sent: we are not in the room at the moment\n");
+    }
   }
 
   // ---- what we send

@@ -49,6 +49,7 @@ int run(int argc, char** argv) {
   join_command->add_option("--voice-from", join_options.voice_from, "the test pattern's tone is silent before so many seconds")->check(CLI::Range(0.0, most_seconds));
   join_command->add_option("--voice-to", join_options.voice_to, "... and from then on")->check(CLI::Range(0.0, most_seconds));
   join_command->add_flag("--fixed-rate", join_options.fixed_rate, "send at the same rate whatever the way to the server carries; else the test pattern's sizes and rates follow it, and films leave at its pace");
+  join_command->add_flag("--write", join_options.write, "write to the others what comes on standard input, line by line, also if it is no terminal");
   join_command->add_flag("--decode", join_options.decode, "decode what is received, to know that it is pictures and sound");
   join_command->add_flag("--json", join_options.json, "at the end a summary as JSON, and nothing else");
   join_command->add_flag("--quiet", join_options.quiet, "say nothing but errors");

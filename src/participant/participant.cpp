@@ -5,6 +5,7 @@
 #include <tuple>
 #include <utility>
 
+#include "call/utf8.h"
 #include "sframe/shell.h"
 #include "signaling/sdp.h"
 
@@ -186,7 +187,7 @@ void Participant::handle_member_message(TimePoint now, const call::ApplicationEv
 }
 
 Result<void> Participant::write(TimePoint now, std::string text) {
-  if (text.empty() || signaling::utf16_length(text) > signaling::max_chat_length) return participant_bad_message;
+  if (text.empty() || !call::is_utf8(text) || signaling::utf16_length(text) > signaling::max_chat_length) return participant_bad_message;
   if (!entered_ || !ready_) return participant_not_in;
   SATSUMA_TRY_VOID(session_.send_application(now, signaling::write_member_chat(chat_.write(now, std::move(text)))));
   pump_session(now);

@@ -123,6 +123,24 @@ TEST_F(NativeClientTest, TwoInARoomSeeTheSameNumberAndDecodeAndRecordEachOther) 
   }
 }
 
+TEST_F(NativeClientTest, WhatComesThroughAPipeIsWrittenToTheOthersIfThatIsAskedFor) {
+  const auto bob = start({"join", link_, "--name", "Bob"});
+  const auto reads = [&](const char* line) {
+    for (int i = 0; i < 300 && bob->out().find(line) == std::string::npos; ++i) std::this_thread::sleep_for(100ms);
+    return bob->out().find(line) != std::string::npos;
+  };
+  ASSERT_TRUE(reads("in the room: Bob"));
+  const auto piped = [&](const std::string& name, const std::string& more) {
+    std::filesystem::create_directories(folder_ + "/" + name);
+    return Process(folder_ + "/" + name, "/bin/sh", {"-c", "printf 'a line of " + name + "\\nand its last' | '" SATSUMA "' join '" + link_ + "' --quiet --seconds 2 --name " + name + more}).wait(60s);
+  };
+  EXPECT_EQ(piped("Eve", ""), 0);
+  EXPECT_EQ(piped("Ada", " --write"), 0);
+  EXPECT_TRUE(reads("<Ada> a line of Ada"));
+  EXPECT_TRUE(reads("<Ada> and its last"));
+  EXPECT_EQ(bob->out().find("<Eve>"), std::string::npos) << "a script's input is nobody's message";
+}
+
 TEST_F(NativeClientTest, WhereUdpIsDroppedMediaComesOverTcp) {
   auto relay = start({"relay", "--listen", "127.0.0.1:0", "--to", "127.0.0.1:" + std::to_string(media_port_), "--tcp", "loss=100%"});
   const std::string port = port_of(*relay);

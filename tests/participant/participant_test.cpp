@@ -269,7 +269,7 @@ TEST(Participant, WhatOneWritesEverybodyWhoIsThereReadsOnceAlsoWhoseConnectionWa
   ASSERT_TRUE(dan.participant->write(w.now(), std::string(signaling::max_chat_length, 'x')));
   w.run(1s);
   EXPECT_EQ(ada.read.size(), 1U);
-  for (const std::string& wrong : {std::string(), std::string(signaling::max_chat_length + 1, 'x')})
+  for (const std::string& wrong : {std::string(), std::string(signaling::max_chat_length + 1, 'x'), std::string(100, '\x80')})
     EXPECT_EQ(dan.participant->write(w.now(), wrong).error(), Error(participant_bad_message));
   w.cut(dan);
   EXPECT_EQ(dan.participant->write(w.now(), "too early").error(), Error(participant_not_in));
