@@ -274,8 +274,10 @@ export function deviceError(source: Source, error: unknown): DeviceError {
   const code = deviceErrorCode(source, error);
   switch (code) {
     case "no-device":
+      if (source === "screen") return { code, message: "There is no screen that can be shared.", advice: "Check that the system lets this browser record the screen, then try again." };
       return { code, message: `No ${word} was found.`, advice: `Connect a ${word}, then try again.` };
     case "permission-denied":
+      if (source === "screen") return { code, message: "The system does not let this browser record the screen.", advice: "Allow it in the system's privacy settings, start the browser anew, then try again." };
       return {
         code,
         message: `This page may not use your ${word}.`,
@@ -304,8 +306,8 @@ export function deviceError(source: Source, error: unknown): DeviceError {
 
 function deviceErrorCode(source: Source, error: unknown): DeviceErrorCode {
   if (isNamed(error, "NotAllowedError", "PermissionDeniedError")) {
-    // Closing the picker and a refusal look the same.
-    return source === "screen" ? "cancelled" : "permission-denied";
+    // Closing the picker and a refusal look the same, but for what Chromium says when the system forbids it.
+    return source === "screen" && !/by system/i.test(error instanceof Error ? error.message : "") ? "cancelled" : "permission-denied";
   }
   if (isNamed(error, "NotFoundError", "OverconstrainedError")) return "no-device";
   if (isNamed(error, "NotReadableError", "AbortError")) return "in-use";

@@ -13,7 +13,10 @@ scenario('a room of every suite: chosen on the first page, shown in the room, an
   const bo = await world.person('Bo', 'firefox', small);
   for (const [suite, name] of Object.entries(names)) {
     await ada.open(`${server.origin}/`);
-    await ada.evaluate(() => document.querySelector('.suite-select button').focus());
+    await ada.evaluate(() => {
+      document.querySelector('.landing-more').open = true;
+      document.querySelector('.suite-select button').focus();
+    });
     await ada.call('press', 'Enter');
     await ada.click(name, 'option');
     await ada.click('New room');

@@ -21,7 +21,7 @@ export function SuiteSelect({ suite, onChoose }: Props): JSX.Element {
         if (chosen !== undefined) onChoose(chosen);
       }}
     >
-      <Label>Encryption of a new room</Label>
+      <Label className="visually-hidden">Encryption of a new room</Label>
       <Button className="select-button">
         <SelectValue>{suiteWords[suite].name}</SelectValue>
         <ChevronDown size={16} aria-hidden="true" />

@@ -8,6 +8,7 @@ import { Brand } from "../components/Brand.tsx";
 import { SuiteSelect } from "../components/SuiteSelect.tsx";
 import { ThemeButton } from "../components/ThemeButton.tsx";
 import { navigate } from "../navigation.ts";
+import { suiteWords } from "../words.ts";
 
 export function Landing(): JSX.Element {
   const [text, setText] = useState("");
@@ -72,7 +73,10 @@ export function Landing(): JSX.Element {
             </Button>
           </Form>
         </div>
-        <SuiteSelect suite={suite} onChoose={setSuite} />
+        <details className="landing-more">
+          <summary>Encryption of a new room: {suiteWords[suite].name}</summary>
+          <SuiteSelect suite={suite} onChoose={setSuite} />
+        </details>
         <ul className="promises">
           <li>
             <LockKeyhole aria-hidden="true" />

@@ -42,11 +42,13 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
   const toggle = (which: typeof panel): void => setPanel(panel === which ? null : which);
 
   useEffect(() => {
-    document.title = `${state.room} – Satsuma`;
     const goodbye = (): void => void meeting.leave();
     window.addEventListener("pagehide", goodbye);
     return () => window.removeEventListener("pagehide", goodbye);
-  }, [meeting, state.room]);
+  }, [meeting]);
+  useEffect(() => {
+    document.title = `${unread > 0 ? `(${String(unread)}) ` : ""}${state.room} – Satsuma`;
+  }, [state.room, unread]);
   useAwakeScreen();
   useView(setView, participants, stage.people);
   useShortcuts({
