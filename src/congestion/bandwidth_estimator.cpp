@@ -376,7 +376,7 @@ void BandwidthEstimator::update_loss(TimePoint now) {
 void BandwidthEstimator::handle_timeout(TimePoint now) {
   if (!started() || !last_sent_at_) return;
   // A queue that was seen so long ago is gone or not ours. Whoever stopped sending for want of room learns of no other, and would wait for ever.
-  if (now - *feedback_at_ >= silence && usage_ != Usage::normal) {
+  if (now - *feedback_at_ >= silence && now - *last_sent_at_ >= silence && usage_ != Usage::normal) {
     usage_ = Usage::normal;
     over_for_ms_ = -1;
     over_count_ = late_feedbacks_ = 0;

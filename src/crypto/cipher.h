@@ -53,8 +53,8 @@ struct AeadStart {
   ByteView associated_data; ///< the front of it
 };
 
-/// An AEAD for keys that are used once. The cipher's memory is kept, so that nothing is allocated after the first call of a kind, and no key that was used stays in it: each call
-/// ends with overwriting what it left there. Not for use by two threads at once.
+/// An AEAD for keys that are used once. The cipher's memory is kept, so that nothing is allocated after the first call of a kind, and no key that was used up stays in it: each call
+/// that succeeds ends with overwriting what it left there. Not for use by two threads at once.
 class OneTimeAead {
  public:
   static constexpr std::size_t max_next_associated_data = 32;

@@ -40,7 +40,7 @@ CipherSuiteParameters parameters(CipherSuite suite);
 inline constexpr std::size_t max_key_size = 96; // AES-256 and HMAC-SHA-512
 inline constexpr std::size_t max_tag_size = 16;
 
-/// The AEAD of a suite, for keys that come with each call: nothing is allocated after the first, and no key stays behind. Not for use by two threads at once.
+/// The AEAD of a suite, for keys that come with each call: nothing is allocated after the first, and no key that is used up stays behind. Not for use by two threads at once.
 class FrameCipher {
  public:
   explicit FrameCipher(CipherSuite suite);
