@@ -24,7 +24,7 @@ import { missingFeatures } from "./features.ts";
 import { decodeRoomSecret, makeRoomLink } from "./link.ts";
 import { MediaSession, type MediaSessionPort } from "./media-session.ts";
 import type { FromWorker } from "./messages.ts";
-import { audibleMids, activeSources, type Change, codecsOfOthers, initialModel, type Model, ownAnnouncement, reduce, view } from "./model.ts";
+import { audibleMids, activeSources, type Change, codecsOfOthers, initialModel, type Model, ownAnnouncement, reduce, refused, view } from "./model.ts";
 import { SpeakerDetector } from "./speakers.ts";
 import { viewMessage } from "./stage-view.ts";
 import type { SessionEvent } from "./session-events.ts";
@@ -353,9 +353,9 @@ class EncryptedMeeting implements Meeting {
           return;
         }
         if (!this.#model.hasEntered && this.#incarnation === null && message.attempt >= maxFirstAttempts) {
-          const { said } = this.#model;
-          if (said !== "") {
-            this.#fail({ code: "server-refused", message: said, advice: "Try again in a moment. If it goes on, ask whoever runs the server." });
+          const { said, isSaidNow } = this.#model;
+          if (isSaidNow) {
+            this.#fail(refused(null, said, "Try again in a moment. If it goes on, ask whoever runs the server."));
             return;
           }
           this.#fail({
@@ -396,7 +396,7 @@ class EncryptedMeeting implements Meeting {
         this.#media?.handleNotReady();
         return;
       case "error":
-        if (event.fatal) this.#fail({ code: "server-refused", message: event.text, advice: "Reload the page to try again." });
+        if (event.fatal) this.#fail(refused(event.code, event.text, "Reload the page to try again."));
         return;
       case "left":
         this.#handleLeft();

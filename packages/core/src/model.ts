@@ -32,6 +32,11 @@ import type { Announcement, RosterEntry, SessionEvent } from "./session-events.t
 const maxNotices = 8;
 const maxBlamed = 8;
 const maxVoices = 64;
+/** UTF-16 units: a sentence. The server may send more, and it is shown in a heading. */
+const maxServerWords = 200;
+/** Of `error` (apps/wasm/README.md, docs/protocol.md). */
+const ownFailure = 0;
+const wrongSuite = 11;
 /** Nobody honest says more often that they speak than every three seconds. */
 const leastVoiceIntervalMs = 2000;
 
@@ -54,6 +59,8 @@ export interface Model {
   readonly hasEntered: boolean;
   /** What the server said when it turned us away for now; it lets us in later, or this stays the reason why not. */
   readonly said: string;
+  /** It said that on the connection of now, which it closes after it. A connection that ends without a word has another reason. */
+  readonly isSaidNow: boolean;
   readonly roster: readonly RosterEntry[];
   readonly epoch: { readonly era: number; readonly epoch: number } | null;
   readonly safetyNumber: SafetyNumber | null;
@@ -112,6 +119,7 @@ export function initialModel(room: RoomName, capture: CaptureState, suite: RoomS
     linkSince: 0,
     hasEntered: false,
     said: "",
+    isSaidNow: false,
     roster: [],
     epoch: null,
     safetyNumber: null,
@@ -142,7 +150,8 @@ export function reduce(model: Model, change: Change, now: number): Model {
   switch (change.type) {
     case "socket":
       // An open socket is not yet a server that knows us: the session's "ready" says so.
-      return change.status === "open" ? model : moveTo(model, { at: "away", attempt: change.attempt }, now);
+      if (change.status === "open") return model;
+      return moveTo(change.status === "closed" ? { ...model, said: model.isSaidNow ? model.said : "", isSaidNow: false } : model, { at: "away", attempt: change.attempt }, now);
     case "session":
       return reduceSession(model, change.event, change.calendarMs, now);
     case "fail":
@@ -209,9 +218,9 @@ function moveTo(model: Model, link: Link, now: number): Model {
 function reduceSession(model: Model, event: SessionEvent, calendarMs: number, now: number): Model {
   switch (event.type) {
     case "ready":
-      if (event.resumed) return moveTo({ ...model, said: "" }, model.roster.length > 0 ? { at: "in" } : { at: "ready" }, now);
+      if (event.resumed) return moveTo({ ...model, said: "", isSaidNow: false }, model.roster.length > 0 ? { at: "in" } : { at: "ready" }, now);
       // Somebody new to the server, for whom it counts its messages from the start.
-      return moveTo({ ...model, said: "", slotSequence: -1, slots: new Map() }, { at: "ready" }, now);
+      return moveTo({ ...model, said: "", isSaidNow: false, slotSequence: -1, slots: new Map() }, { at: "ready" }, now);
     case "waiting":
       return moveTo(model, { at: "waiting", reason: waitingReasons[event.reason] }, now);
     case "epoch": {
@@ -281,8 +290,8 @@ function reduceSession(model: Model, event: SessionEvent, calendarMs: number, no
         now,
       );
     case "error":
-      if (!event.fatal) return { ...model, said: event.text };
-      return moveTo(model, { at: "failed", error: refused(event.text) }, now);
+      if (!event.fatal) return { ...model, said: serverWords(event.text), isSaidNow: true };
+      return moveTo(model, { at: "failed", error: refused(event.code, event.text, "Reload the page to try again. If it goes on, ask whoever runs the server.") }, now);
     case "left":
       return moveTo(model, { at: "left" }, now);
     case "keys":
@@ -312,12 +321,18 @@ const waitingReasons = {
   empty: "empty",
 } as const satisfies Readonly<Record<string, WaitingReason>>;
 
-function refused(words: string): MeetingError {
-  return {
-    code: "server-refused",
-    message: words === "" ? "The server refused the connection." : words,
-    advice: "Reload the page to try again. If it goes on, ask whoever runs the server.",
-  };
+/** Without what is invisible or turns the text around it, and bounded: nobody vouches for what a server says. */
+function serverWords(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}]/gu, "").trim().slice(0, maxServerWords);
+}
+
+/** In quotation marks, and isolated in its direction (U+2068, U+2069): it stands where the page's own words do. */
+export function refused(code: number | null, text: string, advice: string): MeetingError {
+  if (code === ownFailure) return { code: "server-refused", message: text, advice };
+  // The session finds this out by itself too.
+  if (code === wrongSuite) return { code: "server-refused", message: "This room uses another encryption than the link says.", advice: "Ask for the whole link." };
+  const words = serverWords(text);
+  return { code: "server-refused", message: words === "" ? "The server refused the connection." : `The server says: “\u2068${words}\u2069”`, advice };
 }
 
 function parseHex(digits: string): Uint8Array {

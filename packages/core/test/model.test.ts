@@ -217,6 +217,22 @@ test("why the server does not let us in for now is said until it does, on the wa
   const inside = after(turnedAway, connecting, open, ready, epoch([ada, bo]));
   assert.equal(said(after(inside, closed)), "");
   assert.equal(said(after(inside, closed, connecting, open, full, closed)), "The room is full. Try again later.");
+  assert.equal(said(after(turnedAway, connecting, closed)), "", "and no longer once a connection ended without a word");
+  assert.equal(said(after(inside, closed, connecting, open, full, closed, connecting, open, closed)), "");
+});
+
+test("what the server says is bounded, without what turns a text around, and quoted where the page speaks", () => {
+  const says = (text: string, code = 7, fatal = true): Model => after(start(), connecting, open, event({ type: "error", code, text, fatal }));
+  const message = (model: Model): string => {
+    const { connection } = view(model);
+    return connection.status === "failed" ? connection.error.message : "";
+  };
+  assert.equal(message(says("Call \u202e12\u200b3\u2069\u0007 now")), "The server says: “\u2068Call 123 now\u2069”");
+  assert.equal(message(says("x".repeat(1000))).length, "The server says: “\u2068\u2069”".length + 200);
+  assert.equal(message(says("\u202e")), "The server refused the connection.");
+  assert.equal(message(says("Could not make new keys.", 0)), "Could not make new keys.", "that is our own");
+  assert.equal(message(says("anything", 11)), "This room uses another encryption than the link says.");
+  assert.equal(says("\u202e" + "x".repeat(1000), 7, false).said, "x".repeat(200));
 });
 
 test("the notice of failed media goes when both connections work", () => {
