@@ -11,6 +11,7 @@ HttpClient::~HttpClient() {
     loop_.cancel(exchange->deadline);
     loop_.forget(descriptor);
   }
+  for (const EventLoop::TimerId& failure : failures_) loop_.cancel(failure);
 }
 
 void HttpClient::get(TimePoint now, const std::string& path, Duration patience, Done done) {
@@ -35,7 +36,12 @@ std::string HttpClient::problem(const Error& error) const {
 void HttpClient::begin(TimePoint now, std::string request, Duration patience, Done done) {
   auto stream = io::ClientStream::connect(host_.address, host_.tls ? &*host_.tls : nullptr, server_.host);
   if (!stream) { // never from within the call
-    loop_.at(now, [done = std::move(done), text = problem(stream.error())](TimePoint at) { done(at, std::unexpected(text)); });
+    const auto id = std::make_shared<EventLoop::TimerId>();
+    *id = loop_.at(now, [this, id, done = std::move(done), text = problem(stream.error())](TimePoint at) {
+      failures_.erase(*id);
+      done(at, std::unexpected(text));
+    });
+    failures_.insert(*id);
     return;
   }
   const int descriptor = stream->descriptor();

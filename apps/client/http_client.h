@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "base/time.h"
@@ -45,6 +46,7 @@ class HttpClient {
   Url server_;
   Host host_;
   std::map<int, std::unique_ptr<Exchange>> exchanges_; ///< by descriptor
+  std::set<EventLoop::TimerId> failures_;              ///< that are to be told
 };
 
 } // namespace satsuma::client

@@ -1,5 +1,7 @@
 #include "janus.h"
 
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
 namespace satsuma::client {
@@ -11,6 +13,7 @@ using std::chrono::seconds;
 
 constexpr Duration patience = seconds(10);
 constexpr Duration poll_patience = seconds(60);    // Janus says after 30 s that there is nothing
+constexpr Duration poll_pause = std::chrono::milliseconds(100); // after an answer that came at once and says nothing
 constexpr Duration keep_alive_interval = seconds(20); // it forgets a session after 60 s
 constexpr Duration goodbye_patience = seconds(2);
 constexpr Duration feed_pause = std::chrono::milliseconds(20);
@@ -27,6 +30,7 @@ Janus::Janus(EventLoop& loop, Options options) : loop_(loop), options_(std::move
 Janus::~Janus() {
   for (auto& [transaction, waiting] : waiting_) loop_.cancel(waiting.deadline);
   if (keep_alive_timer_) loop_.cancel(*keep_alive_timer_);
+  if (poll_timer_) loop_.cancel(*poll_timer_);
 }
 
 std::string Janus::session_path() const { return options_.url.path + "/" + std::to_string(session_); }
@@ -78,16 +82,21 @@ void Janus::finish(TimePoint now, const std::string& transaction, std::expected<
 }
 
 void Janus::poll(TimePoint now) {
-  http_.get(now, session_path() + "?maxev=" + std::to_string(events_at_once), poll_patience, [this](TimePoint at, std::expected<HttpResponse, std::string> response) {
+  http_.get(now, session_path() + "?maxev=" + std::to_string(events_at_once), poll_patience, [this, asked = now](TimePoint at, std::expected<HttpResponse, std::string> response) {
     if (closing_) return;
     if (!response) return end(at, "Janus is gone. " + response.error());
     auto messages = parse_janus_messages(response->body);
     if (!messages) return end(at, "Janus' messages cannot be read (" + std::string(messages.error().name()) + ").");
+    const bool idle = std::ranges::all_of(*messages, [](const JanusMessage& one) { return one.kind == "keepalive"; });
     for (JanusMessage& one : *messages) {
       if (one.kind == "timeout" || one.kind == "error") return end(at, "Janus has ended the session" + (one.problem ? ": " + one.problem->reason : std::string()) + ".");
       take(at, std::move(one));
     }
-    poll(at);
+    if (!idle || at - asked >= poll_pause) return poll(at);
+    poll_timer_ = loop_.at(asked + poll_pause, [this](TimePoint later) {
+      poll_timer_.reset();
+      if (!closing_) poll(later);
+    });
   });
 }
 
@@ -116,6 +125,7 @@ void Janus::keep_alive(TimePoint now) {
 
 void Janus::open(TimePoint now, Done<void> done) {
   ask(now, options_.url.path, {{"janus", "create"}}, false, [this, done = std::move(done)](TimePoint at, std::expected<JanusMessage, std::string> made) {
+    if (closing_) return; // Janus forgets a session that nobody asks for anything
     if (!made) return done(at, std::unexpected(made.error() + " Does Janus run, with its HTTP interface (janus.transport.http.jcfg)?"));
     if (made->problem || made->id == 0) return done(at, std::unexpected(made->problem ? told(*made->problem) : "Janus has made no session."));
     session_ = made->id;
@@ -139,7 +149,9 @@ void Janus::make_room(TimePoint now, Done<void> done) {
   json body{{"request", "create"},  {"room", room_of(options_.room)}, {"publishers", options_.publishers}, {"bitrate", 0},           {"bitrate_cap", false},
             {"fir_freq", 0},        {"audiocodec", "opus"},           {"videocodec", "vp8"},               {"notify_joining", false}, {"description", "satsuma load"}};
   if (!options_.admin_key.empty()) body["admin_key"] = options_.admin_key;
+  made_room_ = true; // it may be by the time that we leave
   message(now, manager_, std::move(body), nullptr, false, [this, done = std::move(done)](TimePoint at, std::expected<JanusMessage, std::string> made) {
+    made_room_ = made && !made->problem;
     if (!made) return done(at, std::unexpected(made.error()));
     const bool about_key = made->problem && (made->problem->code == janus_unauthorized || (made->problem->code == janus_missing_element && options_.admin_key.empty()));
     if (about_key) {
@@ -147,7 +159,6 @@ void Janus::make_room(TimePoint now, Done<void> done) {
                                       ". Give it with --janus-admin-key (it is admin_key in janus.plugin.videoroom.jcfg), or name a room that is there with --room."));
     }
     if (made->problem) return done(at, std::unexpected(told(*made->problem)));
-    made_room_ = true;
     done(at, {});
   });
 }

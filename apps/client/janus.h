@@ -60,7 +60,7 @@ class Janus final : public Peer {
   std::uint64_t session_ = 0, manager_ = 0; ///< the handle that made the room
   std::uint64_t transactions_ = 0;
   std::map<std::string, Waiting> waiting_; ///< by transaction
-  std::optional<EventLoop::TimerId> keep_alive_timer_;
+  std::optional<EventLoop::TimerId> keep_alive_timer_, poll_timer_;
   bool made_room_ = false, closing_ = false;
 };
 

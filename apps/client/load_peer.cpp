@@ -238,6 +238,7 @@ class PeerShare final : public LoadShare {
   // ---- connections that receive
 
   void subscribe(Member& m, TimePoint now) {
+    if (m.leaving) return;
     auto socket = open_socket();
     if (!socket) return;
     MediaReceiver::Options options;

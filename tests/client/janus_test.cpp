@@ -63,7 +63,7 @@ class JanusTest : public testing::Test {
     ::setenv("BENCH_SFU", BENCH_SFU, 1);
     ::setenv("SATSUMA", SATSUMA, 1);
     Process all(folder_, own_network, {"bash", "-c", script});
-    code_ = all.wait(110s);
+    code_ = all.wait(230s);
     error_ = all.error();
   }
   static void TearDownTestSuite() { std::filesystem::remove_all(folder_); }
