@@ -208,7 +208,7 @@ void NativeClient::send_in_stream(TimePoint now, Leg leg, const NetworkPath& pat
     if (route == participant::Route::tls) {
       const auto& turn = participant_->turn_server();
       if (!turn || !server_.tls) return;
-      MediaStream::TurnServer through{server_.target.address, &*server_.tls, server_.target.name, {turn->username, SecretBytes::copy_of(as_bytes(turn->credential))}};
+      MediaStream::TurnServer through{server_.target.address, &*server_.tls, server_.target.name, {turn->username, turn->credential.clone()}};
       stream.stream = MediaStream::connect_through(loop_, std::move(through), path.remote, random_, on_datagram, on_closed);
     } else {
       stream.stream = MediaStream::connect(loop_, path.remote, on_datagram, on_closed);

@@ -129,7 +129,7 @@ void MeetingServer::send_turn_credentials(io::ConnectionId id, Connection& conne
   const TimePoint now = io::monotonic_now();
   turn::Credentials credentials = turn_->credentials(now, connection.incarnation.hex());
   connection.renew_turn = now + turn_->limits().credentials / 2;
-  send_control(id, signaling::TurnServer{std::move(credentials.username), std::string(as_text(credentials.password.view()))});
+  send_control(id, signaling::TurnServer{std::move(credentials.username), std::move(credentials.password)});
 }
 
 bool MeetingServer::take_control_token(Connection& connection) {
@@ -215,7 +215,9 @@ void MeetingServer::answer_from_media(io::ConnectionId id, std::optional<std::ui
 }
 
 void MeetingServer::send_control(io::ConnectionId id, const signaling::ServerControl& message) {
-  http_->send_text(id, signaling::write_server_control(message));
+  std::string text = signaling::write_server_control(message);
+  http_->send_text(id, text);
+  wipe(MutableByteView(reinterpret_cast<std::uint8_t*>(text.data()), text.size())); // it may hold a password
 }
 
 void MeetingServer::refuse(io::ConnectionId id, std::optional<std::uint32_t> request, std::string_view code, std::string message, io::CloseCode close) {

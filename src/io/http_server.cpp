@@ -215,7 +215,7 @@ void HttpServer::watch(int descriptor, std::function<void()> ready) {
   Watch::wait(std::make_shared<Watch>(Descriptor(implementation_->io.get_executor(), duplicate), std::move(ready)));
 }
 
-void HttpServer::send_text(ConnectionId id, std::string text) {
+void HttpServer::send_text(ConnectionId id, std::string_view text) {
   if (Connection* connection = implementation_->web_socket(id)) connection->send(true, to_bytes(as_bytes(text)));
 }
 void HttpServer::send_binary(ConnectionId id, Bytes bytes) {

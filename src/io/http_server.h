@@ -153,7 +153,7 @@ class HttpServer {
   /// Calls `ready` whenever `descriptor` (which stays the caller's; a duplicate is watched) can be read, until the server ends. `ready` must
   /// take away what made it readable.
   void watch(int descriptor, std::function<void()> ready);
-  void send_text(ConnectionId id, std::string text);
+  void send_text(ConnectionId id, std::string_view text);
   void send_binary(ConnectionId id, Bytes bytes);
   /// Sends what is queued, then the close frame. Nothing more comes from this connection but on_close.
   void close(ConnectionId id, CloseCode code, std::string_view reason);

@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/ids.h"
+#include "base/secret.h"
 #include "signaling/source.h"
 
 /// The text frames between a client and the server, media control in JSON: docs/protocol.md, section 6, both directions.
@@ -134,8 +135,8 @@ struct Path {
 };
 /// With what the client may use the server as a TURN server, at the page's own port: where nothing else passes.
 struct TurnServer {
-  std::string username; ///< each 1 to max_turn_text
-  std::string credential;
+  std::string username; ///< each 1 to max_turn_text printable characters of ASCII, without quotes and backslashes
+  SecretBytes credential;
 };
 inline constexpr std::size_t max_turn_text = 128;
 using ServerControl = std::variant<Published, Offer, Slots, ControlError, Layers, Path, TurnServer>;

@@ -41,7 +41,7 @@ TEST(ControlMessages, WhatIsWrittenIsReadBack) {
     EXPECT_EQ(parsed->index(), message.index());
     EXPECT_EQ(write_client_control(*parsed), text);
   }
-  const std::vector<ServerControl> from_server{Published{1, "v=0"}, Offer{2, "v=0"},
+  const ServerControl from_server[]{Published{1, "v=0"}, Offer{2, "v=0"},
                                                Slots{9, {{"a0", some_id(), Source::microphone}, {"v1", some_id(), Source::screen}}},
                                                ControlError{5, "not_ready", "Say hello first."}, ControlError{{}, "bad", ""}};
   for (const auto& message : from_server) {
@@ -240,11 +240,12 @@ TEST(ControlMessages, LayersAndThePathAreReadBackAndTheirFieldsChecked) {
 }
 
 TEST(ControlMessages, CredentialsForTurnAreReadBackAndTheirFieldsChecked) {
-  const auto read = parse_server_control(write_server_control(TurnServer{"1795:0123", "secret"}));
+  const auto read = parse_server_control(write_server_control(TurnServer{"1795:0123", SecretBytes::copy_of(as_bytes("secret"))}));
   ASSERT_TRUE(read);
   EXPECT_EQ(std::get<TurnServer>(*read).username, "1795:0123");
-  EXPECT_EQ(std::get<TurnServer>(*read).credential, "secret");
+  EXPECT_EQ(as_text(std::get<TurnServer>(*read).credential.view()), "secret");
   for (const std::string& bad : {std::string(R"({"type":"turn","username":"","credential":"x"})"), std::string(R"({"type":"turn","username":"x"})"),
+                                 std::string(R"({"type":"turn","username":"a\"b","credential":"x"})"), std::string(R"({"type":"turn","username":"a","credential":"\u00e9"})"),
                                  R"({"type":"turn","username":"x","credential":")" + std::string(max_turn_text + 1, 'x') + "\"}"})
     EXPECT_EQ(parse_server_control(bad).error(), Error(control_bad_field)) << bad;
 }

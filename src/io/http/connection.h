@@ -24,6 +24,7 @@
 #include <boost/beast/websocket/rfc6455.hpp>
 #include <boost/beast/websocket/stream.hpp>
 
+#include "base/secret.h"
 #include "base/token_bucket.h"
 #include "ice/stream_framing.h"
 #include "io/clock.h"
@@ -154,7 +155,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     server_.make_room_to_send(bytes.size());
     if (closing_ || finished_) return;
     count_queued(queued_bytes_ + bytes.size());
-    queue_.push_back({text, std::move(bytes)});
+    queue_.emplace_back(text, std::move(bytes));
     if (queue_.size() == 1) write_next();
   }
 
@@ -189,6 +190,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
  private:
   struct Outgoing {
+    Outgoing(bool is_text, Bytes content) : text(is_text), bytes(std::move(content)) {}
+    Outgoing(const Outgoing&) = delete;
+    ~Outgoing() {
+      if (text) wipe(bytes); // TURN's password comes as text
+    }
     bool text;
     Bytes bytes;
   };
