@@ -1,5 +1,5 @@
-// Nothing is allocated for a packet between the sockets either: over UDP, over TCP, and from and to TURN's bridge. The global operator new counts, for the media thread alone
-// or the thread that says so.
+// Nothing is allocated for a packet between the sockets either: over UDP, over TCP, from and to TURN's bridge, and inside TLS through the HTTP server. The global operator new
+// counts, for the media thread alone or the thread that says so.
 
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -8,19 +8,31 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cstdlib>
+#include <filesystem>
 #include <future>
 #include <new>
 #include <thread>
 
 #include "../base/counted_allocations.h"
 #include "../sfu/transport_peer.h"
+#include "io/certificate.h"
 #include "io/clock.h"
+#include "io/http_server.h"
 #include "io/media_loop.h"
 #include "io/socket_address.h"
 #include "io/turn_bridge.h"
 #include "rtp/packet.h"
 #include "signaling/sdp.h"
+#include "socket_client.h"
 #include "turn/client.h"
+
+/// What Asio asks for when nothing that it kept fits; the operators stand beside it (counted_allocations.cpp).
+extern "C" void* aligned_alloc(std::size_t alignment, std::size_t size) {
+  if (satsuma::test::counting) ++satsuma::test::allocations;
+  void* memory = nullptr;
+  return ::posix_memalign(&memory, std::max(alignment, sizeof(void*)), size) == 0 ? memory : nullptr;
+}
 
 namespace satsuma::io {
 namespace {
@@ -282,6 +294,109 @@ TEST(TurnAllocationTest, ADatagramInsideTlsCostsTheBridgeNoAllocationInEitherDir
   EXPECT_EQ(at_client, 500u);
   EXPECT_EQ(allocations.load(), 0u);
   ::close(opened[0].outer);
+}
+
+/// Has of its server what comes by TURN: the other end of the bridge.
+class RelayedHandler final : public HttpServer::Handler {
+ public:
+  void on_open(ConnectionId) override {}
+  void on_text(ConnectionId, std::string_view) override {}
+  void on_binary(ConnectionId, ByteView) override {}
+  void on_close(ConnectionId) override {}
+  void on_deadline(TimePoint) override {}
+  void on_relayed_stream(int descriptor, const TransportAddress&, const TransportAddress&, Bytes) override { end.set_value(descriptor); }
+  std::promise<int> end;
+};
+
+TEST(TurnAllocationTest, ADatagramInsideTlsCostsTheHttpServersThreadNoAllocationInEitherDirection) {
+  char folder[] = "/tmp/satsuma-turn-XXXXXX";
+  ASSERT_NE(mkdtemp(folder), nullptr);
+  const auto certificate = own_certificate(folder, {"localhost"}, unix_now());
+  ASSERT_TRUE(certificate);
+  HttpOptions options;
+  options.port = 0;
+  options.web_folder = folder;
+  options.certificate_pem = certificate->chain_pem;
+  options.key_pem = certificate->key_pem;
+  SeededRandom random(8), own(9);
+  const TransportAddress ours = TransportAddress::v4({127, 0, 0, 1}, 5000);
+  turn::Server turn({ours}, random);
+  const turn::Credentials credentials = turn.credentials(monotonic_now(), "somebody");
+  RelayedHandler handler;
+  auto created = HttpServer::create(options, handler);
+  ASSERT_TRUE(created) << created.error();
+  HttpServer& server = **created;
+  server.set_turn(turn);
+  std::thread thread([&] { server.run(); });
+  const auto count = [&](bool on) {
+    std::promise<void> done;
+    server.post([&] {
+      counting = on;
+      ::operator delete(::operator new(1)); // a new-expression may be left out
+      done.set_value();
+    });
+    done.get_future().get();
+  };
+  {
+    test::SocketClient socket(server.port(), true);
+    turn::ClientConnection client(monotonic_now(), {credentials.username, credentials.password.clone()}, ours, own);
+    std::size_t at_client = 0;
+    // What has come; at least so many datagrams.
+    const auto read = [&](std::size_t datagrams) {
+      for (const TimePoint until = monotonic_now() + 10s; at_client < datagrams && monotonic_now() < until;) {
+        if (!socket.fill(1, 100)) continue;
+        std::string got = socket.take(socket.received().size());
+        MutableByteView input(reinterpret_cast<std::uint8_t*>(got.data()), got.size());
+        for (auto datagram = client.next(monotonic_now(), input); datagram && *datagram; datagram = client.next(monotonic_now(), input)) ++at_client;
+        if (datagrams == SIZE_MAX) return; // an answer
+      }
+    };
+    for (int i = 0; i < 20 && !client.ready(); ++i) {
+      while (const auto request = client.poll_output()) ASSERT_TRUE(socket.send(as_text(*request)));
+      read(SIZE_MAX);
+    }
+    ASSERT_TRUE(client.ready());
+    std::array<std::uint8_t, turn::max_frame_size> frame;
+    Bytes check(100, 0);
+    check[1] = 1, check[3] = 80, check[4] = 0x21, check[5] = 0x12, check[6] = 0xa4, check[7] = 0x42;
+    ASSERT_TRUE(socket.send(as_text(*client.wrap(check, frame))));
+    auto opened = handler.end.get_future();
+    ASSERT_EQ(opened.wait_for(30s), std::future_status::ready);
+    const int end = opened.get();
+    Bytes framed(1002, 0x80), buffer(4096);
+    framed[0] = 1000 >> 8, framed[1] = 1000 & 0xff;
+    const auto rounds = [&](std::size_t number) {
+      std::size_t bytes = 0;
+      at_client = 0;
+      for (std::size_t i = 1; i <= number; ++i) {
+        EXPECT_TRUE(socket.send(as_text(*client.wrap(ByteView(framed).subspan(2), frame))));
+        while (bytes < i * framed.size()) {
+          pollfd ready{end, POLLIN, 0};
+          if (poll(&ready, 1, 10'000) <= 0) return false;
+          bytes += static_cast<std::size_t>(std::max<ssize_t>(::recv(end, buffer.data(), buffer.size(), 0), 0));
+        }
+        EXPECT_EQ(::send(end, framed.data(), framed.size(), MSG_NOSIGNAL), static_cast<ssize_t>(framed.size()));
+        read(i);
+        if (at_client != i) return false;
+      }
+      return true;
+    };
+    EXPECT_TRUE(rounds(50)); // what is taken once is kept
+    allocations = 0;
+    count(true);
+    const std::uint64_t before = allocations;
+    EXPECT_TRUE(rounds(300));
+    const std::uint64_t found = allocations - before;
+    count(false);
+    EXPECT_GT(before, 0U) << "the counter works on that thread";
+    EXPECT_LT(found, 30U); // now and then something grows; one for each datagram would be 600
+    std::printf("%llu allocations for 600 datagrams inside TLS\n", static_cast<unsigned long long>(found));
+    ::close(end);
+  }
+  server.stop();
+  thread.join();
+  created->reset();
+  std::filesystem::remove_all(folder);
 }
 
 } // namespace
