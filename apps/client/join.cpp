@@ -20,6 +20,7 @@
 #include "container/ivf.h"
 #include "container/ogg_opus.h"
 #include "event_loop.h"
+#include "film.h"
 #include "io/clock.h"
 #include "native_client.h"
 #include "printable.h"
@@ -36,6 +37,7 @@ using std::chrono::milliseconds;
 
 constexpr std::size_t max_input_file = 512U << 20;
 constexpr std::uint32_t video_clock = 90000, audio_clock = 48000;
+constexpr Duration max_without_key_frame = std::chrono::seconds(10);
 
 std::expected<Bytes, std::string> read_file(const std::string& path) {
   std::error_code error;
@@ -71,7 +73,7 @@ class Join final : public NativeClient::Listener {
     const std::string twice = "--publish: there is one camera and one microphone, and more than one thing to send by the ";
     for (const std::string& what : options_.publish) {
       if (what == "test-pattern") {
-        if (pattern_ || ivf_ || ogg_) return std::unexpected(twice + (ogg_ ? "microphone." : "camera."));
+        if (pattern_ || film_ || ogg_) return std::unexpected(twice + (ogg_ ? "microphone." : "camera."));
         pattern_ = TestPattern::create(static_cast<std::uint8_t>(std::hash<std::string>()(options_.name)));
         tone_ = TestTone::create(220 + 20.0 * static_cast<double>(std::hash<std::string>()(options_.name) % 12));
         if (!pattern_ || !tone_) return std::unexpected("libvpx or libopus could not be set up.");
@@ -80,12 +82,16 @@ class Join final : public NativeClient::Listener {
       auto bytes = read_file(what);
       if (!bytes) return std::unexpected(bytes.error());
       files_.push_back(std::make_unique<Bytes>(std::move(*bytes)));
-      if (auto ivf = container::IvfReader::open(*files_.back())) {
-        if (pattern_ || ivf_) return std::unexpected(twice + "camera.");
-        ivf_ = std::move(*ivf);
-        if (const auto first = ivf_->next(); !first || !*first || !container::is_vp8_key_frame((*first)->data)) return std::unexpected(what + " does not begin with a key frame.");
-        ivf_->rewind();
-      } else if (ivf.error() == Error(container::ivf_not_vp8)) {
+      if (auto film = Film::open(*files_.back())) {
+        if (pattern_ || film_) return std::unexpected(twice + "camera.");
+        film_ = *film;
+        if (film_->longest_without_key_frame() > max_without_key_frame) {
+          std::fprintf(stderr, "satsuma join: %s has no key frame for up to %lld seconds. Whoever comes makes it go back to its last one, and where the way is narrow it stands still for as long. ffmpeg's -g 60 gives it more.\n",
+                       what.c_str(), static_cast<long long>(film_->longest_without_key_frame() / std::chrono::seconds(1)));
+        }
+      } else if (film.error() == Error(film_begins_without_key_frame)) {
+        return std::unexpected(what + " does not begin with a key frame.");
+      } else if (film.error() == Error(container::ivf_not_vp8)) {
         return std::unexpected(what + " holds no VP8. ffmpeg -i INPUT -c:v libvpx -g 60 OUTPUT.ivf makes it so.");
       } else if (auto ogg = container::OggOpusReader::open(*files_.back())) {
         if (tone_ || ogg_) return std::unexpected(twice + "microphone.");
@@ -115,7 +121,7 @@ class Join final : public NativeClient::Listener {
     config.session.device_seed = std::move(seed);
     config.session.name = options_.name;
     if (tone_ || ogg_) config.publish.push_back(Source::microphone);
-    if (pattern_ || ivf_) config.publish.push_back(Source::camera);
+    if (pattern_ || film_) config.publish.push_back(Source::camera);
     if (pattern_) config.camera_layers = TestPattern::layers.size();
     if (!options_.connect.media_via.empty()) config.media_via = parse_address(options_.connect.media_via);
     config.transport = options_.connect.transport;
@@ -126,6 +132,8 @@ class Join final : public NativeClient::Listener {
       rates.frames_per_second = TestPattern::fps;
       for (const TestPattern::Layer& layer : TestPattern::layers) rates.layers.push_back({layer.least_kbps * 1000, layer.kbps * 1000});
     }
+    if (film_) config.as_it_is[Source::camera] = film_wire_rate_ = participant::on_the_wire(film_->bitrate(), film_->frames_per_second());
+    config.adapt_sound = tone_ != nullptr;
     loop_.on_signal([this] { leave(); });
     const TimePoint now = io::monotonic_now();
     begun_ = now;
@@ -245,7 +253,7 @@ class Join final : public NativeClient::Listener {
     }
     say("%s %s%s", leg == Leg::publish ? "sending:" : "receiving:", connected ? "connected over " : "connection lost", connected ? transport_.c_str() : "");
     if (!connected || leg != Leg::publish) return;
-    if ((pattern_ || ivf_) && !video_running_) {
+    if ((pattern_ || film_) && !video_running_) {
       video_running_ = true;
       video_begun_ = now;
       video_tick(now, now);
@@ -405,30 +413,27 @@ class Join final : public NativeClient::Listener {
         }
       }
     } else {
-      // Nothing is encoded anew: who needs a key frame makes the film go back to its last one.
-      if (std::exchange(key_wanted_[0], false) && ivf_key_) {
-        ivf_ = ivf_key_;
-        ivf_at_.reset();
-      }
-      const container::IvfReader here = *ivf_;
-      auto next = ivf_->next();
-      if (next && *next && container::is_vp8_key_frame((*next)->data)) ivf_key_ = here;
-      if (!next || !*next) { // from the beginning, which is a key frame
-        ivf_->rewind();
-        next = ivf_->next();
-        ivf_at_.reset();
-      }
-      const auto& frame = **next;
-      const double unit = ivf_->time_base();
-      const auto sent = client_.send_frame(now, Source::camera, frame.data, timestamp, container::is_vp8_key_frame(frame.data));
-      // Of what never left nobody sees that it is missing: nobody else would ask.
-      if (!sent && sent.error() == Error(participant::media_needs_key_frame)) key_wanted_[0] = true;
-      if (ivf_at_ && frame.timestamp > *ivf_at_) ivf_step_ = Duration(static_cast<Duration::rep>(static_cast<double>(frame.timestamp - *ivf_at_) * unit * 1e6));
-      ivf_at_ = frame.timestamp;
-      step = std::clamp(ivf_step_, Duration(milliseconds(5)), Duration(std::chrono::seconds(2)));
+      step = film_tick(now, timestamp);
     }
     due = std::max(due + step, now - milliseconds(100));
     loop_.at(due, [this, due](TimePoint at) { video_tick(due, at); });
+  }
+
+  Duration film_tick(TimePoint now, std::uint32_t timestamp) {
+    const participant::Participant& p = client_.participant();
+    if (std::exchange(key_wanted_[0], false)) film_->handle_key_frame_wanted();
+    const auto room = p.room();
+    const bool busy = p.sender() && p.sender()->waiting_bytes() > 0;
+    const Film::Way before = film_->way();
+    const Film::Step step = film_->next(now, !room || *room >= film_wire_rate_, busy);
+    if (film_->way() != before) {
+      if (film_->way() == Film::Way::key_frames)
+        say("the way there has no room for the whole film (%lld kbit/s): only its key frames are sent until it has", static_cast<long long>(film_wire_rate_ / 1000));
+      else
+        say("%s", "the whole film is sent again");
+    }
+    if (!step.frame.empty() && !client_.send_frame(now, Source::camera, step.frame, timestamp, step.key)) film_->handle_unsent();
+    return step.until_next;
   }
 
   void audio_tick(TimePoint due, TimePoint now) {
@@ -436,7 +441,9 @@ class Join final : public NativeClient::Listener {
     std::uint32_t samples = 960;
     if (tone_) {
       const double at = std::chrono::duration<double>(now - begun_).count();
-      send_sound(now, tone_->next(at < options_.voice_from || at >= options_.voice_to));
+      const participant::SoundFormat format = client_.participant().sound_format();
+      samples = static_cast<std::uint32_t>(format.packet.count() * audio_clock / 1'000'000);
+      send_sound(now, tone_->next(format, at < options_.voice_from || at >= options_.voice_to));
     } else {
       auto next = ogg_->next();
       if (!next || !*next) {
@@ -621,10 +628,9 @@ class Join final : public NativeClient::Listener {
   std::vector<std::unique_ptr<Bytes>> files_;
   std::unique_ptr<TestPattern> pattern_;
   std::unique_ptr<TestTone> tone_;
-  std::optional<container::IvfReader> ivf_, ivf_key_; ///< where it is, and where its last key frame was
+  std::optional<Film> film_;
+  std::int64_t film_wire_rate_ = 0; ///< bits per second
   std::optional<container::OggOpusReader> ogg_;
-  std::optional<std::uint64_t> ivf_at_;
-  Duration ivf_step_ = milliseconds(33);
   bool video_running_ = false, audio_running_ = false;
   std::array<bool, participant::max_camera_layers> key_wanted_{true, true, true};
   std::array<std::uint64_t, participant::max_camera_layers> layer_frames_{}; ///< of the test pattern, sent

@@ -125,7 +125,8 @@ ByteView TestPattern::encode(std::size_t layer, bool key_frame, std::int64_t bit
 
 struct TestTone::Codec {
   OpusEncoder* encoder = nullptr;
-  std::array<std::int16_t, 960> samples{};
+  std::int64_t bitrate = 0;
+  std::vector<std::int16_t> samples;
   std::array<std::uint8_t, 1000> packet{};
   ~Codec() { opus_encoder_destroy(encoder); }
 };
@@ -139,12 +140,14 @@ std::unique_ptr<TestTone> TestTone::create(double hertz) {
   int error = 0;
   tone->codec_->encoder = opus_encoder_create(48000, 1, OPUS_APPLICATION_AUDIO, &error);
   if (error != OPUS_OK) return nullptr;
-  opus_encoder_ctl(tone->codec_->encoder, OPUS_SET_BITRATE(32000));
   return tone;
 }
 
-ByteView TestTone::next(bool silent) {
+ByteView TestTone::next(const participant::SoundFormat& format, bool silent) {
   Codec& c = *codec_;
+  if (c.bitrate != format.bitrate) opus_encoder_ctl(c.encoder, OPUS_SET_BITRATE(static_cast<opus_int32>(format.bitrate)));
+  c.bitrate = format.bitrate;
+  c.samples.resize(static_cast<std::size_t>(format.packet.count() * 48 / 1000));
   for (std::int16_t& sample : c.samples) {
     const double t = static_cast<double>(sample_++) / 48000;
     const double swell = 0.5 - 0.5 * std::cos(2 * std::numbers::pi * 2 * t);

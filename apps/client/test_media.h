@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/bytes.h"
+#include "participant/rate_control.h"
 
 /// Media made and looked at by this program itself, with libvpx and libopus.
 namespace satsuma::client {
@@ -38,12 +39,12 @@ class TestPattern {
   std::uint64_t frame_ = 0;
 };
 
-/// A soft tone that swells twice a second, as Opus packets of 20 ms.
+/// A soft tone that swells twice a second, as Opus.
 class TestTone {
  public:
   static std::unique_ptr<TestTone> create(double hertz);
   ~TestTone();
-  ByteView next(bool silent = false);
+  ByteView next(const participant::SoundFormat& format, bool silent = false);
 
  private:
   struct Codec;

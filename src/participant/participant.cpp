@@ -310,12 +310,16 @@ void Participant::adapt(TimePoint now) {
   const bool sounds = std::ranges::find(config_.publish, Source::microphone) != config_.publish.end();
   // Until it was measured.
   const std::int64_t sound = sender_->sound_bitrate() > 0 ? sender_->sound_bitrate() : (sounds && !config_.muted ? usual_sound : 0);
-  std::optional<std::int64_t> left;
   const auto& estimator = sender_->estimator();
+  if (sounds && config_.adapt_sound) sound_.update(now, estimate, estimator.draining(now));
+  std::optional<std::int64_t> left;
   const std::int64_t reserve =
       estimator.draining(now) ? std::min(draining_reserve_percent + estimator.queue() / std::chrono::milliseconds(10), max_reserve_percent) : reserve_percent;
   if (estimate) left = std::max<std::int64_t>(0, *estimate * (100 - reserve) / 100 - sound);
+  // A queue that drains takes nothing away from what there is room for.
+  room_ = estimate ? std::optional(std::max<std::int64_t>(0, *estimate * (100 - reserve_percent) / 100 - sound)) : std::nullopt;
   std::int64_t desired = 0, used = sound;
+  for (const auto& [source, rate] : config_.as_it_is) desired += rate;
   // What is read comes before who is seen.
   for (const Source source : {Source::screen, Source::camera}) {
     const auto place = rates_.find(source);

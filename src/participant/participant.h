@@ -79,6 +79,10 @@ struct ParticipantConfig {
     double frames_per_second = 30;
   };
   std::map<Source, SourceRates> rates;
+  /// What pictures take that are sent as they are, in bits per second on the wire: as much is probed for, and room() says whether it is there.
+  std::map<Source, std::int64_t> as_it_is;
+  /// Whoever makes the sound makes it as sound_format() says.
+  bool adapt_sound = false;
 };
 
 // ---- what poll_output() returns
@@ -179,6 +183,10 @@ class Participant {
   /// Bits per second that the encoded frames of this may have now; 0: none are to be sent, for want of room or of anybody who wants them. No value: as many as they
   /// like, since we do not adapt, or not this. A layer that begins again is told of by KeyFrameWanted.
   std::optional<std::int64_t> target(Source source, std::size_t layer = 0) const;
+  /// How sound is to be encoded now.
+  SoundFormat sound_format() const { return sound_.format(); }
+  /// Bits per second on the wire that the path has for pictures; no value: as many as they like.
+  std::optional<std::int64_t> room() const { return room_; }
   SendingState sending() const;
   /// What we want to be sent; told to the server now and whenever it offers anew. Before the first call everything is wanted.
   void set_view(signaling::View view);
@@ -284,6 +292,8 @@ class Participant {
   std::vector<Sending> sending_;
   std::map<Source, std::vector<bool>> unwanted_; ///< by layer
   std::map<Source, RateControl> rates_;
+  SoundControl sound_;
+  std::optional<std::int64_t> room_;
   std::optional<TimePoint> next_adaptation_;
   std::optional<std::int64_t> adapted_to_; ///< the estimate of the last time
   std::vector<std::pair<std::uint32_t, std::uint32_t>> layer_ssrcs_; ///< of the camera in layers: media and retransmissions

@@ -153,6 +153,7 @@ TEST_F(NativeClientTest, WhereUdpIsDroppedMediaComesOverTcp) {
   ASSERT_EQ(ada->wait(60s), 0) << ada->error();
   EXPECT_EQ(json::parse(ada->out())["transport"], "tcp");
   const json result = json::parse(bob->out());
+  std::printf("UDP blocked: the first frame %.0f ms after the start (aim: 5000)\n", result.value("first_frame_ms", 0.0));
   EXPECT_EQ(result["transport"], "tcp");
   ASSERT_EQ(result["streams"].size(), 2U) << bob->out();
   for (const json& stream : result["streams"]) {

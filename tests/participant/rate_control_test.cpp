@@ -116,6 +116,50 @@ TEST(RateControlTest, WhateverHappensItSharesOutNoMoreThanThereIsBesidesTheLeast
   }
 }
 
+TEST(SoundControlTest, WhereThePathHasNoRoomForSoundItTakesHalfAtOnceAndAllAgainWhenThereIsRoom) {
+  SoundControl c;
+  TimePoint now{1s};
+  const auto run = [&](Duration length, std::optional<std::int64_t> available, bool full) {
+    for (const TimePoint end = now + length; now < end; now += 100ms) c.update(now, available, full);
+  };
+  EXPECT_LT(2 * SoundControl::on_the_wire(narrow_sound), SoundControl::on_the_wire(full_sound));
+  run(1s, std::nullopt, false);
+  EXPECT_EQ(c.format(), full_sound);
+  run(1s, 90'000, true);
+  EXPECT_EQ(c.format(), full_sound);
+  run(100ms, 60'000, true);
+  EXPECT_EQ(c.format(), narrow_sound);
+  run(1900ms, 200'000, false);
+  EXPECT_EQ(c.format(), narrow_sound) << "estimates err for a moment";
+  run(300ms, 200'000, false);
+  EXPECT_EQ(c.format(), full_sound);
+}
+
+TEST(SoundControlTest, WithoutPicturesItIsTriedAgainAfterAWhileAndLaterEachTimeThatThisFillsThePath) {
+  SoundControl c;
+  TimePoint now{1s};
+  /// A path for less than all of it: what is estimated follows what is sent.
+  const auto tick = [&](bool wide) {
+    const bool all = c.format() == full_sound;
+    c.update(now, all ? (wide ? 110'000 : 55'000) : 50'000, all && !wide);
+    now += 100ms;
+  };
+  tick(false);
+  std::vector<Duration> pauses;
+  for (int i = 0; i < 3; ++i) {
+    const TimePoint begin = now;
+    while (c.format() == narrow_sound && now - begin < 100s) tick(false);
+    pauses.push_back(now - begin);
+    tick(false);
+    EXPECT_EQ(c.format(), narrow_sound);
+  }
+  EXPECT_LE(pauses[0], 6s);
+  EXPECT_GT(pauses[1], pauses[0] + 3s);
+  EXPECT_GT(pauses[2], pauses[1] + 6s);
+  for (const TimePoint end = now + 60s; now < end;) tick(true);
+  EXPECT_EQ(c.format(), full_sound);
+}
+
 TEST(PacingBudgetTest, PacketsLeaveAtTheRateAndADebtOfAHigherOneIsForgotten) {
   congestion::PacingBudget budget;
   TimePoint now{1s};

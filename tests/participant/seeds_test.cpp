@@ -302,15 +302,17 @@ TEST(WholeCalls, ComeThroughBadWeatherWithEverybodySeeingAndHearingEverybody) {
 enum class Cut { publisher, subscriber };
 
 /// How long after the end of the blackout the first picture is shown that was sent after it.
-std::optional<Duration> back_after(Cut cut, std::uint64_t seed, const std::string& network) {
+std::optional<Duration> back_after(Cut cut, std::uint64_t seed, const std::string& network, std::size_t layers) {
   World world(seed);
-  World::Person& sender = world.add("Ada", {Source::microphone, Source::camera}, network);
+  World::Person& sender = world.add("Ada", {Source::microphone, Source::camera}, network, layers);
+  sender.deaf_to_requests = 300ms;
   World::Person& reader = world.add("Bo", {Source::microphone}, network);
   if (!world.until([&] { return world.all_receive_all(); })) return std::nullopt;
   world.run(5s);
   // As much as it was under way is lost too.
-  world.set_network(cut == Cut::publisher ? sender : reader, network + " outage=on 1500ms outage=off");
-  world.run(1500ms);
+  const Duration length = 1500ms + seed * 60ms; // layers are chosen every 200 ms
+  world.set_network(cut == Cut::publisher ? sender : reader, network + " outage=on " + std::to_string(length / 1ms) + "ms outage=off");
+  world.run(length);
   const TimePoint end = world.now();
   World::Received& seen = reader.received.at({"Ada", Source::camera});
   return world.until([&] { return seen.shown_made >= end; }, 10s);
@@ -320,11 +322,60 @@ TEST(Blackouts, OfASecondAndAHalfEndWithThePictureBackWithinAFifthOfASecond) {
   for (const Cut cut : {Cut::publisher, Cut::subscriber}) {
     for (std::uint64_t seed = 1; seed <= 6; ++seed) {
       const std::string network = "delay=" + std::to_string(2 + seed * 3) + "ms";
-      const auto took = back_after(cut, seed, network);
-      ASSERT_TRUE(took) << network;
-      EXPECT_LE(*took, 200ms) << (cut == Cut::publisher ? "publisher, " : "subscriber, ") << network;
+      for (const std::size_t layers : {1, 3}) {
+        const auto took = back_after(cut, seed, network, layers);
+        ASSERT_TRUE(took) << network;
+        EXPECT_LE(*took, 200ms) << (cut == Cut::publisher ? "publisher, " : "subscriber, ") << network << ", layers " << layers;
+      }
     }
   }
+}
+
+TEST(Blackouts, OfTwoThatEndOneAfterTheOtherTheSecondIsNotLeftToAPublisherThatDoesNotListenYet) {
+  for (const Duration later : {110ms, 150ms, 200ms, 280ms}) {
+    SCOPED_TRACE(later / 1ms);
+    World world(3);
+    World::Person& sender = world.add("Ada", {Source::microphone, Source::camera});
+    World::Person& first = world.add("Bo", {Source::microphone});
+    World::Person& second = world.add("Cy", {Source::microphone});
+    sender.deaf_to_requests = 300ms;
+    ASSERT_TRUE(world.until([&] { return world.all_receive_all(); }));
+    world.run(5s);
+    const auto outage = [](Duration length) { return "delay=10ms outage=on " + std::to_string(length / 1ms) + "ms outage=off"; };
+    world.set_network(first, outage(1500ms));
+    world.set_network(second, outage(1500ms + later));
+    world.run(1500ms + later);
+    const int asked = sender.key_frames_asked;
+    const TimePoint end = world.now();
+    World::Received& seen = second.received.at({"Ada", Source::camera});
+    const auto took = world.until([&] { return seen.shown_made >= end; }, 10s);
+    ASSERT_TRUE(took);
+    // It listens again 300 ms after it heard the first one's request.
+    EXPECT_LE(*took, 520ms - later);
+    EXPECT_LE(sender.key_frames_asked - asked, 2);
+  }
+}
+
+TEST(Blackouts, APublisherThatHearsTheFirstRequestAndMakesNoKeyFrameIsAskedAgainAsSoonAsItListens) {
+  World world(4);
+  World::Person& sender = world.add("Ada", {Source::microphone, Source::camera});
+  World::Person& reader = world.add("Bo", {Source::microphone});
+  sender.deaf_to_requests = 300ms;
+  ASSERT_TRUE(world.until([&] { return world.all_receive_all(); }));
+  world.run(5s);
+  std::optional<Duration> took;
+  for (const int ignores : {0, 1}) { // how long it takes to answer is known then
+    world.set_network(sender, "delay=10ms outage=on 1500ms outage=off");
+    sender.ignores_key_frames = ignores;
+    world.run(1500ms);
+    const TimePoint end = world.now();
+    World::Received& seen = reader.received.at({"Ada", Source::camera});
+    took = world.until([&] { return seen.shown_made >= end; }, 10s);
+    ASSERT_TRUE(took);
+    world.run(3s);
+  }
+  EXPECT_EQ(sender.ignores_key_frames, 0);
+  EXPECT_LE(*took, 500ms);
 }
 
 } // namespace

@@ -76,6 +76,8 @@ class World {
     std::array<bool, max_camera_layers> key_frame_due{true, true, true};
     std::array<std::uint64_t, max_camera_layers> layers_sent{};
     int ignores_key_frames = 0; ///< so many requests
+    Duration deaf_to_requests{}; ///< for so long after each that it heard, as browsers are
+    std::array<std::optional<TimePoint>, max_camera_layers> heard_request{};
     int key_frames_asked = 0;
     bool hears_server = true; ///< what the server says on the WebSocket; it waits until then
     std::map<std::pair<std::string, Source>, Received> received; ///< by the sender's name
@@ -119,7 +121,7 @@ class World {
     config.publish = publish;
     config.camera_layers = person->layers = layers;
     config.subscribe = subscribing;
-    config.adapt = person->adapts = !rates.empty();
+    config.adapt = config.adapt_sound = person->adapts = !rates.empty();
     if (!rates.empty()) config.rates[Source::camera] = {rates, 30};
     for (const Source source : publish) (signaling::is_audio(source) ? person->sends_audio : person->sends_video) = true;
     if (!publish.empty() && publish.back() == Source::screen) person->picture = Source::screen; // the camera is there, and off
@@ -307,8 +309,9 @@ class World {
         ++p.videos;
       }
       if (p.next_audio && *p.next_audio <= now_) {
-        *p.next_audio += audio_interval;
-        send(p, Source::microphone, 120, p.audios++);
+        const SoundFormat format = p.participant->sound_format();
+        *p.next_audio += format.packet;
+        send(p, Source::microphone, p.adapts ? static_cast<std::size_t>(format.bitrate * format.packet.count() / 8'000'000) : 120, p.audios++);
       }
       if (const auto at = p.participant->next_deadline(); at && *at <= now_) p.participant->handle_timeout(now_);
     }
@@ -473,6 +476,9 @@ class World {
       } else if (const auto* wanted = std::get_if<KeyFrameWanted>(&*output)) {
         ++p.key_frames_asked;
         ASSERT_LT(wanted->layer, p.layers);
+        auto& heard = p.heard_request[wanted->layer];
+        if (heard && now_ - *heard < p.deaf_to_requests) continue;
+        heard = now_;
         if (p.ignores_key_frames > 0) --p.ignores_key_frames;
         else p.key_frame_due[wanted->layer] = true;
       } else if (std::holds_alternative<Refused>(*output)) {
