@@ -239,6 +239,11 @@ void MeetingServer::pump() {
 #ifdef SATSUMA_TEST_HOOKS
   if (room_trace_ != nullptr) room_trace_->flush();
 #endif
+  // Who reads the log and no metrics is to know of a full disk, and not to find the log full of it.
+  if (const std::uint64_t failures = service_.statistics().store_failures; failures >= store_failures_told_at_) {
+    spdlog::error("event=store_failed failures={}", failures);
+    store_failures_told_at_ = 2 * failures;
+  }
   auto next = service_.next_deadline();
   if (trim_at_ && (!next || *trim_at_ < *next)) next = trim_at_;
   if (next == deadline_) return;

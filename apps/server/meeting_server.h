@@ -139,6 +139,7 @@ class MeetingServer final : public io::HttpServer::Handler {
   std::uint64_t media_disconnections_ = 0;
   std::uint64_t control_errors_ = 0;
   std::uint64_t media_commands_lost_ = 0;
+  std::uint64_t store_failures_told_at_ = 1; ///< the next count that stands in the log; twice the last one
 };
 
 } // namespace satsuma::server
