@@ -48,15 +48,39 @@ export const overdueText =
   "New keys have been due for a while and do not come: the server holds them back, or a device hangs. " +
   "Nobody can come in meanwhile, and when somebody has left, nothing more is sent until they are here.";
 
+/** What somebody wrote, without what no text needs: the sender's program should have dropped it, and may be anybody's. */
+export function readable(text: string): string {
+  return text.replace(/(?![\n\t])\p{Cc}/gu, "");
+}
+
+const sentenceMarks = ".,;:!?)]}'’»";
+
+/** Without the marks that are the sentence's, not the address's. A loop, since a pattern tried at each place takes time with the square of the length. */
+function withoutMarks(address: string): string {
+  let end = address.length;
+  while (end > 0 && sentenceMarks.includes(address.charAt(end - 1))) end -= 1;
+  return address.slice(0, end);
+}
+
+/** How an address is shown if it may be opened: so that whoever reads it knows where it leads. Null for one with a name before an "@", which looks like the host, or with invisible characters. */
+function shownAddress(address: string): string | null {
+  if (/\p{Cf}/u.test(address) || !URL.canParse(address)) return null;
+  const url = new URL(address);
+  if (url.username !== "" || url.password !== "") return null;
+  // Letters of other scripts that look alike, and other ways to write a host, are shown as what the browser makes of them.
+  return address.toLowerCase().startsWith(`${url.protocol}//${url.host}`) ? address : url.href;
+}
+
 /** A text in parts, the web addresses in it by themselves; only http and https become links. */
 export function linkParts(text: string): readonly { readonly text: string; readonly url: string | null }[] {
   const parts: { readonly text: string; readonly url: string | null }[] = [];
   let at = 0;
   for (const { 0: found, index } of text.matchAll(/\bhttps?:\/\/[^\s<>"]+/gu)) {
-    const address = found.replace(/[.,;:!?)\]}'’»]+$/u, ""); // the sentence's, not the address's
-    if (!URL.canParse(address)) continue;
+    const address = withoutMarks(found);
+    const shown = shownAddress(address);
+    if (shown === null) continue;
     if (index > at) parts.push({ text: text.slice(at, index), url: null });
-    parts.push({ text: address, url: address });
+    parts.push({ text: shown, url: address });
     at = index + address.length;
   }
   if (at < text.length) parts.push({ text: text.slice(at), url: null });

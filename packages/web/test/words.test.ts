@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { isolated, kilobits, linkParts, reasonText } from "../src/words.ts";
+import { isolated, kilobits, linkParts, readable, reasonText } from "../src/words.ts";
 
 const nobody = { joined: [], left: [], blamed: [] };
 
@@ -35,4 +35,31 @@ test("of what is written only web addresses become links, without the sentence's
   const shown = (text: string): string => linkParts(text).map(({ text: part, url }) => (url === null ? part : `[${part}]`)).join("");
   assert.equal(shown("see https://example.org/a?b=1#c, and (http://example.org)."), "see [https://example.org/a?b=1#c], and ([http://example.org]).");
   for (const text of ["javascript:alert(1)", "nothing here", "https://", "http://[x", "xhttps://a.b", ""]) assert.equal(shown(text), text);
+});
+
+test("an address that hides where it leads is no link, and one in other letters is shown as what it is", () => {
+  const shown = (text: string): string => linkParts(text).map(({ text: part, url }) => (url === null ? part : `[${part}]`)).join("");
+  for (const text of ["https://bank.example@evil.example/", "https://bank.example:1@evil.example/", "https://a.example/\u202egpj.exe", "https://ba\u200bnk.example/", "https://bank.example/\u2066x"]) {
+    assert.equal(shown(text), text);
+  }
+  assert.equal(shown("https://b\u0430nk.example/a"), "[https://xn--bnk-6cd.example/a]");
+  assert.equal(shown("https://bank.example\uff0eevil.example/"), "[https://bank.example.evil.example/]");
+  assert.equal(shown("https:///evil.example/"), "[https://evil.example/]");
+  assert.equal(shown("HTTPS://Example.org:443/\u00fc"), "HTTPS://Example.org:443/\u00fc");
+  assert.equal(shown("https://Example.org:443/\u00fc"), "[https://Example.org:443/\u00fc]");
+});
+
+test("the longest message of marks is read in a time that does not grow with its square", () => {
+  const time = (length: number): number => {
+    const text = `https://${")".repeat(length)}x`;
+    const before = process.cpuUsage().user;
+    for (let at = 0; at < 20; at += 1) linkParts(text);
+    return process.cpuUsage().user - before;
+  };
+  time(1000);
+  assert.ok(time(16_000) < 16 * (time(2_000) + 20_000)); // microseconds of this process; with the square 64 times as long
+});
+
+test("control characters of a message are not shown, lines and tabs are", () => {
+  assert.equal(readable("a\u0000b\u009bc\n\td"), "abc\n\td");
 });

@@ -1,16 +1,17 @@
-import type { JSX, ReactNode } from "react";
+import type { JSX, ReactNode, RefObject } from "react";
 import { Button, Tooltip, TooltipTrigger } from "react-aria-components";
 
 interface Props {
   readonly label: string;
   readonly active?: boolean;
   readonly expanded?: boolean;
+  readonly buttonRef?: RefObject<HTMLButtonElement | null>;
   readonly onPress: () => void;
   readonly children: ReactNode;
 }
 
 /** Round, with a name that is read out and shown on hovering. */
-export function IconButton({ label, active = false, expanded, onPress, children }: Props): JSX.Element {
+export function IconButton({ label, active = false, expanded, buttonRef, onPress, children }: Props): JSX.Element {
   return (
     <TooltipTrigger delay={500}>
       <Button
@@ -18,6 +19,7 @@ export function IconButton({ label, active = false, expanded, onPress, children 
         aria-label={label}
         onPress={onPress}
         {...(expanded === undefined ? {} : { "aria-expanded": expanded })}
+        {...(buttonRef === undefined ? {} : { ref: buttonRef })}
       >
         {children}
       </Button>

@@ -36,6 +36,12 @@ export function Notices({ meeting, state }: { readonly meeting: Meeting; readonl
   );
 }
 
+/** What is put away does not take the place of who uses the keyboard with it: to the next one of its kind, or else to what is on top. */
+export function focusBeside(button: Element): void {
+  const others = [".notice button", ".panel button", ".toolbar button"].flatMap((selector) => [...document.querySelectorAll<HTMLElement>(selector)]);
+  others.find((other) => other !== button)?.focus();
+}
+
 interface NoticeProps {
   readonly message: string;
   readonly advice: string;
@@ -48,7 +54,14 @@ function Notice({ message, advice, onDismiss }: NoticeProps): JSX.Element {
       <span>
         <strong>{message}</strong> {advice}
       </span>
-      <Button className="icon-button quiet" aria-label={`Dismiss: ${message}`} onPress={onDismiss}>
+      <Button
+        className="icon-button quiet"
+        aria-label={`Dismiss: ${message}`}
+        onPress={({ target }) => {
+          focusBeside(target);
+          onDismiss();
+        }}
+      >
         <X size={16} aria-hidden="true" />
       </Button>
     </p>

@@ -5,6 +5,7 @@ import { Button, Dialog, DialogTrigger, Heading, Modal, ModalOverlay, Tooltip, T
 
 import { DeviceSelect } from "./DeviceSelect.tsx";
 import { LevelMeter } from "./LevelMeter.tsx";
+import { KeyList } from "./ShortcutsDialog.tsx";
 import { Statistics } from "./Statistics.tsx";
 import { TellLevels } from "./TellLevels.tsx";
 import { ThemeButton } from "./ThemeButton.tsx";
@@ -52,7 +53,10 @@ export function SettingsDialog({ devices, microphoneOn, watchLevel, stats, nameO
                 </div>
                 <TellLevels told={tellsLevels} onChange={onTellLevels} />
                 <Statistics stats={stats} nameOf={nameOf} />
-                <p className="hint">Keys: Ctrl+D microphone, Ctrl+E camera, ? for all of them.</p>
+                <details>
+                  <summary>Keys</summary>
+                  <KeyList />
+                </details>
               </>
             )}
           </Dialog>

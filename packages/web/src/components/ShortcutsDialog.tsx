@@ -8,7 +8,7 @@ const keys: readonly (readonly [string, string])[] = [
   ["Tab, Shift + Tab", "To the next control, to the one before"],
   ["Enter or Space", "Press it"],
   ["Esc", "Close a dialog, leave full screen"],
-  ["Double click", "A picture in full screen, and back"],
+  ["Double click", "A picture in full screen, and back; it has a button for that too"],
   ["?", "This list"],
 ];
 
@@ -41,22 +41,30 @@ export function ShortcutsDialog(): JSX.Element {
                   <X size={18} aria-hidden="true" />
                 </Button>
               </header>
-              <dl className="keys">
-                {keys.map(([key, what]) => (
-                  <div key={key}>
-                    <dt>
-                      <kbd>{key}</kbd>
-                    </dt>
-                    <dd>{what}</dd>
-                  </div>
-                ))}
-              </dl>
-              <p className="hint">On a Mac, Command in place of Ctrl.</p>
+              <KeyList />
             </>
           )}
         </Dialog>
       </Modal>
     </ModalOverlay>
+  );
+}
+
+export function KeyList(): JSX.Element {
+  return (
+    <>
+      <dl className="keys">
+        {keys.map(([key, what]) => (
+          <div key={key}>
+            <dt>
+              <kbd>{key}</kbd>
+            </dt>
+            <dd>{what}</dd>
+          </div>
+        ))}
+      </dl>
+      <p className="hint">On a Mac, Command in place of Ctrl.</p>
+    </>
   );
 }
 

@@ -1,6 +1,6 @@
 import type { Participant } from "@satsuma/core";
 import { AudioLines, LockKeyhole, Maximize2, MicOff, TriangleAlert, WifiOff } from "lucide-react";
-import { type CSSProperties, type JSX, useRef } from "react";
+import { type CSSProperties, type JSX, useEffect, useState } from "react";
 import { Button } from "react-aria-components";
 
 import { displayedName } from "../words.ts";
@@ -18,14 +18,15 @@ export function Tile({ participant, source, large = false }: TileProps): JSX.Ele
   const shown = on && stream !== null ? stream : null;
   const title = source === "screen" ? `${name}: screen` : participant.isSelf ? `${name} (you)` : name;
   const speaks = source === "camera" && participant.speaking;
-  const figure = useRef<HTMLElement>(null);
-  // Refused where the browser has none, or asks for a touch first: the tile stays as large as it is.
-  const toggleFullScreen = (): void => {
-    if (document.fullscreenElement !== null) void document.exitFullscreen().catch(() => undefined);
-    else if (shown !== null) void figure.current?.requestFullscreen().catch(() => undefined);
-  };
+  const [isFull, toggleFullScreen] = useFullScreen();
   return (
-    <figure ref={figure} onDoubleClick={document.fullscreenEnabled ? toggleFullScreen : undefined} className={`tile ${source}${speaks ? " speaking" : ""}${large ? " large" : ""}`} data-speaking={speaks} aria-label={title} data-participant={participant.id} data-source={source} data-proof={proof}>
+    <figure
+      onDoubleClick={(event) => {
+        const onButton = event.target instanceof Element && event.target.closest("button") !== null;
+        if (!onButton && shown !== null) toggleFullScreen();
+      }}
+      className={`tile ${source}${speaks ? " speaking" : ""}${large ? " large" : ""}${isFull ? " full" : ""}`}
+      data-speaking={speaks} aria-label={title} data-participant={participant.id} data-source={source} data-proof={proof}>
       {shown !== null ? (
         <Video stream={shown} mirrored={participant.isSelf && source === "camera"} contain={source === "screen"} label={`Picture of ${title}`} />
       ) : (
@@ -48,7 +49,7 @@ export function Tile({ participant, source, large = false }: TileProps): JSX.Ele
           <WifiOff size={20} aria-hidden="true" /> {participant.departed ? "Left" : "Connection lost"}
         </div>
       )}
-      {source === "screen" && shown !== null && document.fullscreenEnabled && (
+      {shown !== null && document.fullscreenEnabled && (
         <Button className="tile-button" aria-label={`${title}: full screen, and back`} onPress={toggleFullScreen}>
           <Maximize2 size={18} aria-hidden="true" />
         </Button>
@@ -66,6 +67,40 @@ export function Tile({ participant, source, large = false }: TileProps): JSX.Ele
       </figcaption>
     </figure>
   );
+}
+
+/**
+ * The whole page goes full screen and the tile fills it, so that who comes in, what is written and what goes wrong is still seen above it.
+ * Refused where the browser has none, or asks for a touch first: the tile stays as large as it is.
+ */
+function useFullScreen(): readonly [boolean, () => void] {
+  const [isFull, setFull] = useState(false);
+  useEffect(() => {
+    if (!isFull) return;
+    const ended = new AbortController();
+    document.addEventListener(
+      "fullscreenchange",
+      () => {
+        if (document.fullscreenElement === null) setFull(false);
+      },
+      { signal: ended.signal },
+    );
+    return () => {
+      ended.abort();
+      // The tile is gone, with who was in it or what was shared.
+      if (document.fullscreenElement !== null) void document.exitFullscreen().catch(() => undefined);
+    };
+  }, [isFull]);
+  const toggle = (): void => {
+    if (document.fullscreenElement !== null) void document.exitFullscreen().catch(() => undefined);
+    else if (document.fullscreenEnabled) {
+      void document.documentElement.requestFullscreen().then(
+        () => setFull(true),
+        () => undefined,
+      );
+    }
+  };
+  return [isFull, toggle];
 }
 
 function initials(name: string): string {

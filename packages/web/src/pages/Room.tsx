@@ -4,7 +4,7 @@ import { useCallback, useEffect, useRef, useState, type JSX } from "react";
 import { Button, Tooltip, TooltipTrigger } from "react-aria-components";
 
 import { Brand } from "../components/Brand.tsx";
-import { Chat, useUnread } from "../components/Chat.tsx";
+import { Chat, RefutedDevice, useComings, useRefuted, useUnread } from "../components/Chat.tsx";
 import { IconButton } from "../components/IconButton.tsx";
 import { CopyLinkButton, type Invitation, InvitationBanner, useInvitation } from "../components/Invitation.tsx";
 import { isOn, MediaButtons } from "../components/MediaButtons.tsx";
@@ -19,7 +19,7 @@ import { Audio } from "../components/Video.tsx";
 import { useAwakeScreen, useIsWide, useShortcuts, useStore, useView } from "../hooks.ts";
 import { rememberDevice } from "../remembered.ts";
 import { chooseStage, placesFor } from "../stage.ts";
-import { displayedName, overdueText, reasonText } from "../words.ts";
+import { displayedName, overdueText, readable, reasonText } from "../words.ts";
 
 interface Props {
   readonly meeting: Meeting;
@@ -39,7 +39,16 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
   const stage = useStage(state, pinned);
   const invitation = useInvitation(meeting);
   const { unread, latest } = useUnread(state.chat, panel === "chat");
+  const refuted = useRefuted(participants);
+  const comings = useComings(participants);
+  const draft = useRef("");
+  const participantsButton = useRef<HTMLButtonElement>(null);
+  const chatButton = useRef<HTMLButtonElement>(null);
   const toggle = (which: typeof panel): void => setPanel(panel === which ? null : which);
+  const closePanel = (): void => {
+    (panel === "chat" ? chatButton : participantsButton).current?.focus();
+    setPanel(null);
+  };
 
   useEffect(() => {
     const goodbye = (): void => void meeting.leave();
@@ -87,8 +96,18 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
         <main className="stage-area">
           {participants.length === 0 ? <Entrance connection={connection} /> : <Stage participants={participants} stage={stage} onMore={() => setPanel("participants")} />}
         </main>
-        {panel === "participants" && <Participants participants={participants} pinned={pinned} onPin={setPinned} onClose={() => setPanel(null)} />}
-        {panel === "chat" && <Chat messages={state.chat} canSend={connection.status === "in-room"} onSend={(text) => meeting.sendChat(text)} onClose={() => setPanel(null)} />}
+        {panel === "participants" && <Participants participants={participants} pinned={pinned} onPin={setPinned} onClose={closePanel} />}
+        {panel === "chat" && (
+          <Chat
+            messages={state.chat}
+            comings={comings}
+            refuted={refuted}
+            draft={draft}
+            canSend={connection.status === "in-room"}
+            onSend={(text) => meeting.sendChat(text)}
+            onClose={closePanel}
+          />
+        )}
       </div>
       <Notices meeting={meeting} state={state} />
       <nav className="toolbar" aria-label="Call controls">
@@ -107,7 +126,7 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
             {sharing ? <MonitorX aria-hidden="true" /> : <MonitorUp aria-hidden="true" />}
           </IconButton>
         )}
-        <IconButton label="Participants" active={panel === "participants"} expanded={panel === "participants"} onPress={() => toggle("participants")}>
+        <IconButton label="Participants" buttonRef={participantsButton} active={panel === "participants"} expanded={panel === "participants"} onPress={() => toggle("participants")}>
           <Users aria-hidden="true" />
           {participants.length > 0 && (
             <span className="count" aria-hidden="true">
@@ -115,7 +134,7 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
             </span>
           )}
         </IconButton>
-        <IconButton label={unread === 0 ? "Chat" : `Chat, ${String(unread)} new`} active={panel === "chat"} expanded={panel === "chat"} onPress={() => toggle("chat")}>
+        <IconButton label={unread === 0 ? "Chat" : `Chat, ${String(unread)} new`} buttonRef={chatButton} active={panel === "chat"} expanded={panel === "chat"} onPress={() => toggle("chat")}>
           <MessageSquare aria-hidden="true" />
           {unread > 0 && (
             <span className="count" aria-hidden="true">
@@ -160,7 +179,8 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
             <strong>
               <bdi>{displayedName(latest.name)}</bdi>
             </strong>{" "}
-            <bdi>{latest.text.slice(0, 200)}</bdi>
+            <bdi>{readable(latest.text.slice(0, 200))}</bdi>
+            {refuted.has(latest.sender) && <RefutedDevice />}
           </>
         )}
       </div>
@@ -252,7 +272,14 @@ function Banner({ state, invitation }: { readonly state: MeetingState; readonly 
     case "reconnecting":
       return (
         <div className="banner warning" role="status">
-          <Spinner /> {connection.said === "" ? "The connection to the server is gone." : `The server says: “${connection.said}”`} Returning by itself{connection.attempt > 1 ? `, attempt ${String(connection.attempt)}` : ""}…
+          <Spinner /> {connection.said === "" ? (
+            "The connection to the server is gone."
+          ) : (
+            <>
+              The server says: “<bdi>{connection.said}</bdi>”
+            </>
+          )}{" "}
+          Returning by itself{connection.attempt > 1 ? `, attempt ${String(connection.attempt)}` : ""}…
         </div>
       );
     case "in-room":
@@ -291,7 +318,7 @@ function Entrance({ connection }: { readonly connection: Connection }): JSX.Elem
       <h2>{connection.status !== "waiting" ? "Connecting…" : refused ? "Nobody has let you in yet" : reason === "empty" ? "Opening the room…" : "The others let you in…"}</h2>
       {connection.status === "connecting" && connection.said !== "" && (
         <p>
-          The server says: “{connection.said}” This page tries again by itself.
+          The server says: “<bdi>{connection.said}</bdi>” This page tries again by itself.
         </p>
       )}
       {refused && (
