@@ -34,6 +34,7 @@ scenario('everything works from the keyboard', async (world) => {
   await tabTo(ada, 'Turn off camera');
   await ada.call('press', 'Enter');
   await eventually('the camera is off', () => ada.has('Turn on camera'));
+  await eventually('Ada is alone in the group', () => ada.evaluate(() => document.querySelector('.safety-button') !== null), 30_000);
   await tabTo(ada, 'Safety number');
   await ada.call('press', 'Enter');
   await eventually('the panel explains the number', () => ada.has('Safety number', 'dialog'));
@@ -43,6 +44,17 @@ scenario('everything works from the keyboard', async (world) => {
   await eventually('the keys are listed', () => ada.has('Keys', 'dialog'));
   await ada.call('press', 'Escape');
   await eventually('the list is closed', async () => !(await ada.has('Keys', 'dialog')));
+  // What is being written outlives the chat's panel, and the keyboard is back where it opened it.
+  await tabTo(ada, 'Chat');
+  await ada.call('press', 'Enter');
+  const draft = () => ada.evaluate(() => (document.activeElement instanceof HTMLTextAreaElement ? document.activeElement.value : null));
+  await eventually('one can write at once', async () => (await draft()) === '');
+  for (const key of ['H', 'i']) await ada.call('press', key);
+  await ada.call('press', 'Escape');
+  await eventually('the button of the chat has the focus', async () => (await focusedName(ada)) === 'Chat');
+  await ada.call('press', 'Enter');
+  await eventually('the draft is there', async () => (await draft()) === 'Hi');
+  await ada.call('press', 'Escape');
   await tabTo(ada, 'Leave');
   await ada.call('press', 'Enter');
   await eventually('Ada has left', () => ada.has('Return to the room'));

@@ -32,7 +32,9 @@ export function AboutDialog(): JSX.Element {
                 <h3>The server learns</h3>
                 <ul>
                   <li>the name of the room, network addresses, who comes and goes when, and how many there are,</li>
-                  <li>which of microphone, camera and screen are on, and the sizes and times of what is sent: roughly, who talks when. Names, pictures, sound and messages it does not learn.</li>
+                  <li>which of microphone, camera and screen are on, and the sizes and times of what is sent: roughly, who talks when, and that somebody writes in the chat,</li>
+                  <li>whose picture each has on the screen, and how large: it sends no others,</li>
+                  <li>how loud a microphone is, only if its owner allowed that. Names, pictures, sound and messages it does not learn.</li>
                 </ul>
                 <h3>What encryption cannot do</h3>
                 <ul>
