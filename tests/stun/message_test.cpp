@@ -190,7 +190,8 @@ TEST(StunMessage, RefusesAnythingAfterTheFingerprint) {
 
 TEST(StunMessage, RefusesAttributesOfAWrongSize) {
   for (const char* attribute : {"002400020000ffff", "0025000400000000", "802900040000ffff", "802a00040000ffff", "0020000400010000",
-                                "00200008000300000102030405060708", "0008000400000000", "8028000200000000", "000900040000ff00"}) {
+                                "00200008000300000102030405060708", "0008000400000000", "8028000200000000", "000900040000ff00",
+                                "002400080000000100000000", "8029000c000000000000000100000000", "802a000c000000000000000100000000"}) {
     Bytes attributes = *from_hex(attribute);
     attributes.resize((attributes.size() + 3) / 4 * 4);
     EXPECT_FALSE(parse(message_of(attributes))) << attribute;
