@@ -35,6 +35,7 @@ struct Options {
   std::string log_level = "info";
   std::vector<std::string> allowed_origins;
   bool metrics_for_everyone = false;
+  bool no_metrics = false; ///< not with the one before
   Duration grace{};
   Duration restart_grace{};
   Duration stall{};

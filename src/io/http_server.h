@@ -65,6 +65,12 @@ struct HttpLimits {
   Duration close_handshake = std::chrono::seconds(3);
 };
 
+enum class MetricsFor {
+  nobody,       ///< /metrics is not there
+  this_machine, ///< loopback peers without a proxy's headers
+  everyone,
+};
+
 struct HttpOptions {
   std::string address = "127.0.0.1"; ///< numeric, IPv4 or IPv6
   std::uint16_t port = 8080;         ///< 0: any free one, see HttpServer::port()
@@ -75,7 +81,7 @@ struct HttpOptions {
   std::string key_pem;
   /// Further origins ("https://meet.example.org") whose pages may open a WebSocket, beside the server's own.
   std::vector<std::string> allowed_origins;
-  bool metrics_for_everyone = false; ///< otherwise /metrics answers loopback peers without a proxy's headers only
+  MetricsFor metrics = MetricsFor::this_machine;
   bool media_streams = false;        ///< Handler::on_media_stream() takes connections that begin as media over TCP does
   bool handle_signals = false;       ///< SIGINT and SIGTERM call Handler::on_stop and then stop()
   HttpLimits limits;

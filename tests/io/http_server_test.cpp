@@ -505,6 +505,18 @@ TEST_F(HttpServerTest, MetricsAnswerLoopbackWithoutAProxyOnly) {
   EXPECT_EQ(client.get("/metrics", "X-Forwarded-For: 192.0.2.9\r\n")->status, 404);
 }
 
+TEST_F(HttpServerTest, MetricsForEverybodyAnswerThroughAProxyToo) {
+  options_.metrics = MetricsFor::everyone;
+  start();
+  EXPECT_EQ(SocketClient(port()).get("/metrics", "X-Forwarded-For: 192.0.2.9\r\n")->status, 200);
+}
+
+TEST_F(HttpServerTest, MetricsThatAreOffAnswerNotEvenLoopback) {
+  options_.metrics = MetricsFor::nobody;
+  start();
+  EXPECT_EQ(SocketClient(port()).get("/metrics")->status, 404);
+}
+
 TEST_F(HttpServerTest, AServerWithoutThePageSaysHowToGetIt) {
   options_.web_folder.clear();
   start();

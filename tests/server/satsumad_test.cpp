@@ -210,6 +210,13 @@ TEST_F(SatsumadTest, MetricsCountWhatHappens) {
     EXPECT_NE(metrics->body.find(line), std::string::npos) << line << metrics->body;
 }
 
+TEST_F(SatsumadTest, AnOperatorCanDoWithoutMetrics) {
+  start({"--no-metrics"});
+  EXPECT_EQ(SocketClient(port_).get("/metrics")->status, 404);
+  EXPECT_EQ(SocketClient(port_).get("/healthz")->status, 200);
+  EXPECT_EQ(run({"--no-metrics", "--metrics-for-everyone"}), 2);
+}
+
 TEST_F(SatsumadTest, WithHttpsWhoEntersGetsCredentialsForTurnUnlessTheOperatorDoesWithout) {
   for (const std::string how : {"on", "off"}) {
     start({"--listen", "0.0.0.0:0", "--turn", how});

@@ -494,7 +494,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void metrics(const Request& request) {
     const bool proxied = request.count(http::field::forwarded) != 0 || request.count("X-Forwarded-For") != 0 || request.count(http::field::via) != 0;
-    if (!server_.options.metrics_for_everyone && (proxied || !is_loopback(peer_))) return respond_text(http::status::not_found, "There is nothing here.\n");
+    const MetricsFor allowed = server_.options.metrics;
+    const bool own = !proxied && is_loopback(peer_);
+    if (allowed == MetricsFor::nobody || (allowed == MetricsFor::this_machine && !own)) return respond_text(http::status::not_found, "There is nothing here.\n");
     const HttpStatistics& s = server_.statistics;
     std::string text;
     const auto add = [&text](std::string_view name, std::string_view type, std::string_view help, std::uint64_t value) {
