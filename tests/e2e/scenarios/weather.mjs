@@ -39,7 +39,11 @@ scenario('loss, reordering and duplicates of datagrams cost no frame that arrive
   const before = await Promise.all(people.map(receivers));
   for (const loss of [0.01, 0.05, 0.2]) {
     await relay.set({ loss, reorder: 0.03, duplicate: 0.03 });
+    const decoded = () => Promise.all(people.map((person) => person.framesDecoded()));
+    const [begin, start] = [await decoded(), Date.now()];
     await sleep(5000);
+    const [end, seconds] = [await decoded(), (Date.now() - start) / 1000];
+    console.log(`at ${100 * loss} % of loss each way: ${people.map(({ name, kind }, index) => `${name} (${kind}) ${((end[index] - begin[index]) / seconds).toFixed(1)}`).join(', ')} of 10 pictures a second`);
   }
   const fate = await relay.set({ loss: 0, reorder: 0, duplicate: 0 });
   assert.ok(fate.lost > 50 && fate.reordered > 20 && fate.duplicated > 20, `enough to mean something: ${JSON.stringify(fate)}`);
