@@ -179,8 +179,12 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
             <strong>
               <bdi>{displayedName(latest.name)}</bdi>
             </strong>{" "}
+            {refuted.has(latest.sender) && (
+              <>
+                <RefutedDevice />:{" "}
+              </>
+            )}
             <bdi>{readable(latest.text.slice(0, 200))}</bdi>
-            {refuted.has(latest.sender) && <RefutedDevice />}
           </>
         )}
       </div>
