@@ -387,6 +387,8 @@ class Join final : public NativeClient::Listener {
     if (written) return;
     if (written.error() == Error(participant::participant_bad_message)) {
       std::fprintf(stderr, "satsuma join: not sent: a message is UTF-8 of at most %zu characters\n", signaling::max_chat_length);
+    } else if (written.error() == Error(call::session_removal_overdue)) {
+      std::fprintf(stderr, "satsuma join: not sent: somebody who left could still read it, since no new keys come\n");
     } else {
       std::fprintf(stderr, "satsuma join: not sent: we are not in the room at the moment\n");
     }

@@ -95,7 +95,8 @@ std::int32_t satsuma_session_frame(SatsumaHandle session, const std::uint8_t* by
 SATSUMA_EXPORT(satsuma_session_timeout) std::int32_t satsuma_session_timeout(SatsumaHandle session, double now_us);
 /// Leaving for good: goodbye and `close` come out of poll.
 SATSUMA_EXPORT(satsuma_session_leave) std::int32_t satsuma_session_leave(SatsumaHandle session, double now_us);
-/// Encrypts `json` (UTF-8, at most 16 KiB) for the other members. satsuma_bad_state unless entered.
+/// Encrypts `json` (UTF-8, at most 16 KiB) for the other members. satsuma_bad_state unless entered, or when somebody who is gone still holds the keys
+/// after 15 s (`keys` has said `sending: null` then).
 SATSUMA_EXPORT(satsuma_session_send_application)
 std::int32_t satsuma_session_send_application(SatsumaHandle session, const std::uint8_t* json, std::uint32_t size, double now_us);
 /// Microseconds on the clock of `now_us` at which to call satsuma_session_timeout, or -1 for never.

@@ -672,6 +672,7 @@ Result<void> ClientSession::send_application(TimePoint now, std::string_view tex
   now_ = now;
   if (text.size() > max_application_text) return session_message_too_large;
   if (over_ || !group_ || connection_ != Connection::up) return session_not_entered;
+  if (removal_is_overdue(now)) return session_removal_overdue;
   SATSUMA_TRY(Bytes message, group_->protect_application(as_bytes(text), {}, *random_));
   send(signaling::Application{std::move(message)});
   return {};
@@ -741,10 +742,7 @@ void ClientSession::handle_timeout(TimePoint now) {
   keys_.handle_timeout(now);
   digest_receiver_.handle_timeout(now);
   send_digest(now);
-  if (removal_due_ && now >= *removal_due_) {
-    removal_due_.reset();
-    keys_.stop_sending();
-  }
+  if (removal_is_overdue(now)) keys_.stop_sending();
   check_devices(now);
   committer_->handle_timeout(now);
   settle(now);
@@ -871,7 +869,7 @@ std::optional<TimePoint> ClientSession::next_deadline() const {
   consider(keys_.next_deadline());
   consider(digest_receiver_.next_deadline());
   if (group_ && connection_ == Connection::up) consider(digest_sender_.next_deadline());
-  consider(removal_due_);
+  if (keys_.sending()) consider(removal_due_); // after it nothing is sent any more
   consider(check_devices_at_);
   consider(overdue_at());
   if (group_) consider(refresh_at_);

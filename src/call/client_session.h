@@ -24,6 +24,8 @@
 namespace satsuma::call {
 
 inline constexpr ErrorCode session_not_entered{"session_not_entered", ErrorKind::caller};
+/// Somebody who is gone still holds the epoch's keys, since the commit that takes them out does not come: nothing is sent until the next epoch.
+inline constexpr ErrorCode session_removal_overdue{"session_removal_overdue", ErrorKind::caller};
 inline constexpr ErrorCode session_message_too_large{"session_message_too_large", ErrorKind::caller};
 
 struct SessionConfig {
@@ -42,7 +44,7 @@ struct SessionOptions {
   Duration ack_interval = std::chrono::seconds(4);
   Duration waiting_notice = std::chrono::seconds(3);
   /// Someone who is gone holds the keys until a commit takes it out of the group, which takes a round trip, and a rank's delay for each
-  /// committer that crashed. If it has not come after this long, somebody withholds it, and we send nothing more in that epoch.
+  /// committer that crashed. If it has not come after this long, somebody withholds it, and we send nothing more in that epoch: no frames, no messages.
   Duration removal_deadline = std::chrono::seconds(15);
   /// Something is pending that a commit would settle, a join, a departure or our own renewal, and none comes: after this long we say so. It
   /// is the longest that honest people take, who crash one after the other.
@@ -181,7 +183,7 @@ class ClientSession {
   void handle_frame(TimePoint now, ByteView frame);
   void handle_timeout(TimePoint now);
   void leave(TimePoint now);
-  /// UTF-8, at most 16 KiB. session_not_entered outside of a group or without a connection.
+  /// UTF-8, at most 16 KiB. session_not_entered outside of a group or without a connection; session_removal_overdue.
   Result<void> send_application(TimePoint now, std::string_view text);
 
   std::optional<SessionOutput> poll_output();
@@ -248,6 +250,7 @@ class ClientSession {
 
   Join examine(IncarnationId who, ByteView key_package) const;
   bool open_identity(Join& join) const;
+  bool removal_is_overdue(TimePoint now) const { return removal_due_ && now >= *removal_due_; }
   void check_devices(TimePoint now);
   void check_overdue(TimePoint now);
   std::optional<TimePoint> overdue_at() const;
@@ -306,7 +309,7 @@ class ClientSession {
   Bytes pending_group_info_;
   std::uint64_t era_ = 0;
   std::optional<TimePoint> refresh_at_;
-  std::optional<TimePoint> removal_due_; ///< someone in the roster is gone
+  std::optional<TimePoint> removal_due_; ///< someone in the roster is gone; stays when it is past, until the next epoch
   Roster roster_;
   std::optional<TimePoint> check_devices_at_; ///< set while some of the roster's are pending
   std::deque<std::pair<IncarnationId, Bytes>> held_messages_; ///< of whom the server says that they are

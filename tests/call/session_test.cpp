@@ -517,7 +517,7 @@ TEST(Media, OfOneWhoWasRemovedIsExcludedAtOnce) {
   EXPECT_FALSE(cy.session->unprotect(world.now(), line, sframe::ShellKind::none, *sent, in));
 }
 
-TEST(Media, IsNotSentForLongWhileSomeoneWhoIsGoneStillHoldsTheKeys) {
+TEST(MediaAndMessages, AreNotSentForLongWhileSomeoneWhoIsGoneStillHoldsTheKeys) {
   World world;
   Person& ada = world.add("Ada");
   Person& bo = world.add("Bo");
@@ -533,10 +533,43 @@ TEST(Media, IsNotSentForLongWhileSomeoneWhoIsGoneStillHoldsTheKeys) {
   for (int second = 0; second < 14; ++second) {
     ada.session->handle_timeout(now += 1s);
     EXPECT_TRUE(can_send()) << second;
+    EXPECT_TRUE(ada.session->send_application(now, "{}")) << second;
   }
-  ada.session->handle_timeout(now += 2s);
+  now += 2s;
+  EXPECT_EQ(ada.session->send_application(now, "{}").error(), Error(session_removal_overdue)) << "however late its timer is";
+  ada.session->handle_timeout(now);
   EXPECT_FALSE(can_send());
   EXPECT_TRUE(ada.session->in_group());
+  // Another departure does not begin the time anew, and the timer does not run on.
+  ada.session->handle_frame(now, signaling::write_server_message(signaling::Entry{5, signaling::GoneEntry{IncarnationId{.bytes = {9}}, signaling::GoneCause::connection_lost}}));
+  EXPECT_EQ(ada.session->send_application(now + 1s, "{}").error(), Error(session_removal_overdue));
+  EXPECT_GT(*ada.session->next_deadline(), now);
+}
+
+TEST(MediaAndMessages, AreSentAgainOnceWhoIsGoneHasNoKeysAnyMore) {
+  World world;
+  Person& ada = world.add("Ada");
+  Person& bo = world.add("Bo");
+  Person& cy = world.add("Cy");
+  world.run(3s);
+  ASSERT_TRUE(agree({&ada, &bo, &cy}));
+  bool withheld = true; // every commit is
+  world.on_up = [&](Person&, Bytes& frame) {
+    const auto message = signaling::parse_client_message(frame);
+    return !(withheld && message && std::holds_alternative<signaling::Commit>(*message));
+  };
+  world.leave(cy);
+  world.run(20s);
+  EXPECT_EQ(ada.session->send_application(world.now(), "{}").error(), Error(session_removal_overdue));
+  EXPECT_FALSE(ada.all<KeysEvent>().back().sending);
+  withheld = false;
+  world.cut(ada);
+  world.cut(bo);
+  world.reconnect(ada);
+  world.reconnect(bo);
+  ASSERT_TRUE(world.until([&] { return ada.roster_size() == 2 && bo.roster_size() == 2; }));
+  EXPECT_TRUE(ada.session->send_application(world.now(), "{}"));
+  EXPECT_TRUE(ada.all<KeysEvent>().back().sending);
 }
 
 // --- a server that does not keep to the rules ----------------------------------------------------------------
