@@ -10,7 +10,15 @@ signaling::MemberChat Chat::write(TimePoint now, std::string text) {
   return written_.back().message;
 }
 
+void Chat::handle_back(TimePoint now) {
+  if (written_.empty()) return;
+  if (!again_at_) back_since_ = now;
+  again_at_ = std::min(now + again_after, back_since_ + again_at_last);
+}
+
 std::vector<signaling::MemberChat> Chat::to_send_again(TimePoint now) {
+  if (!again_at_ || now < *again_at_) return {};
+  again_at_.reset();
   std::erase_if(written_, [&](const Written& one) { return now - one.at >= sent_again_for || one.copies >= max_copies; });
   std::vector<signaling::MemberChat> again;
   for (Written& one : written_) {

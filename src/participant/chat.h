@@ -4,6 +4,7 @@
 
 #include <deque>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,7 @@
 namespace satsuma::participant {
 
 /// What one wrote in the last minute, and what of the others' has been seen. The server keeps no message for whom it cannot reach at the moment, so it is sent
-/// again when a connection comes back, one's own or another's: unless somebody came in since, for whom it was not meant.
+/// again when a connection has come back, one's own or another's: once for all that come back together, and not if somebody came in since, for whom it was not meant.
 class Chat {
  public:
   static constexpr Duration sent_again_for = std::chrono::seconds(60);
@@ -23,10 +24,23 @@ class Chat {
   /// Numbers that are remembered of each member.
   static constexpr std::size_t max_seen = 256;
 
+  /// A second after the last connection came back, and so long after the first at most.
+  static constexpr Duration again_after = std::chrono::seconds(1);
+  static constexpr Duration again_at_last = std::chrono::seconds(4);
+
   signaling::MemberChat write(TimePoint now, std::string text);
+  /// It was not sent, and whoever wrote it knows that.
+  void take_back() { written_.pop_back(); }
+  /// A connection came back.
+  void handle_back(TimePoint now);
+  std::optional<TimePoint> next_deadline() const { return again_at_; }
+  /// At next_deadline(), and nothing before it.
   std::vector<signaling::MemberChat> to_send_again(TimePoint now);
   /// Somebody came in, or we did as somebody new.
-  void forget_written() { written_.clear(); }
+  void forget_written() {
+    written_.clear();
+    again_at_.reset();
+  }
 
   /// False: it has come before.
   bool is_new(const IncarnationId& who, std::uint64_t number);
@@ -43,6 +57,8 @@ class Chat {
   };
   std::uint64_t next_ = 0;
   std::deque<Written> written_;
+  std::optional<TimePoint> again_at_;
+  TimePoint back_since_{}; ///< the first that waits for it
   std::map<IncarnationId, std::deque<std::uint64_t>> seen_; ///< the latest last
 };
 

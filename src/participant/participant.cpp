@@ -122,7 +122,7 @@ void Participant::handle_session(TimePoint now, call::SessionOutput output) {
     incarnation_ = ready->incarnation;
     ready_ = true;
     if (anew) chat_.forget_written();
-    else write_again(now);
+    else chat_.handle_back(now);
     start_publish(now);
     start_subscribe(now);
   } else if (const auto* epoch = std::get_if<call::EpochEvent>(&output)) {
@@ -150,7 +150,7 @@ void Participant::handle_session(TimePoint now, call::SessionOutput output) {
   } else if (const auto* application = std::get_if<call::ApplicationEvent>(&output)) {
     handle_member_message(now, *application);
   } else if (const auto* present = std::get_if<call::PresentEvent>(&output)) {
-    if (present->connected) write_again(now);
+    if (present->connected) chat_.handle_back(now);
   } else if (std::holds_alternative<call::KeysEvent>(output)) {
     retry_held_ = true;
   } else if (std::holds_alternative<call::RejoiningEvent>(output)) {
@@ -189,14 +189,16 @@ void Participant::handle_member_message(TimePoint now, const call::ApplicationEv
 Result<void> Participant::write(TimePoint now, std::string text) {
   if (text.empty() || !call::is_utf8(text) || signaling::utf16_length(text) > signaling::max_chat_length) return participant_bad_message;
   if (!entered_ || !ready_) return participant_not_in;
-  SATSUMA_TRY_VOID(session_.send_application(now, signaling::write_member_chat(chat_.write(now, std::move(text)))));
-  pump_session(now);
-  return {};
+  const auto sent = session_.send_application(now, signaling::write_member_chat(chat_.write(now, std::move(text))));
+  if (!sent) chat_.take_back();
+  else pump_session(now);
+  return sent;
 }
 
+// Called when all that the session had to say is handled: what it encrypts is for the members whom chat_ knows of.
 void Participant::write_again(TimePoint now) {
   for (const signaling::MemberChat& message : chat_.to_send_again(now)) {
-    if (!session_.send_application(now, signaling::write_member_chat(message))) return;
+    if (!session_.send_application(now, signaling::write_member_chat(message))) break;
   }
   pump_session(now);
 }
@@ -618,6 +620,7 @@ void Participant::handle_timeout(TimePoint now) {
   }
   if (next_adaptation_ && now >= *next_adaptation_) adapt(now);
   if (asks_at_ && now >= *asks_at_) ask_for_voices(now);
+  if (const auto at = chat_.next_deadline(); at && now >= *at) write_again(now);
   if (receiver_) receiver_->handle_timeout(now);
   for (const auto& [stream, held] : held_)
     if (!held.frames.empty() && now - held.frames.front().since >= max_held_time) retry_held_ = true;
@@ -652,6 +655,7 @@ std::optional<TimePoint> Participant::next_deadline() const {
   consider(subscribe_timer_);
   consider(next_adaptation_);
   consider(asks_at_);
+  consider(chat_.next_deadline());
   if (sender_) consider(sender_->next_deadline());
   if (receiver_) consider(receiver_->next_deadline());
   for (const auto& [stream, held] : held_)

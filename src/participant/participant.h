@@ -190,7 +190,8 @@ class Participant {
   SendingState sending() const;
   /// What we want to be sent; told to the server now and whenever it offers anew. Before the first call everything is wanted.
   void set_view(signaling::View view);
-  /// To all who are in the room now. participant_not_in; participant_bad_message: it is empty, no UTF-8, or longer than signaling::max_chat_length.
+  /// To all who are in the room now. participant_not_in; call::session_removal_overdue; participant_bad_message: it is empty, no UTF-8, or longer than
+  /// signaling::max_chat_length.
   Result<void> write(TimePoint now, std::string text);
   /// More microphones are on than the server sends to each, so that it is to be told whom we want to hear, and the others that we speak: send_frame's `level` is
   /// then of use without tell_levels, and so is handle_level().

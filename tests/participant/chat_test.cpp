@@ -13,17 +13,40 @@ TEST(Chat, WhatWasWrittenInTheLastMinuteIsSentAgainFourTimesAtMostUnderItsNumber
   chat.write(start, "old");
   chat.write(start + 30s, "one");
   EXPECT_EQ(chat.write(start + 40s, "two").number, 2U);
+  const auto again_at = [&](TimePoint now) {
+    chat.handle_back(now - Chat::again_after);
+    return chat.to_send_again(now);
+  };
   for (std::size_t i = 0; i < Chat::max_copies; ++i) {
-    const auto again = chat.to_send_again(start + 61s);
+    const auto again = again_at(start + 61s);
     ASSERT_EQ(again.size(), 2U);
     EXPECT_EQ(again[0].number, 1U);
     EXPECT_EQ(again[1].text, "two");
   }
-  EXPECT_TRUE(chat.to_send_again(start + 61s).empty());
+  EXPECT_TRUE(again_at(start + 61s).empty());
   for (std::size_t i = 0; i < 2 * Chat::max_sent_again; ++i) chat.write(start + 70s, "much");
-  EXPECT_EQ(chat.to_send_again(start + 70s).size(), Chat::max_sent_again);
+  EXPECT_EQ(again_at(start + 70s).size(), Chat::max_sent_again);
   chat.forget_written();
-  EXPECT_TRUE(chat.to_send_again(start + 70s).empty());
+  EXPECT_TRUE(again_at(start + 70s).empty());
+}
+
+TEST(Chat, AllWhoComeBackTogetherGetOneCopyASecondAfterTheLastOfThem) {
+  Chat chat;
+  const TimePoint start{100s};
+  chat.handle_back(start);
+  EXPECT_FALSE(chat.next_deadline()) << "nothing to send";
+  chat.write(start, "one");
+  EXPECT_TRUE(chat.to_send_again(start + 1s).empty()) << "nobody was away";
+  for (int i = 0; i < 10; ++i) chat.handle_back(start + i * 200ms);
+  EXPECT_TRUE(chat.to_send_again(start + 2s).empty());
+  EXPECT_EQ(chat.next_deadline(), start + 1800ms + Chat::again_after);
+  EXPECT_EQ(chat.to_send_again(*chat.next_deadline()).size(), 1U);
+  EXPECT_FALSE(chat.next_deadline());
+  // Those who come back one after the other without an end do not keep it from all.
+  for (int i = 0; i < 100; ++i) chat.handle_back(start + 10s + i * 200ms);
+  EXPECT_EQ(chat.next_deadline(), start + 10s + Chat::again_at_last);
+  chat.forget_written();
+  EXPECT_FALSE(chat.next_deadline());
 }
 
 TEST(Chat, ANumberIsNewOnceForEachMember) {

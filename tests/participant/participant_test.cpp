@@ -295,6 +295,43 @@ TEST(Participant, WhatOneWritesEverybodyWhoIsThereReadsOnceAlsoWhoseConnectionWa
   EXPECT_EQ(dan.participant->write(w.now(), "too early").error(), Error(participant_not_in));
 }
 
+TEST(Participant, InALargeOutageWhoComesBackLastReadsWhatWasWrittenToo) {
+  World w(23);
+  auto& ada = w.add("Ada", {});
+  std::vector<World::Person*> others;
+  for (int i = 0; i < 6; ++i) others.push_back(&w.add("Other " + std::to_string(i), {}));
+  ASSERT_TRUE(w.until([&] { return std::ranges::all_of(others, [](auto* one) { return !one->epochs.empty() && one->epochs.back().roster.size() == 7; }); }, 20s));
+  w.run(1s);
+  for (auto* one : others) w.cut(*one);
+  for (std::size_t i = 0; i < others.size(); ++i) others[i]->connect_at = w.now() + 500ms + static_cast<int>(i) * 300ms;
+  w.run(100ms);
+  ASSERT_TRUE(ada.participant->write(w.now(), "hello"));
+  w.run(8s);
+  for (auto* one : others) EXPECT_EQ(one->read, std::vector<std::string>{"Ada: hello"}) << one->name;
+}
+
+TEST(Participant, WhatWasWrittenBeforeANewcomerIsNotForThemThoughTheConnectionComesBackInTheSameMoment) {
+  World w(24);
+  auto& ada = w.add("Ada", {});
+  auto& bob = w.add("Bob", {});
+  ASSERT_TRUE(w.until([&] { return !bob.epochs.empty() && ada.epochs.back().roster.size() == 2; }, 10s));
+  w.run(1s);
+  ASSERT_TRUE(ada.participant->write(w.now(), "before Dan"));
+  w.run(1s);
+  // Bob lets Dan in while Ada is away: she is told so right behind the server's greeting.
+  w.cut(ada);
+  ada.connect_at = w.now() + 4s;
+  auto& dan = w.add("Dan", {});
+  ASSERT_TRUE(w.until([&] { return !dan.epochs.empty(); }, 3900ms));
+  w.run(8s);
+  ASSERT_EQ(ada.epochs.back().roster.size(), 3U);
+  EXPECT_TRUE(dan.read.empty());
+  ASSERT_TRUE(ada.participant->write(w.now(), "after Dan"));
+  w.run(1s);
+  EXPECT_EQ(dan.read, std::vector<std::string>{"Ada: after Dan"});
+  EXPECT_EQ(bob.read, (std::vector<std::string>{"Ada: before Dan", "Ada: after Dan"}));
+}
+
 TEST(Participant, WithMoreMicrophonesThanSlotsWhoBeginsToSpeakIsHeardThoughTheServerIsNotTold) {
   sfu::Limits limits;
   limits.audio_slots = limits.max_audio_slots = 8;
