@@ -146,6 +146,8 @@ export interface ChatMessage {
   readonly text: string;
   /** Date.now() of its arrival here. */
   readonly at: number;
+  /** One's own, of which is not known whether everybody who was in the call has it: the connection was lost right then. */
+  readonly isDoubtful: boolean;
 }
 
 export type LocalSource =
@@ -188,7 +190,9 @@ export interface MeetingState {
   readonly safetyNumber: SafetyNumber | null;
   /** A change of keys has been needed for 15 s, and none comes: the server holds it back, or somebody's device hangs. */
   readonly overdue: boolean;
-  /** The oldest first; the last 500. */
+  /** Nothing is sent at present, no sound, picture or message: somebody has left, and the change of keys that would keep it from them does not come. */
+  readonly withheld: boolean;
+  /** The oldest first; the last 500, of each member the last 100. */
   readonly chat: readonly ChatMessage[];
   readonly local: LocalMedia;
   readonly devices: Devices;
@@ -251,7 +255,7 @@ export interface Meeting {
   stopScreenShare(): Promise<void>;
   chooseDevice(kind: DeviceKind, id: string | null): Promise<void>;
 
-  /** To all who are in the call now. False: nothing was sent, since the text is empty or we are not in the room at the moment. */
+  /** To all who are in the call now. False: nothing was sent, since the text is empty, we are not in the room at the moment, or `withheld`. */
   sendChat(text: string): boolean;
 
   /** The link to send to others, with the secret after '#'; null when we have no secret ourselves. */

@@ -4,10 +4,16 @@
 export const maxChatLength = 2000;
 /** Messages that are kept, of all members together; the oldest go. */
 export const maxChatMessages = 500;
-const sentAgainForMs = 60_000;
+/** Of these, of one member: nobody can drive away what the others wrote. */
+export const maxChatOfOne = 100;
+/** For so long a message is sent again to who comes back. */
+export const sentAgainForMs = 60_000;
 const maxSentAgain = 32;
 /** Of one message: who comes and goes all the time, or a server that says so, does not make everybody send for ever. */
 const maxCopies = 4;
+/** After the last connection that came back, and so long after the first at most. */
+const againAfterMs = 1000;
+const againAtLastMs = 4000;
 
 export interface Written {
   /** Of its author, from 0 on: who gets a message twice knows it by that. */
@@ -24,27 +30,43 @@ export function cleanChat(text: string): string {
 }
 
 /**
- * What one wrote in the last minute. The server keeps no message for whom it cannot reach at the moment, so it is sent again when a connection comes
- * back, one's own or another's: unless somebody came in since, for whom it was not meant.
+ * What one wrote in the last minute. The server keeps no message for whom it cannot reach at the moment, so it is sent again when a connection has come
+ * back, one's own or another's: once for all that come back together, and not if somebody came in since, for whom it was not meant. The engine has it,
+ * since only there nothing lies between hearing of a newcomer and encrypting.
  */
 export class ChatOutbox {
-  #next = 0;
   #recent: (Written & { readonly at: number; readonly copies: number })[] = [];
+  #again: { readonly since: number; readonly at: number } | null = null;
 
-  write(now: number, text: string): Written {
-    const written = { number: this.#next, text };
-    this.#next += 1;
-    this.#recent = [...this.#recent, { ...written, at: now, copies: 0 }].slice(-maxSentAgain);
-    return written;
+  /** It was sent. */
+  add(now: number, { number, text }: Written): void {
+    this.#recent = [...this.#recent, { number, text, at: now, copies: 0 }].slice(-maxSentAgain);
   }
 
+  /** A connection came back. */
+  handleBack(now: number): void {
+    if (this.#recent.length === 0) return;
+    const since = this.#again?.since ?? now;
+    this.#again = { since, at: Math.min(now + againAfterMs, since + againAtLastMs) };
+  }
+
+  get deadline(): number | null {
+    return this.#again?.at ?? null;
+  }
+
+  /** At the deadline, and nothing before it. */
   toSendAgain(now: number): readonly Written[] {
+    if (this.#again === null || now < this.#again.at) return [];
+    this.#again = null;
     this.#recent = this.#recent.filter(({ at, copies }) => now - at < sentAgainForMs && copies < maxCopies).map((one) => ({ ...one, copies: one.copies + 1 }));
     return this.#recent.map(({ number, text }) => ({ number, text }));
   }
 
-  /** Somebody came in, or we did as somebody new. */
-  forget(): void {
+  /** Somebody came in, or we do as somebody new. Returns the numbers of those that were to be sent again and will not be. */
+  forget(): readonly number[] {
+    const due = this.#again === null ? [] : this.#recent.map(({ number }) => number);
     this.#recent = [];
+    this.#again = null;
+    return due;
   }
 }

@@ -15,7 +15,7 @@ import type {
 } from "./api.ts";
 import { Capture } from "./capture.ts";
 import { baseCodec, chooseVideoCodec, usableVideoCodecs, type VideoCodec, videoCodecs } from "./codecs.ts";
-import { ChatOutbox, cleanChat } from "./chat.ts";
+import { cleanChat } from "./chat.ts";
 import { unreachable } from "./check.ts";
 import { installDebugHook } from "./debug.ts";
 import { type DebugOptions, debugOptions } from "./debug-options.ts";
@@ -24,7 +24,7 @@ import { missingFeatures } from "./features.ts";
 import { decodeRoomSecret, makeRoomLink } from "./link.ts";
 import { MediaSession, type MediaSessionPort } from "./media-session.ts";
 import type { FromWorker } from "./messages.ts";
-import { audibleMids, activeSources, type Change, codecsOfOthers, initialModel, type Model, ownAnnouncement, reduce, refused, view } from "./model.ts";
+import { audibleMids, activeSources, canSend, type Change, codecsOfOthers, initialModel, type Model, ownAnnouncement, reduce, refused, view } from "./model.ts";
 import { SpeakerDetector } from "./speakers.ts";
 import { viewMessage } from "./stage-view.ts";
 import type { SessionEvent } from "./session-events.ts";
@@ -69,7 +69,7 @@ class EncryptedMeeting implements Meeting {
   readonly #detector = new SpeakerDetector();
   #hearing = false;
   #voice = new VoiceTeller();
-  readonly #outbox = new ChatOutbox();
+  #written = 0;
   #listeningToSelf: AbortController | null = null;
   #watching = false;
   #unansweredCounts = 0;
@@ -216,15 +216,12 @@ class EncryptedMeeting implements Meeting {
 
   sendChat(text: string): boolean {
     const clean = cleanChat(text);
-    if (clean === "" || this.#model.link.at !== "in") return false;
-    const written = this.#outbox.write(performance.now(), clean);
+    if (clean === "" || !canSend(this.#model)) return false;
+    const written = { number: this.#written, text: clean };
+    this.#written += 1;
     this.#apply({ type: "chat", calendarMs: Date.now(), ...written });
     this.#engine?.post({ type: "chat", ...written });
     return true;
-  }
-
-  #sendChatAgain(): void {
-    for (const written of this.#outbox.toSendAgain(performance.now())) this.#engine?.post({ type: "chat", ...written });
   }
 
   invitationLink(): string | null {
@@ -329,6 +326,9 @@ class EncryptedMeeting implements Meeting {
       case "decrypting":
         this.#times.firstRemoteFrameDecrypted ??= this.#sinceStart(message.at);
         return;
+      case "chat-doubtful":
+        this.#apply({ type: "chat-doubtful", numbers: message.numbers });
+        return;
       case "failed":
         this.#restartEngine(message.reason);
         return;
@@ -380,15 +380,12 @@ class EncryptedMeeting implements Meeting {
       case "ready": {
         const anew = event.incarnation !== this.#incarnation;
         this.#incarnation = event.incarnation;
-        if (anew) this.#outbox.forget();
-        else this.#sendChatAgain();
         this.#media?.handleReady(anew);
         return;
       }
       case "epoch":
         this.#times.inRoom ??= this.#sinceStart(absoluteNow());
         this.#rosterChangedAt = performance.now();
-        if (event.reason.joined.length > 0) this.#outbox.forget();
         this.#chooseCodec();
         this.#sendTracks();
         return;
@@ -406,8 +403,6 @@ class EncryptedMeeting implements Meeting {
         this.#chooseCodec();
         return;
       case "present":
-        if (event.connected) this.#sendChatAgain();
-        return;
       case "devices":
       case "waiting":
       case "overdue":

@@ -101,6 +101,8 @@ export type FromWorker =
   /** The first frame of a source on a connection was encrypted; `at` is on performance.timeOrigin + now(). */
   | { readonly type: "protecting"; readonly connection: number; readonly source: Source; readonly at: number }
   | { readonly type: "decrypting"; readonly at: number }
+  /** Of what we wrote, by number: not sent, or not sent again to who was away. */
+  | { readonly type: "chat-doubtful"; readonly numbers: readonly number[] }
   | { readonly type: "counts"; readonly request: number; readonly counts: Counts }
   | { readonly type: "recordings"; readonly request: number; readonly recordings: readonly EncoderRecording[] }
   | { readonly type: "failed"; readonly reason: string };
@@ -114,6 +116,7 @@ const fromWorkerTypes = [
   "proof",
   "protecting",
   "decrypting",
+  "chat-doubtful",
   "counts",
   "recordings",
   "failed",

@@ -19,7 +19,7 @@ import type {
   WaitingReason,
 } from "./api.ts";
 import type { CaptureState } from "./capture.ts";
-import { maxChatMessages, type Written } from "./chat.ts";
+import { maxChatMessages, maxChatOfOne, sentAgainForMs, type Written } from "./chat.ts";
 import { unreachable } from "./check.ts";
 import type { VideoCodec } from "./codecs.ts";
 import { mostVoices, type Slot } from "./control.ts";
@@ -30,6 +30,10 @@ import { nobodySpeaks, type Speakers } from "./speakers.ts";
 import type { Announcement, RosterEntry, SessionEvent } from "./session-events.ts";
 
 const maxNotices = 8;
+/** Numbers that are remembered of each member: more than it sends again. */
+const maxReadNumbers = 128;
+/** Names of those who have left, whose last messages a commit may have overtaken. */
+const maxFormer = 64;
 const maxBlamed = 8;
 const maxVoices = 64;
 /** UTF-16 units: a sentence. The server may send more, and it is shown in a heading. */
@@ -74,7 +78,12 @@ export interface Model {
   readonly announced: ReadonlyMap<ParticipantId, Announcement>;
   /** Who said that they speak, and when: the latest first. */
   readonly voices: readonly { readonly incarnation: ParticipantId; readonly at: number }[];
+  /** False: somebody who left still holds the keys, and new ones do not come. */
+  readonly sends: boolean;
   readonly chat: readonly ChatMessage[];
+  /** The numbers of what came of each member, whether it is still in `chat` or not. */
+  readonly read: ReadonlyMap<ParticipantId, readonly number[]>;
+  readonly former: ReadonlyMap<ParticipantId, string>;
   readonly subscription: number | null;
   readonly slotSequence: number;
   readonly slots: ReadonlyMap<string, Slot>;
@@ -108,6 +117,7 @@ export type Change =
   | { readonly type: "media"; readonly side: "publish" | "subscribe"; readonly state: MediaConnection }
   /** Written by ourselves. */
   | ({ readonly type: "chat"; readonly calendarMs: number } & Written)
+  | { readonly type: "chat-doubtful"; readonly numbers: readonly number[] }
   | { readonly type: "notice"; readonly notice: Problem<NoticeCode>; readonly id: number }
   | { readonly type: "dismiss"; readonly id: number };
 
@@ -129,7 +139,10 @@ export function initialModel(room: RoomName, capture: CaptureState, suite: RoomS
     blamed: [],
     announced: new Map(),
     voices: [],
+    sends: true,
     chat: [],
+    read: new Map(),
+    former: new Map(),
     subscription: null,
     slotSequence: -1,
     slots: new Map(),
@@ -192,6 +205,8 @@ export function reduce(model: Model, change: Change, now: number): Model {
       const self = model.roster.find((member) => member.self);
       return self === undefined ? model : addChat(model, self.incarnation, change, change.calendarMs);
     }
+    case "chat-doubtful":
+      return { ...model, chat: doubt(model.chat, ({ id }) => change.numbers.some((number) => id.endsWith(`/${number}`))) };
     case "notice": {
       const others = model.notices.filter((notice) => notice.code !== change.notice.code);
       return { ...model, notices: [...others, { ...change.notice, id: change.id }].slice(-maxNotices) };
@@ -246,6 +261,9 @@ function reduceSession(model: Model, event: SessionEvent, calendarMs: number, no
           away: new Set([...model.away].filter((id) => members.has(id))),
           departed: new Set([...model.departed].filter((id) => members.has(id))),
           blamed: [],
+          sends: true,
+          read: new Map([...model.read].filter(([id]) => members.has(id))),
+          former: new Map([...model.former, ...model.roster.filter(({ incarnation }) => !members.has(incarnation)).map(({ incarnation, name }) => [incarnation, name] as const)].slice(-maxFormer)),
           announced: new Map([...model.announced].filter(([id]) => members.has(id))),
           voices: model.voices.filter(({ incarnation }) => members.has(incarnation)),
           forged: new Set([...model.forged].filter((stream) => event.roster.some(({ incarnation }) => stream.startsWith(`${incarnation}/`)))),
@@ -285,7 +303,7 @@ function reduceSession(model: Model, event: SessionEvent, calendarMs: number, no
     }
     case "rejoining":
       return moveTo(
-        blame({ ...model, roster: [], away: new Set(), departed: new Set(), overdue: false, announced: new Map(), voices: [] }, event.committer),
+        blame({ ...model, chat: doubt(model.chat, ({ at }) => calendarMs - at < sentAgainForMs), roster: [], away: new Set(), departed: new Set(), overdue: false, announced: new Map(), voices: [] }, event.committer),
         { at: "away", attempt: 0 },
         now,
       );
@@ -295,18 +313,35 @@ function reduceSession(model: Model, event: SessionEvent, calendarMs: number, no
     case "left":
       return moveTo(model, { at: "left" }, now);
     case "keys":
-      return model;
+      return { ...model, sends: event.sending !== null };
     default:
       return unreachable(event);
   }
 }
 
 function addChat(model: Model, sender: ParticipantId, { number, text }: Written, at: number): Model {
-  const id = `${sender}/${number}`;
-  if (model.chat.some((message) => message.id === id)) return model;
+  const numbers = model.read.get(sender) ?? [];
+  if (numbers.includes(number)) return model;
   const member = model.roster.find(({ incarnation }) => incarnation === sender);
-  const message = { id, sender, name: member?.name ?? "", isSelf: member?.self ?? false, text, at };
-  return { ...model, chat: [...model.chat, message].slice(-maxChatMessages) };
+  const name = member?.name ?? model.former.get(sender) ?? "";
+  const message = { id: `${sender}/${number}`, sender, name, isSelf: member?.self ?? false, text, at, isDoubtful: false };
+  const ofSender = model.chat.filter((one) => one.sender === sender);
+  const oldest = ofSender.length >= maxChatOfOne ? ofSender[0] : undefined;
+  return {
+    ...model,
+    read: new Map(model.read).set(sender, [...numbers, number].slice(-maxReadNumbers)),
+    chat: [...model.chat.filter((one) => one !== oldest), message].slice(-maxChatMessages),
+  };
+}
+
+/** Of our own messages. */
+function doubt(chat: readonly ChatMessage[], isDoubtful: (message: ChatMessage) => boolean): readonly ChatMessage[] {
+  return chat.map((message) => (message.isSelf && isDoubtful(message) ? { ...message, isDoubtful: true } : message));
+}
+
+/** Whether what we write now can leave. */
+export function canSend(model: Model): boolean {
+  return model.link.at === "in" && model.sends;
 }
 
 /** Empty: nobody is. */
@@ -352,6 +387,7 @@ export function view(model: Model): MeetingState {
     lastSpeakers: model.speakers.ranking.filter((id) => model.roster.some((member) => !member.self && member.incarnation === id)),
     safetyNumber: model.safetyNumber,
     overdue: model.overdue && model.link.at === "in",
+    withheld: model.link.at === "in" && !model.sends,
     chat: model.chat,
     local: model.capture.local,
     devices: model.capture.devices,

@@ -23,23 +23,40 @@ test("the longest message fits into an application message, however it is writte
   for (const letter of ["x", "\t", '"', "語"]) assert.ok(new TextEncoder().encode(writeChat({ number: Number.MAX_SAFE_INTEGER, text: letter.repeat(maxChatLength) })).length <= 16 * 1024);
 });
 
-test("what was written in the last minute is sent again, under the same numbers, until somebody comes in", () => {
+const again = (outbox: ChatOutbox, now: number): readonly number[] => {
+  outbox.handleBack(now - 1000);
+  return outbox.toSendAgain(now).map(({ number }) => number);
+};
+
+test("what was written in the last minute is sent again, until somebody comes in", () => {
   const outbox = new ChatOutbox();
-  outbox.write(0, "old");
-  outbox.write(30_000, "one");
-  outbox.write(40_000, "two");
-  assert.deepEqual(outbox.toSendAgain(70_000), [
-    { number: 1, text: "one" },
-    { number: 2, text: "two" },
-  ]);
-  outbox.forget();
-  assert.deepEqual(outbox.toSendAgain(70_000), []);
-  assert.equal(outbox.write(80_000, "three").number, 3);
+  outbox.add(0, { number: 0, text: "old" });
+  outbox.add(30_000, { number: 1, text: "one" });
+  outbox.add(40_000, { number: 2, text: "two" });
+  assert.deepEqual(again(outbox, 70_000), [1, 2]);
+  assert.deepEqual(outbox.forget(), [], "nobody waits for them any more");
+  assert.deepEqual(again(outbox, 71_000), []);
+});
+
+test("all who come back together get one copy, a second after the last of them or four after the first", () => {
+  const outbox = new ChatOutbox();
+  outbox.handleBack(0);
+  assert.equal(outbox.deadline, null, "nothing to send");
+  outbox.add(0, { number: 0, text: "one" });
+  for (let i = 0; i < 10; i += 1) outbox.handleBack(i * 200);
+  assert.equal(outbox.deadline, 2800);
+  assert.deepEqual(outbox.toSendAgain(2799), []);
+  assert.deepEqual(outbox.toSendAgain(2800), [{ number: 0, text: "one" }]);
+  assert.equal(outbox.deadline, null);
+  for (let i = 0; i < 100; i += 1) outbox.handleBack(10_000 + i * 200);
+  assert.equal(outbox.deadline, 14_000);
+  assert.deepEqual(outbox.forget(), [0], "it was to be sent again, and is not");
+  assert.equal(outbox.deadline, null);
 });
 
 test("nobody's coming and going makes a message be sent for ever", () => {
   const outbox = new ChatOutbox();
-  outbox.write(0, "one");
-  const copies = Array.from({ length: 100 }, (_, i) => outbox.toSendAgain(i).length).reduce((sum, sent) => sum + sent, 0);
+  outbox.add(0, { number: 0, text: "one" });
+  const copies = Array.from({ length: 20 }, (_, i) => again(outbox, 2000 * i).length).reduce((sum, sent) => sum + sent, 0);
   assert.equal(copies, 4);
 });

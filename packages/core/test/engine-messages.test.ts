@@ -1,7 +1,7 @@
 // Everything that the worker's engine says to its page in a call, with the real module.
 import "./globals.ts";
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
 import { Engine, type Transformer } from "../src/engine/engine.ts";
 import type { Frame } from "../src/engine/frames.ts";
 import type { FromWorker } from "../src/messages.ts";
@@ -26,8 +26,18 @@ function keysIn(value: unknown, at = ""): string[] {
 interface Page {
   readonly engine: Engine;
   readonly told: FromWorker[];
+  /** All that came for it, also what was kept from it. */
+  readonly came: Uint8Array<ArrayBuffer>[];
+  isCutOff: boolean;
   people(): number;
+  read(): readonly string[];
+  /** Past the room: to the engine, and in its name. */
+  give(...frames: readonly Uint8Array<ArrayBuffer>[]): void;
+  say(bytes: Uint8Array<ArrayBuffer>): void;
 }
+
+const relayed = 68;
+const isRelayed = (frame: Uint8Array): boolean => frame[0] === relayed;
 
 const until = async (what: string, done: () => boolean): Promise<void> => {
   for (let round = 0; round < 1000; round += 1) {
@@ -43,7 +53,7 @@ test("the look for keys in messages finds them in every form, and none in what i
   assert.deepEqual(keysIn({ incarnation: "07".repeat(16), numbers: [1, 2, 3], name: "Ada" }), []);
 });
 
-test("the worker tells its page no key: no bytes, and no text as long as one but what is public", { skip }, async (context) => {
+function openRoom(context: TestContext): { readonly pages: readonly Page[]; readonly enter: (displayName: string) => Page } {
   const room = new OrderingRoom();
   const pages: Page[] = [];
   const ports: MessagePort[] = [];
@@ -57,20 +67,97 @@ test("the worker tells its page no key: no bytes, and no text as long as one but
     const engine = new Engine(instantiate(), (message) => told.push(message));
     const { port1, port2 } = new MessageChannel();
     ports.push(port1, port2);
-    const { receive } = room.connect((bytes) => port1.postMessage(bytes, [bytes.buffer]));
+    const give = (bytes: Uint8Array<ArrayBuffer>): void => port1.postMessage(bytes);
+    const { receive } = room.connect((bytes) => {
+      page.came.push(bytes);
+      if (!page.isCutOff) give(bytes);
+    });
     port1.onmessage = (event: MessageEvent<Uint8Array<ArrayBuffer>>) => receive(event.data);
+    const events = () => told.flatMap((message) => (message.type === "session" ? [message.event] : []));
+    const page: Page = {
+      engine,
+      told,
+      came: [],
+      isCutOff: false,
+      people: () => events().flatMap((event) => (event.type === "epoch" ? [event.roster.length] : [])).at(-1) ?? 0,
+      read: () => events().flatMap((event) => (event.type === "chat" ? [event.text] : [])),
+      give: (...frames) => frames.forEach(give),
+      say: receive,
+    };
+    pages.push(page);
     engine.handleMessage({
       type: "start",
       options: { signaling: port2, room: "demo", secret: new Uint8Array(16).fill(7), suite: "standard", displayName, deviceIdentity: "temporary", recordEncoderOutput: false },
     });
-    const people = (): number => {
-      const epochs = told.flatMap((message) => (message.type === "session" && message.event.type === "epoch" ? [message.event] : []));
-      return epochs.at(-1)?.roster.length ?? 0;
-    };
-    const page = { engine, told, people };
-    pages.push(page);
     return page;
   };
+  return { pages, enter };
+}
+
+const incarnationOf = (page: Page): string => page.told.flatMap((message) => (message.type === "session" && message.event.type === "ready" ? [message.event.incarnation] : [])).at(-1) ?? "";
+const isBack = (page: Page): Uint8Array<ArrayBuffer> => Uint8Array.from([70, ...(incarnationOf(page).match(/../g) ?? []).map((pair) => Number.parseInt(pair, 16)), 1]);
+const doubtful = (page: Page): readonly number[] => page.told.flatMap((message) => (message.type === "chat-doubtful" ? message.numbers : []));
+
+test("what was written before somebody came in is not sent to them, though a connection comes back in the same moment", { skip }, async (context) => {
+  const { enter } = openRoom(context);
+  const ada = enter("Ada");
+  await until("Ada begins", () => ada.people() === 1);
+  const bo = enter("Bo");
+  await until("Bo is let in", () => ada.people() === 2 && bo.people() === 2);
+  ada.engine.handleMessage({ type: "chat", number: 0, text: "before" });
+  await until("Bo reads it", () => bo.read().length === 1);
+  // Bo was away and is back: one copy for as often as that is said, a second after it.
+  const before = bo.came.filter(isRelayed).length;
+  ada.give(isBack(bo), isBack(bo), isBack(bo));
+  await until("a copy comes", () => bo.read().length === 2);
+  assert.equal(bo.came.filter(isRelayed).length, before + 1);
+  // What lets Cy in comes to Ada right behind Bo's return.
+  ada.isCutOff = true;
+  const known = ada.came.length;
+  const cy = enter("Cy");
+  await until("Cy knocks", () => ada.came.length > known);
+  ada.isCutOff = false;
+  ada.give(isBack(bo), ...ada.came.slice(known));
+  await until("Cy is let in", () => ada.people() === 3 && cy.people() === 3);
+  ada.engine.handleMessage({ type: "chat", number: 1, text: "after" });
+  await until("Cy reads what is for all", () => cy.read().length > 0);
+  await new Promise((resolve) => setTimeout(resolve, 1500)); // the time after which a copy would come
+  assert.deepEqual(cy.read(), ["after"]);
+  assert.deepEqual(doubtful(ada), [0], "and who wrote it is told");
+});
+
+test("who has left reads nothing of what is written then", { skip }, async (context) => {
+  const { enter } = openRoom(context);
+  const ada = enter("Ada");
+  await until("Ada begins", () => ada.people() === 1);
+  const bo = enter("Bo");
+  const cy = enter("Cy");
+  await until("all are in", () => [ada, bo, cy].every((page) => page.people() === 3));
+  // Cy's engine stays as it is in this moment, with all keys that it has; what the server passes on to Bo, Cy gets by another way.
+  cy.isCutOff = true;
+  const leak = async (number: number, text: string): Promise<void> => {
+    const known = bo.came.length;
+    ada.engine.handleMessage({ type: "chat", number, text });
+    await until(`Bo reads ${text}`, () => bo.read().includes(text));
+    cy.give(...bo.came.slice(known).filter(isRelayed));
+  };
+  await leak(0, "to both");
+  await until("Cy reads by that way", () => cy.read().includes("to both"));
+  cy.say(Uint8Array.of(6)); // goodbye
+  await until("Cy is out", () => ada.people() === 2 && bo.people() === 2);
+  await leak(1, "to Bo");
+  const received = (): number => {
+    cy.engine.handleMessage({ type: "counts", request: 1, restartGaps: false });
+    return cy.told.flatMap((message) => (message.type === "counts" ? [message.counts.socketFrames.received] : [])).at(-1) ?? 0;
+  };
+  const before = received();
+  cy.give(...bo.came.filter(isRelayed).slice(-1));
+  await until("Cy has all of it", () => received() > before);
+  assert.deepEqual(cy.read(), ["to both"]);
+});
+
+test("the worker tells its page no key: no bytes, and no text as long as one but what is public", { skip }, async (context) => {
+  const { pages, enter } = openRoom(context);
   const ada = enter("Ada");
   await until("Ada begins", () => ada.people() === 1);
   const bo = enter("Bo");
@@ -102,7 +189,6 @@ test("the worker tells its page no key: no bytes, and no text as long as one but
   await speak();
   ada.engine.handleMessage({ type: "chat", number: 0, text: "hello Bo" });
   await until("Bo reads what Ada wrote", () => bo.told.some((message) => message.type === "session" && message.event.type === "chat" && message.event.text === "hello Bo"));
-  assert.ok(!cy.told.some((message) => message.type === "session" && message.event.type === "chat"), "who has left reads nothing");
   for (const { engine } of pages) engine.handleMessage({ type: "counts", request: 1, restartGaps: false });
   for (const { engine } of [ada, bo]) engine.handleMessage({ type: "leave" });
 

@@ -4,11 +4,12 @@ import type { MeetingState } from "../src/api.ts";
 import type { CaptureState } from "../src/capture.ts";
 import { isParticipantId } from "../src/ids.ts";
 import { parseRoomName } from "../src/link.ts";
-import { type Change, codecsOfOthers, initialModel, type Model, reduce, view } from "../src/model.ts";
+import { canSend, type Change, codecsOfOthers, initialModel, type Model, reduce, view } from "../src/model.ts";
 import { parseSessionEvent, type SessionEvent } from "../src/session-events.ts";
 
 const ada = "aa".repeat(16);
 const bo = "bb".repeat(16);
+const cy = "cc".repeat(16);
 const capture: CaptureState = {
   local: { microphone: { status: "off" }, camera: { status: "off" }, screen: { status: "off" } },
   devices: { available: [], chosen: { microphone: null, camera: null, speaker: null } },
@@ -310,8 +311,46 @@ test("what others write stands under their names, in its order, once, and stays 
 });
 
 test("of more messages than are kept the oldest go", () => {
-  const many = Array.from({ length: 501 }, (_, number) => chat(bo, number, `message ${number}`));
-  const { chat: kept } = view(after(start(), open, ready, epoch([ada, bo]), ...many));
+  const members = [ada, ...["b", "c", "d", "e", "f", "1"].map((digit) => digit.repeat(32))];
+  const many = members.slice(1).flatMap((member) => Array.from({ length: 90 }, (_, number) => chat(member, number, `message ${number}`)));
+  const { chat: kept } = view(after(start(), open, ready, epoch(members), ...many));
   assert.equal(kept.length, 500);
-  assert.equal(kept[0]?.text, "message 1");
+  assert.equal(kept[0]?.text, "message 40");
+});
+
+test("one member who writes very much drives away no other's message, and nothing comes twice for it", () => {
+  const flood = Array.from({ length: 500 }, (_, number) => chat(bo, number, `message ${number}`));
+  const model = after(start(), open, ready, epoch([ada, bo, cy]), chat(cy, 0, "hello"), ...flood);
+  const { chat: kept } = view(model);
+  assert.equal(kept.length, 101);
+  assert.deepEqual([kept[0]?.text, kept[1]?.text], ["hello", "message 400"]);
+  assert.equal(view(after(model, chat(bo, 390, "message 390"))).chat.length, 101, "it was there, and went");
+  assert.ok([...model.read.values()].every((numbers) => numbers.length <= 128));
+  assert.equal(after(model, epoch([ada], 1)).read.size, 0);
+});
+
+test("a message that the removal of its writer overtook stands under their name", () => {
+  const left = after(start(), open, ready, epoch([ada, bo]), epoch([ada], 1));
+  assert.equal(view(after(left, chat(bo, 0, "goodbye"))).chat[0]?.name, "name 1");
+});
+
+test("nothing can be written while who has left holds the keys, until the next epoch", () => {
+  const inside = after(start(), open, ready, epoch([ada, bo]), event({ type: "keys", sending: { era: 0, epoch: 0 } }));
+  assert.deepEqual([canSend(inside), view(inside).withheld], [true, false]);
+  const stopped = after(inside, event({ type: "keys", sending: null }));
+  assert.deepEqual([canSend(stopped), view(stopped).withheld], [false, true]);
+  const next = after(stopped, epoch([ada], 1));
+  assert.deepEqual([canSend(next), view(next).withheld], [true, false]);
+  assert.equal(view(after(stopped, closed)).withheld, false);
+});
+
+test("what one wrote in the minute before one came back as somebody new may not have arrived, and neither what the engine could not send", () => {
+  const own = (number: number, calendarMs: number): Change => ({ type: "chat", calendarMs, number, text: `own ${number}` });
+  const inside = after(start(), open, ready, epoch([ada, bo]), own(0, 0), own(1, 50_000), chat(bo, 1, "theirs"), own(2, 60_000));
+  const doubtful = (model: Model): string[] => view(model).chat.filter(({ isDoubtful }) => isDoubtful).map(({ text }) => text);
+  assert.deepEqual(doubtful(inside), []);
+  assert.deepEqual(doubtful(after(inside, { type: "chat-doubtful", numbers: [1] })), ["own 1"]);
+  const anew = event({ type: "rejoining", reason: "gone", delay_ms: 0, committer: "" });
+  const rejoining: Change = { type: "session", event: anew, calendarMs: 61_000 };
+  assert.deepEqual(doubtful(after(inside, rejoining)), ["own 1", "own 2"]);
 });

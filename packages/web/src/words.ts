@@ -71,6 +71,8 @@ function shownAddress(address: string): string | null {
   return address.toLowerCase().startsWith(`${url.protocol}//${url.host}`) ? address : url.href;
 }
 
+export const withheldText = "Not sent at the moment: somebody has left who could still read it, until new keys are here.";
+
 /** A text in parts, the web addresses in it by themselves; only http and https become links. */
 export function linkParts(text: string): readonly { readonly text: string; readonly url: string | null }[] {
   const parts: { readonly text: string; readonly url: string | null }[] = [];

@@ -3,6 +3,7 @@
  * and the only one that says who sent what.
  */
 import type { ParticipantId } from "../api.ts";
+import { ChatOutbox, type Written } from "../chat.ts";
 import { CheckError, unreachable } from "../check.ts";
 import { parseServerControl, type Slot } from "../control.ts";
 import { mediaKind, sourceOf } from "../ids.ts";
@@ -57,6 +58,10 @@ export class Engine {
   #heldTimer: ReturnType<typeof setTimeout> | undefined;
   #announcement: Announcement | null = null;
   #announceTimer: ReturnType<typeof setTimeout> | undefined;
+  /** The others do not know it yet. */
+  #announcementDue = false;
+  readonly #outbox = new ChatOutbox();
+  #outboxTimer: ReturnType<typeof setTimeout> | undefined;
   #era: number | null = null;
   /** Who had which leaf in the latest epochs, oldest first: leaves are used again. */
   readonly #rosters = new Map<number, ReadonlyMap<number, ParticipantId>>();
@@ -93,7 +98,7 @@ export class Engine {
           this.#sendApplication(voiceMessage);
           return;
         case "chat":
-          this.#sendApplication(writeChat(message));
+          this.#sendChat(message);
           return;
         case "close-connection":
           this.#closeConnection(message.connection);
@@ -231,6 +236,7 @@ export class Engine {
     clearTimeout(this.#timer);
     clearTimeout(this.#heldTimer);
     clearTimeout(this.#announceTimer);
+    clearTimeout(this.#outboxTimer);
     this.#running?.socket.stop();
     this.#post({ type: "failed", reason: error instanceof Error ? error.message : String(error) });
   }
@@ -275,6 +281,8 @@ export class Engine {
       case "ready":
         this.#greeted = true;
         running.socket.confirm();
+        this.#handleBack();
+        if (event.resumed && this.#announcementDue) this.#announce();
         break;
       case "epoch": {
         if (event.era !== this.#era) this.#rosters.clear();
@@ -287,9 +295,11 @@ export class Engine {
         }
         const isFirst = !this.#entered;
         this.#entered = true;
+        // What was written until now was not meant for who comes in.
+        if (event.reason.joined.length > 0) this.#forgetWritten();
         // Before the announcement, whose output this very loop sends on.
         this.#post({ type: "session", event });
-        if (isFirst || event.reason.joined.length > 0) this.#announceSoon(isFirst ? 0 : event.roster.length);
+        if (isFirst || this.#announcementDue || event.reason.joined.length > 0) this.#announceSoon(isFirst ? 0 : event.roster.length);
         this.#retryHeld();
         return;
       }
@@ -299,6 +309,10 @@ export class Engine {
       case "rejoining":
         this.#entered = false;
         this.#greeted = false;
+        this.#forgetWritten();
+        break;
+      case "present":
+        if (event.connected) this.#handleBack();
         break;
       case "error":
         if (event.fatal) running.socket.stop();
@@ -307,7 +321,6 @@ export class Engine {
       case "devices":
       case "departed":
       case "overdue":
-      case "present":
       case "announcement":
       case "voice":
       case "chat":
@@ -349,14 +362,45 @@ export class Engine {
   #announce(): void {
     clearTimeout(this.#announceTimer);
     this.#announceTimer = undefined;
-    if (this.#announcement !== null) this.#sendApplication(writeAnnouncement(this.#announcement));
+    if (this.#announcement !== null) this.#announcementDue = !this.#sendApplication(writeAnnouncement(this.#announcement));
   }
 
-  /** To the other members, if there is a group. */
-  #sendApplication(json: string): void {
-    if (this.#running === null || !this.#entered) return;
-    this.#running.session.sendApplication(json);
+  #sendChat({ number, text }: Written): void {
+    if (this.#sendApplication(writeChat({ number, text }))) this.#outbox.add(performance.now(), { number, text });
+    else this.#post({ type: "chat-doubtful", numbers: [number] });
+  }
+
+  #handleBack(): void {
+    this.#outbox.handleBack(performance.now());
+    this.#watchOutbox();
+  }
+
+  #watchOutbox(): void {
+    clearTimeout(this.#outboxTimer);
+    const { deadline } = this.#outbox;
+    if (deadline === null) return;
+    this.#outboxTimer = setTimeout(() => this.#guard(() => this.#sendAgain()), Math.max(1, Math.ceil(deadline - performance.now())));
+  }
+
+  // From a timer, when all that the session had to say is handled: what it encrypts is for the members whom the outbox knows of.
+  #sendAgain(): void {
+    const unsent = this.#outbox.toSendAgain(performance.now()).filter((written) => !this.#sendApplication(writeChat(written)));
+    if (unsent.length > 0) this.#post({ type: "chat-doubtful", numbers: unsent.map(({ number }) => number) });
+    this.#watchOutbox();
+  }
+
+  #forgetWritten(): void {
+    const numbers = this.#outbox.forget();
+    clearTimeout(this.#outboxTimer);
+    if (numbers.length > 0) this.#post({ type: "chat-doubtful", numbers });
+  }
+
+  /** To the other members. False: nothing was sent. */
+  #sendApplication(json: string): boolean {
+    if (this.#running === null || !this.#entered) return false;
+    const isSent = this.#running.session.sendApplication(json);
     this.#pump();
+    return isSent;
   }
 
   // ---- Frames ----

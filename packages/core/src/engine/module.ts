@@ -212,11 +212,13 @@ export class WasmSession {
     this.module.call.satsuma_session_leave(this.handle, microseconds());
   }
 
-  sendApplication(json: string): void {
+  /** False: nothing was sent, since we are not in, or since who has left could still read it. */
+  sendApplication(json: string): boolean {
     const bytes = new TextEncoder().encode(json);
-    this.module.withCopies([bytes], ([pointer = 0]) =>
+    const code = this.module.withCopies([bytes], ([pointer = 0]) =>
       this.module.call.satsuma_session_send_application(this.handle, pointer, bytes.length, microseconds()),
     );
+    return code === 0;
   }
 
   /** Milliseconds from now, or null for never. */

@@ -3,7 +3,7 @@ import { SendHorizontal, TriangleAlert, X } from "lucide-react";
 import { memo, useEffect, useMemo, useRef, useState, type JSX, type RefObject } from "react";
 import { Button, Form, Label, TextArea, TextField } from "react-aria-components";
 
-import { displayedName, linkParts, list as listOf, readable } from "../words.ts";
+import { displayedName, linkParts, list as listOf, readable, withheldText } from "../words.ts";
 
 /** UTF-16 units; the core cuts what is longer. */
 const longest = 2000;
@@ -17,11 +17,13 @@ interface Props {
   readonly draft: RefObject<string>;
   /** One can write only while one is in the call. */
   readonly canSend: boolean;
+  /** Nothing leaves: who has left could still read it. */
+  readonly isWithheld: boolean;
   readonly onSend: (text: string) => boolean;
   readonly onClose: () => void;
 }
 
-export function Chat({ messages, comings, refuted, draft, canSend, onSend, onClose }: Props): JSX.Element {
+export function Chat({ messages, comings, refuted, draft, canSend, isWithheld, onSend, onClose }: Props): JSX.Element {
   const [text, setText] = useState(draft.current);
   const list = useRef<HTMLOListElement>(null);
   /** Who reads what was written earlier is not torn away from it. */
@@ -75,6 +77,11 @@ export function Chat({ messages, comings, refuted, draft, canSend, onSend, onClo
           ),
         )}
       </ol>
+      {isWithheld && (
+        <p className="hint" role="status">
+          {withheldText}
+        </p>
+      )}
       <Form
         className="chat-form"
         onSubmit={(event) => {
@@ -97,7 +104,7 @@ export function Chat({ messages, comings, refuted, draft, canSend, onSend, onClo
             }}
           />
         </TextField>
-        <Button type="submit" className="round-button" aria-label="Send message" isDisabled={!canSend || text.trim() === ""}>
+        <Button type="submit" className="round-button" aria-label="Send message" isDisabled={!canSend || isWithheld || text.trim() === ""}>
           <SendHorizontal aria-hidden="true" />
         </Button>
       </Form>
@@ -128,6 +135,7 @@ const Message = memo(function Message({ message, isRefuted }: { readonly message
           ),
         )}
       </span>
+      {message.isDoubtful && <span className="hint">May not have arrived</span>}
     </li>
   );
 });

@@ -104,6 +104,7 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
             refuted={refuted}
             draft={draft}
             canSend={connection.status === "in-room"}
+            isWithheld={state.withheld}
             onSend={(text) => meeting.sendChat(text)}
             onClose={closePanel}
           />
