@@ -141,11 +141,21 @@ scenario('new keys that do not come, and whose keys did not work, are said in wo
   }
   const [ada, bo] = people;
   const before = await ada.safetyNumber();
-  await ada.evaluate((told) => window.e2e.workers.at(-1).dispatchEvent(new MessageEvent('message', { data: { type: 'session', event: told } })), {
+  const tellAda = (event) => ada.evaluate((told) => window.e2e.workers.at(-1).dispatchEvent(new MessageEvent('message', { data: { type: 'session', event: told } })), event);
+  // A device that was found false is marked beside what it writes, also when it has left.
+  const incarnation = await ada.evaluate((name) => document.querySelector(`figure[aria-label="${name}"]`).dataset.participant, bo.name);
+  await tellAda({ type: 'devices', checked: [{ incarnation, device: '', proof: 'refuted' }] });
+  await tellAda({ type: 'chat', incarnation, number: 0, text: 'I am Bo' });
+  const marked = (place) => ada.evaluate((selector) => /Not the device[^]*I am Bo|I am Bo[^]*Not the device/.test(document.querySelector(selector)?.innerText ?? ''), place);
+  await ada.click('Chat, 1 new');
+  await eventually('the chat warns', () => marked('.messages'), 10_000);
+  await ada.call('screenshot', path.join(world.folder, 'refuted.png'));
+  await tellAda({
     type: 'departed', incarnation: '00'.repeat(16), name: 'Cy', cause: 'could_not_follow', committer: 'Mallory',
   });
   bo.kill();
   await eventually('the next epoch', async () => (await ada.safetyNumber()) !== before, 60_000);
   await eventually('Ada reads whose keys did not work', () => ada.evaluate(() => document.body.innerText.includes('the keys that Mallory sent did not work')), 10_000);
+  assert.ok(await marked('.messages'), 'the mark stays');
   await ada.call('screenshot', path.join(world.folder, 'blamed.png'));
 });
