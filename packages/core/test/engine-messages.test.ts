@@ -29,6 +29,8 @@ interface Page {
   /** All that came for it, also what was kept from it. */
   readonly came: Uint8Array<ArrayBuffer>[];
   isCutOff: boolean;
+  /** What it commits goes nowhere. */
+  isWithoutCommits: boolean;
   people(): number;
   read(): readonly string[];
   /** Past the room: to the engine, and in its name. */
@@ -36,6 +38,7 @@ interface Page {
   say(bytes: Uint8Array<ArrayBuffer>): void;
 }
 
+const commit = 4;
 const relayed = 68;
 const isRelayed = (frame: Uint8Array): boolean => frame[0] === relayed;
 
@@ -72,13 +75,16 @@ function openRoom(context: TestContext): { readonly pages: readonly Page[]; read
       page.came.push(bytes);
       if (!page.isCutOff) give(bytes);
     });
-    port1.onmessage = (event: MessageEvent<Uint8Array<ArrayBuffer>>) => receive(event.data);
+    port1.onmessage = (event: MessageEvent<Uint8Array<ArrayBuffer>>) => {
+      if (event.data[0] !== commit || !page.isWithoutCommits) receive(event.data);
+    };
     const events = () => told.flatMap((message) => (message.type === "session" ? [message.event] : []));
     const page: Page = {
       engine,
       told,
       came: [],
       isCutOff: false,
+      isWithoutCommits: false,
       people: () => events().flatMap((event) => (event.type === "epoch" ? [event.roster.length] : [])).at(-1) ?? 0,
       read: () => events().flatMap((event) => (event.type === "chat" ? [event.text] : [])),
       give: (...frames) => frames.forEach(give),
@@ -154,6 +160,25 @@ test("who has left reads nothing of what is written then", { skip }, async (cont
   cy.give(...bo.came.filter(isRelayed).slice(-1));
   await until("Cy has all of it", () => received() > before);
   assert.deepEqual(cy.read(), ["to both"]);
+});
+
+test("nothing is written any more when the commit that takes out who has left does not come", { skip }, async (context) => {
+  const { pages, enter } = openRoom(context);
+  const ada = enter("Ada");
+  await until("Ada begins", () => ada.people() === 1);
+  const bo = enter("Bo");
+  const cy = enter("Cy");
+  await until("all are in", () => [ada, bo, cy].every((page) => page.people() === 3));
+  for (const page of pages) page.isWithoutCommits = true;
+  cy.say(Uint8Array.of(6)); // goodbye
+  await until("Ada knows", () => ada.told.some((message) => message.type === "session" && message.event.type === "departed"));
+  ada.engine.handleMessage({ type: "chat", number: 0, text: "in time" });
+  await until("Bo reads it", () => bo.read().length === 1);
+  assert.deepEqual(doubtful(ada), []);
+  const clock = performance.now.bind(performance);
+  context.mock.method(performance, "now", () => clock() + 15_000);
+  ada.engine.handleMessage({ type: "chat", number: 1, text: "too late" });
+  assert.deepEqual(doubtful(ada), [1]);
 });
 
 test("the worker tells its page no key: no bytes, and no text as long as one but what is public", { skip }, async (context) => {
