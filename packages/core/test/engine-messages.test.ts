@@ -295,6 +295,8 @@ test("who gets a slot on which many frames were forged is heard from the first o
     const encoder = given.writable.getWriter(), network = arriving.writable.getWriter(), sent = wire.readable.getReader();
     const frame = (data: Uint8Array<ArrayBuffer>): Frame => ({ data: data.buffer, getMetadata: () => ({ mimeType: "audio/opus" }) }) as unknown as Frame;
 
+    // Frames of the epoch before are not for Bo.
+    await until("Ada sends in Bo's epoch", () => ada.told.some((message) => message.type === "session" && message.event.type === "keys" && message.event.sending?.epoch === bo.epoch().epoch));
     slots(1, "01".repeat(16));
     // Of streams that nobody began (RFC 9605 s.4.3: both numbers in two bytes or three).
     for (let i = 0; i < 400; i += 1) {
