@@ -36,12 +36,18 @@ export function Tile({ participant, source, large = false }: TileProps): JSX.Ele
       )}
       {participant.deviceProof === "refuted" && (
         <div className="tile-veil" role="alert">
-          <TriangleAlert size={20} aria-hidden="true" /> Not the device that <bdi>{name}</bdi> claims to be
+          <TriangleAlert size={20} aria-hidden="true" />
+          <span>
+            Not the device that <bdi>{name}</bdi> claims to be
+          </span>
         </div>
       )}
       {proof === "forged" && (
         <div className="tile-veil" role="alert">
-          <TriangleAlert size={20} aria-hidden="true" /> Forged: <bdi>{name}</bdi> did not send this
+          <TriangleAlert size={20} aria-hidden="true" />
+          <span>
+            Forged: <bdi>{name}</bdi> did not send this
+          </span>
         </div>
       )}
       {!participant.connected && (

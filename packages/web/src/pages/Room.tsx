@@ -277,14 +277,17 @@ function Banner({ state, invitation }: { readonly state: MeetingState; readonly 
     case "reconnecting":
       return (
         <div className="banner warning" role="status">
-          <Spinner /> {connection.said === "" ? (
-            "The connection to the server is gone."
-          ) : (
-            <>
-              The server says: “<bdi>{connection.said}</bdi>”
-            </>
-          )}{" "}
-          Returning by itself{connection.attempt > 1 ? `, attempt ${String(connection.attempt)}` : ""}…
+          <Spinner />
+          <span>
+            {connection.said === "" ? (
+              "The connection to the server is gone."
+            ) : (
+              <>
+                The server says: “<bdi>{connection.said}</bdi>”
+              </>
+            )}{" "}
+            Returning by itself{connection.attempt > 1 ? `, attempt ${String(connection.attempt)}` : ""}…
+          </span>
         </div>
       );
     case "in-room":
