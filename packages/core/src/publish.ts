@@ -24,10 +24,21 @@ interface LayeredEncoding extends RTCRtpEncodingParameters {
  * cannot say which layer a packet belongs to in every codec, one size.
  */
 const simulcast: readonly LayeredEncoding[] = [
-  { rid: "q", scaleResolutionDownBy: 4, maxBitrate: 150_000, scalabilityMode: "L1T3" },
-  { rid: "h", scaleResolutionDownBy: 2, maxBitrate: 450_000, scalabilityMode: "L1T3" },
-  { rid: "f", scaleResolutionDownBy: 1, maxBitrate: 1_200_000, scalabilityMode: "L1T3" },
+  { rid: "q", scalabilityMode: "L1T3" },
+  { rid: "h", scalabilityMode: "L1T3" },
+  { rid: "f", scalabilityMode: "L1T3" },
 ];
+/**
+ * Of a small camera Chromium encodes fewer sizes, and then the first of the list: two below 960 × 540, one below 480 × 270. So that the whole picture is among
+ * them, they are shrunk less, and each has the bitrate of its size.
+ */
+export function cameraSizes(width: number | undefined, height: number | undefined): readonly { readonly scaleResolutionDownBy: number; readonly maxBitrate: number }[] {
+  const pixels = (width ?? Infinity) * (height ?? Infinity);
+  const count = pixels >= 960 * 540 ? 3 : pixels >= 480 * 270 ? 2 : 1;
+  const bitrates = count === 1 ? [450_000] : [150_000, 450_000, 1_200_000].slice(3 - count);
+  return bitrates.map((maxBitrate, index) => ({ scaleResolutionDownBy: 2 ** (count - 1 - index), maxBitrate }));
+}
+
 const hasSimulcast = "setHeaderExtensionsToNegotiate" in (globalThis.RTCRtpTransceiver?.prototype ?? {});
 
 const maxBitrate: Readonly<Record<Source, number>> = { microphone: 48_000, camera: 1_200_000, screen: 2_500_000 };
@@ -128,7 +139,17 @@ export class PublishConnection {
     // Without a transform Firefox would send the frames as they are. It stands there since the sender was made; should it not, nothing leaves.
     const wanted = this.#stopped.has(source) || sender?.transform == null ? null : track;
     if (sender === undefined || sender.track === wanted || this.#connection.connectionState === "closed") return;
+    if (source === "camera" && hasSimulcast && wanted !== null) await this.#setSizes(sender, wanted.getSettings());
     await sender.replaceTrack(wanted);
+  }
+
+  #setSizes(sender: RTCRtpSender, { width, height }: MediaTrackSettings): Promise<void> {
+    this.#changes = this.#changes.then(async () => {
+      const parameters = sender.getParameters();
+      cameraSizes(width, height).forEach((size, index) => Object.assign(parameters.encodings[index] ?? {}, size));
+      await sender.setParameters(parameters).catch(() => undefined);
+    });
+    return this.#changes;
   }
 
   /** The watchdog's: this source never sends again on this connection. */
@@ -176,7 +197,7 @@ export class PublishConnection {
   #addSender(worker: Worker, source: Source): RTCRtpSender {
     const transceiver = this.#connection.addTransceiver(mediaKind(source), {
       direction: "sendonly",
-      sendEncodings: source === "camera" && hasSimulcast ? simulcast.map((encoding) => ({ ...encoding })) : [{ maxBitrate: maxBitrate[source] }],
+      sendEncodings: source === "camera" && hasSimulcast ? cameraSizes(undefined, undefined).map((size, index) => ({ ...simulcast[index], ...size })) : [{ maxBitrate: maxBitrate[source] }],
     });
     const options: TransformOptions = { role: "sender", connection: this.number, source };
     transceiver.sender.transform = new RTCRtpScriptTransform(worker, options);
