@@ -88,16 +88,16 @@ class World {
   }
 }
 
-/** scenario('two people meet', async (world) => ...) */
+/** scenario('two people meet', async (world, leaveOut) => ...); leaveOut(why), and return, where the machine cannot do it. */
 export function scenario(title, body, { timeout = 240_000, skip = false } = {}) {
   const folder = path.join(results, title.replace(/[^a-z0-9]+/gi, '-').slice(0, 60));
-  test(title, { timeout, skip }, async () => {
+  test(title, { timeout, skip }, async (running) => {
     fs.rmSync(folder, { recursive: true, force: true });
     fs.mkdirSync(folder, { recursive: true });
     const world = new World(folder);
     let failed = true;
     try {
-      await body(world);
+      await body(world, (why) => running.skip(why));
       failed = false;
     } finally {
       await world.end(failed);

@@ -14,13 +14,15 @@ const receivers = (person) => person.evaluate(async () => {
   return Object.fromEntries(['decrypted', 'held', 'dropped', 'refused', 'duplicates', 'keyFrameRequests'].map((key) => [key, sum(key)]));
 });
 
-/** When the page showed its remote pictures, on Date.now()'s clock. */
+/** When the page showed its remote pictures, on Date.now()'s clock, and how wide they were. */
 const watchPictures = (person) => person.evaluate(() => {
   window.e2e.shown = [];
   const remote = new Set(window.e2e.connections.flatMap((c) => c.getReceivers().map((r) => r.track?.id)));
   const video = [...document.querySelectorAll('video')].find(({ srcObject }) => remote.has(srcObject?.getVideoTracks?.()[0]?.id));
-  const note = () => {
+  window.e2e.widths = [];
+  const note = (_, { width }) => {
     window.e2e.shown.push(Date.now());
+    window.e2e.widths.push(width);
     video.requestVideoFrameCallback(note);
   };
   video.requestVideoFrameCallback(note);
@@ -149,6 +151,39 @@ scenario('of what is lost on the way to a person, 30 percent of all, less than 5
   // Both browsers sent again, and never another packet under the same number.
   assert.ok(fate.resent - quiet.resent > 60, JSON.stringify(fate));
   assert.equal(fate.altered, 0);
+});
+
+for (const kind of ['firefox', 'chrome']) scenario(`where the way to a person in ${kind} narrows from 3 Mbit/s to 300 kbit/s the picture becomes smaller and goes on, and is large again when it widens`, async (world, leaveOut) => {
+  const relay = await world.relay(20261129);
+  const server = await world.server({ options: relay.arguments });
+  const link = server.link();
+  await relay.set({ downRate: 3_000_000, delay: 10 });
+  const ada = await world.person('Ada', 'chrome', { width: 1280, height: 720, frameRate: 30 });
+  const bo = await world.person('Bo', kind, { width: 160, height: 90, frameRate: 5 });
+  for (const person of [ada, bo]) await person.enter(`${server.origin}/r/${link.room}#${link.secret}`);
+  await bo.seesAndHears(1);
+  await watchPictures(bo);
+  const shown = () => bo.evaluate(() => ({ times: window.e2e.shown, widths: window.e2e.widths }));
+  /** When a picture as wide as that came after `since`. */
+  const first = (what, since, wanted) => eventually(`Bo sees ${what}`, async () => {
+    const { times, widths } = await shown();
+    const at = times.findIndex((time, index) => time > since && wanted(widths[index]));
+    if (at < 0) throw new Error(`${widths.at(-1)} pixels wide, ${times.length} pictures`);
+    return times[at];
+  }, 60_000, 100);
+  // A browser that gets too little of the processor sends a smaller picture by itself.
+  if (!(await first('the large picture', 0, (width) => width === 1280).then(() => true, () => false))) return leaveOut('this machine is too slow for a camera of 1280 × 720');
+  await sleep(1500);
+  const narrowed = Date.now();
+  await relay.set({ downRate: 300_000 });
+  const smaller = await first('a smaller picture', narrowed, (width) => width < 1280);
+  await sleep(3000);
+  const { times } = await shown();
+  const freeze = Math.max(...times.map((time, index) => (time > narrowed ? time - times[index - 1] : 0)));
+  const widened = Date.now();
+  await relay.set({ downRate: 3_000_000 });
+  const large = await first('the large picture again', widened, (width) => width === 1280);
+  console.log(`Bo (${kind}): smaller ${smaller - narrowed} ms after the way narrowed (aim: 2000), longest freeze ${freeze} ms (1000), large ${large - widened} ms after it widened (10000)`);
 });
 
 scenario('when everybody comes from another address, as after a router forgot, pictures are back by themselves', async (world) => {
