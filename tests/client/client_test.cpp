@@ -164,30 +164,40 @@ TEST_F(NativeClientTest, WhereUdpIsDroppedMediaComesOverTcp) {
 }
 
 TEST_F(NativeClientTest, OfMorePeopleThanNTheSpeakersCameraIsSeenWithLevelsAndWithLevelsHidden) {
-  std::vector<std::unique_ptr<Process>> people;
-  // The first three are silent; Dora, who comes last, speaks from the seventh second of hers on.
-  for (const char* name : {"Ada", "Bob", "Carl"})
-    people.push_back(start({"join", link_, "--publish", "test-pattern", "--name", name, "--tell-levels", "--voice-to", "0", "--seconds", "16", "--quiet"}));
-  std::this_thread::sleep_for(1s);
-  people.push_back(start({"join", link_, "--publish", "test-pattern", "--name", "Dora", "--tell-levels", "--voice-from", "7", "--seconds", "15", "--quiet"}));
-  std::this_thread::sleep_for(1s);
-  std::vector<std::unique_ptr<Process>> viewers;
-  for (const char* speakers : {"server", "ears"})
-    viewers.push_back(start({"join", link_, "--name", speakers, "--json", "--last-n", "1", "--speakers", speakers, "--seconds", "12"}));
-  for (auto& viewer : viewers) {
-    ASSERT_EQ(viewer->wait(60s), 0) << viewer->error();
-    const json result = json::parse(viewer->out());
-    std::map<std::string, double> last;
-    for (const json& stream : result["streams"])
-      if (stream["source"] == "camera") last[stream["name"]] = stream["last_ms"];
-    ASSERT_TRUE(last.contains("Dora")) << viewer->out();
-    for (const auto& [name, at] : last)
-      if (name != "Dora") {
-        EXPECT_LT(at + 500, last["Dora"]) << name << " " << viewer->out();
-      }
-    // Sound is everybody's: nobody has to be seen to be heard.
-    EXPECT_EQ(std::count_if(result["streams"].begin(), result["streams"].end(), [](const json& stream) { return stream["source"] == "microphone"; }), 4);
+  // What is wrong, or nothing. On a busy machine who should see may come too late: everything takes longer then.
+  const auto try_once = [&](int times) -> std::string {
+    const auto seconds = [times](int n) { return std::to_string(n * times); };
+    std::vector<std::unique_ptr<Process>> people;
+    // The first three are silent; Dora, who comes last, speaks from the seventh second of hers on.
+    for (const char* name : {"Ada", "Bob", "Carl"})
+      people.push_back(start({"join", link_, "--publish", "test-pattern", "--name", name, "--tell-levels", "--voice-to", "0", "--seconds", seconds(16), "--quiet"}));
+    std::this_thread::sleep_for(1s);
+    people.push_back(start({"join", link_, "--publish", "test-pattern", "--name", "Dora", "--tell-levels", "--voice-from", seconds(7), "--seconds", seconds(15), "--quiet"}));
+    std::this_thread::sleep_for(1s);
+    std::vector<std::unique_ptr<Process>> viewers;
+    for (const char* speakers : {"server", "ears"})
+      viewers.push_back(start({"join", link_, "--name", speakers, "--json", "--last-n", "1", "--speakers", speakers, "--seconds", seconds(12)}));
+    std::string wrong;
+    for (auto& viewer : viewers) {
+      if (viewer->wait(std::chrono::seconds(60 * times)) != 0) return viewer->error();
+      const json result = json::parse(viewer->out());
+      std::map<std::string, double> last;
+      for (const json& stream : result["streams"])
+        if (stream["source"] == "camera") last[stream["name"]] = stream["last_ms"];
+      if (!last.contains("Dora")) wrong += "nobody saw Dora: " + viewer->out();
+      for (const auto& [name, at] : last)
+        if (name != "Dora" && at + 500 >= last["Dora"]) wrong += name + " was seen as long as Dora: " + viewer->out();
+      // Sound is everybody's: nobody has to be seen to be heard.
+      if (std::ranges::count_if(result["streams"], [](const json& stream) { return stream["source"] == "microphone"; }) != 4) wrong += "not everybody was heard: " + viewer->out();
+    }
+    return wrong;
+  };
+  std::string wrong = try_once(1);
+  if (!wrong.empty()) {
+    std::printf("once more, slower: %s\n", wrong.c_str());
+    wrong = try_once(3);
   }
+  EXPECT_EQ(wrong, "");
 }
 
 TEST_F(NativeClientTest, ThroughALossyRelayNothingIsUndecryptable) {
