@@ -146,6 +146,7 @@ export class PublishConnection {
   #setSizes(sender: RTCRtpSender, { width, height }: MediaTrackSettings): Promise<void> {
     this.#changes = this.#changes.then(async () => {
       const parameters = sender.getParameters();
+      if (parameters.encodings.length !== simulcast.length) return; // the answer took one
       cameraSizes(width, height).forEach((size, index) => Object.assign(parameters.encodings[index] ?? {}, size));
       await sender.setParameters(parameters).catch(() => undefined);
     });
