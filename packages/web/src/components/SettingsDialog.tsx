@@ -1,7 +1,7 @@
 import type { Device, DeviceKind, Devices, MeetingStats, ParticipantId } from "@satsuma/core";
-import { Settings, X } from "lucide-react";
+import { Settings } from "lucide-react";
 import type { JSX } from "react";
-import { Button, Dialog, DialogTrigger, Heading, Modal, ModalOverlay, Tooltip, TooltipTrigger } from "react-aria-components";
+import { Button, DialogTrigger, Tooltip, TooltipTrigger } from "react-aria-components";
 
 import { DeviceSelect } from "./DeviceSelect.tsx";
 import { LevelMeter } from "./LevelMeter.tsx";
@@ -9,6 +9,7 @@ import { KeyList } from "./ShortcutsDialog.tsx";
 import { Statistics } from "./Statistics.tsx";
 import { TellLevels } from "./TellLevels.tsx";
 import { ThemeButton } from "./ThemeButton.tsx";
+import { TitledDialog } from "./TitledDialog.tsx";
 
 interface Props {
   readonly devices: Devices;
@@ -30,38 +31,24 @@ export function SettingsDialog({ devices, microphoneOn, watchLevel, stats, nameO
         </Button>
         <Tooltip className="tooltip">Settings</Tooltip>
       </TooltipTrigger>
-      <ModalOverlay className="overlay" isDismissable>
-        <Modal className="modal">
-          <Dialog className="dialog">
-            {({ close }) => (
-              <>
-                <header className="dialog-header">
-                  <Heading slot="title">Settings</Heading>
-                  <Button className="icon-button quiet" aria-label="Close" onPress={close}>
-                    <X size={18} aria-hidden="true" />
-                  </Button>
-                </header>
-                <div className="device-list">
-                  <DeviceSelect kind="microphone" devices={devices} onChoose={onChoose} />
-                  <LevelMeter watch={watchLevel} active={microphoneOn} />
-                  <DeviceSelect kind="camera" devices={devices} onChoose={onChoose} />
-                  <DeviceSelect kind="speaker" devices={devices} onChoose={onChoose} />
-                </div>
-                <div className="row">
-                  <span>Colours</span>
-                  <ThemeButton />
-                </div>
-                <TellLevels told={tellsLevels} onChange={onTellLevels} />
-                <Statistics stats={stats} nameOf={nameOf} />
-                <details>
-                  <summary>Keys</summary>
-                  <KeyList />
-                </details>
-              </>
-            )}
-          </Dialog>
-        </Modal>
-      </ModalOverlay>
+      <TitledDialog title="Settings">
+        <div className="device-list">
+          <DeviceSelect kind="microphone" devices={devices} onChoose={onChoose} />
+          <LevelMeter watch={watchLevel} active={microphoneOn} />
+          <DeviceSelect kind="camera" devices={devices} onChoose={onChoose} />
+          <DeviceSelect kind="speaker" devices={devices} onChoose={onChoose} />
+        </div>
+        <div className="row">
+          <span>Colours</span>
+          <ThemeButton />
+        </div>
+        <TellLevels told={tellsLevels} onChange={onTellLevels} />
+        <Statistics stats={stats} nameOf={nameOf} />
+        <details>
+          <summary>Keys</summary>
+          <KeyList />
+        </details>
+      </TitledDialog>
     </DialogTrigger>
   );
 }

@@ -1,6 +1,6 @@
-import { X } from "lucide-react";
 import { useEffect, useState, type JSX } from "react";
-import { Button, Dialog, Heading, Modal, ModalOverlay } from "react-aria-components";
+
+import { TitledDialog } from "./TitledDialog.tsx";
 
 const keys: readonly (readonly [string, string])[] = [
   ["Ctrl + D", "Microphone on or off"],
@@ -30,23 +30,9 @@ export function ShortcutsDialog(): JSX.Element {
     return () => ended.abort();
   }, []);
   return (
-    <ModalOverlay className="overlay" isDismissable isOpen={isOpen} onOpenChange={setOpen}>
-      <Modal className="modal">
-        <Dialog className="dialog">
-          {({ close }) => (
-            <>
-              <header className="dialog-header">
-                <Heading slot="title">Keys</Heading>
-                <Button className="icon-button quiet" aria-label="Close" onPress={close}>
-                  <X size={18} aria-hidden="true" />
-                </Button>
-              </header>
-              <KeyList />
-            </>
-          )}
-        </Dialog>
-      </Modal>
-    </ModalOverlay>
+    <TitledDialog title="Keys" isOpen={isOpen} onOpenChange={setOpen}>
+      <KeyList />
+    </TitledDialog>
   );
 }
 
