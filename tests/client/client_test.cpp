@@ -186,7 +186,7 @@ TEST_F(NativeClientTest, OfMorePeopleThanNTheSpeakersCameraIsSeenWithLevelsAndWi
         if (stream["source"] == "camera") last[stream["name"]] = stream["last_ms"];
       if (!last.contains("Dora")) wrong += "nobody saw Dora: " + viewer->out();
       for (const auto& [name, at] : last)
-        if (name != "Dora" && at + 500 >= last["Dora"]) wrong += name + " was seen as long as Dora: " + viewer->out();
+        if (name != "Dora" && at + 1500 >= last["Dora"]) wrong += name + " was seen as long as Dora: " + viewer->out();
       // Sound is everybody's: nobody has to be seen to be heard.
       if (std::ranges::count_if(result["streams"], [](const json& stream) { return stream["source"] == "microphone"; }) != 4) wrong += "not everybody was heard: " + viewer->out();
     }
@@ -218,9 +218,8 @@ TEST_F(NativeClientTest, TwelveInTwoRoomsAndTwoThreadsAllDecryptAllWhileOthersCo
   EXPECT_EQ(load->wait(60s), 0) << load->out() << load->error();
   const json result = json::parse(load->out());
   EXPECT_EQ(result["threads"], 2);
-  // On a busy machine those who came last may still be on their way in. If none of them got in, some two would be left.
-  EXPECT_GE(result["in"], 8);
-  EXPECT_GE(result["receive_all_at_end"], 6) << result;
+  EXPECT_GE(result["in"], 10) << "one may be on its way out and another on its way in, in each room";
+  EXPECT_GE(result["receive_all_at_end"], 8) << result;
   EXPECT_EQ(result["undecryptable"], 0);
   EXPECT_EQ(result["refused"], 0);
   EXPECT_GE(result["churned"], 4);
