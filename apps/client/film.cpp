@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <utility>
 
 namespace satsuma::client {
 
@@ -87,14 +86,16 @@ void Film::choose_way(TimePoint now, bool room) {
 
 Film::Step Film::next(TimePoint now, bool room, bool busy) {
   choose_way(now, room);
-  if (std::exchange(key_wanted_, false) && last_key_) {
+  if (key_wanted_ && last_key_) {
     if (way_ == Way::whole && !skips_) {
+      key_wanted_ = false;
       at_ = *last_key_;
       timestamp_.reset();
     } else if (way_ == Way::key_frames && !busy && (!key_sent_ || now - *key_sent_ >= least_between_keys)) {
       container::IvfReader again = *last_key_;
       const auto frame = again.next();
       key_sent_ = now;
+      key_wanted_ = false;
       return {(*frame)->data, true, std::clamp(step_, least_step, most_step)};
     }
   }
@@ -108,7 +109,10 @@ Film::Step Film::next(TimePoint now, bool room, bool busy) {
   } else {
     if (!key || busy || (key_sent_ && now - *key_sent_ < least_between_keys)) return {{}, false, step};
   }
-  if (key) key_sent_ = now;
+  if (key) {
+    key_sent_ = now;
+    key_wanted_ = false;
+  }
   return {frame->data, key, step};
 }
 

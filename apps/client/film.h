@@ -11,7 +11,7 @@ namespace satsuma::client {
 
 inline constexpr ErrorCode film_begins_without_key_frame{"film_begins_without_key_frame", ErrorKind::caller};
 
-/// A film that is sent as it is, in a loop: which of its frames leave. Its time goes on whatever happens.
+/// A film that is sent as it is, in a loop: which of its frames leave. Its time goes on whatever happens on the way.
 ///
 /// All do, while the path has room for them; when one could not leave those behind it are left out, until the next key frame. Where there is no room for all of
 /// them its key frames alone are sent, each when the one before has left: a picture every few seconds, and sound beside it.
@@ -36,9 +36,9 @@ class Film {
 
   /// The time of the next frame has come. `room`: for all of it. `busy`: of what was sent before, something has not left yet.
   Step next(TimePoint now, bool room, bool busy);
-  /// What next() gave was not sent, for want of room or of a connection.
+  /// What next() gave was not sent, for want of room.
   void handle_unsent() { skips_ = true; }
-  /// Somebody cannot go on without one: it goes back to its last, or where key frames are all that is sent, sends that again.
+  /// Somebody cannot go on without one: it goes back to its last, or where key frames are all that is sent, sends that again as soon as it may.
   void handle_key_frame_wanted() { key_wanted_ = true; }
 
  private:

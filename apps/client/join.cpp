@@ -423,6 +423,7 @@ class Join final : public NativeClient::Listener {
 
   Duration film_tick(TimePoint now, std::uint32_t timestamp) {
     const participant::Participant& p = client_.participant();
+    if (!p.entered() || !p.connected(Leg::publish)) return milliseconds(20); // it waits, and loses nothing
     if (std::exchange(key_wanted_[0], false)) film_->handle_key_frame_wanted();
     const auto room = p.room();
     const bool busy = p.sender() && p.sender()->waiting_bytes() > 0;
@@ -434,7 +435,11 @@ class Join final : public NativeClient::Listener {
       else
         say("%s", "the whole film is sent again");
     }
-    if (!step.frame.empty() && !client_.send_frame(now, Source::camera, step.frame, timestamp, step.key)) film_->handle_unsent();
+    if (step.frame.empty()) return step.until_next;
+    const auto sent = client_.send_frame(now, Source::camera, step.frame, timestamp, step.key);
+    if (sent) return step.until_next;
+    if (sent.error() == Error(participant::media_needs_key_frame)) film_->handle_unsent();
+    else film_->handle_key_frame_wanted(); // it never left us: from the last one on
     return step.until_next;
   }
 

@@ -115,6 +115,15 @@ TEST(FilmTest, WhereOnlyKeyFramesLeaveWhoNeedsOneGetsTheLastAgainButNotOneAfterT
   EXPECT_LE(count, 4U);
 }
 
+TEST(FilmTest, AWishForAKeyFrameIsNotForgottenWhileTheOneBeforeIsLeaving) {
+  Show show(film_of(1000, 500));
+  show.run(3s, false);
+  ASSERT_EQ(show.film.way(), Film::Way::key_frames);
+  show.film.handle_key_frame_wanted();
+  EXPECT_TRUE(show.run(2s, false, true).empty());
+  EXPECT_EQ(show.run(3s, false).size(), 1U);
+}
+
 TEST(FilmTest, WithRoomAgainItIsWholeAfterAWhileAndLaterEachTimeThatThisWasTooEarly) {
   Show show(film_of(2000, 25));
   const auto whole_after = [&] {
