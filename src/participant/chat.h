@@ -5,8 +5,9 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <optional>
 #include <string>
-#include <vector>
+#include <utility>
 
 #include "base/time.h"
 #include "signaling/control_messages.h"
@@ -28,14 +29,23 @@ class Chat {
   static constexpr Duration again_after = std::chrono::seconds(1);
   static constexpr Duration again_at_last = std::chrono::seconds(4);
 
-  signaling::MemberChat write(TimePoint now, std::string text);
-  /// It was not sent, and whoever wrote it knows that.
-  void take_back() { written_.pop_back(); }
+  /// With its number, to be sent; add() when it was.
+  signaling::MemberChat next(std::string text) const { return {next_, std::move(text)}; }
+  void add(TimePoint now, signaling::MemberChat message);
   /// A connection came back.
   void handle_back(TimePoint now);
   std::optional<TimePoint> next_deadline() const { return again_at_; }
-  /// At next_deadline(), and nothing before it.
-  std::vector<signaling::MemberChat> to_send_again(TimePoint now);
+  /// At next_deadline(), and nothing before it: `send` is called with each message. When it says no, that and the rest are for a second later.
+  template <class Send>
+  void send_again(TimePoint now, const Send& send) {
+    if (!again_at_ || now < *again_at_) return;
+    again_at_.reset();
+    std::erase_if(written_, [&](const Written& one) { return now - one.at >= sent_again_for || one.copies >= max_copies; });
+    for (Written& one : written_) {
+      if (!send(one.message)) return handle_back(now);
+      ++one.copies;
+    }
+  }
   /// Somebody came in, or we did as somebody new.
   void forget_written() {
     written_.clear();
