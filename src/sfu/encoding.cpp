@@ -106,7 +106,7 @@ std::optional<MediaPacket> Encoding::handle_media(TimePoint now, signaling::Code
   const auto before = unwrapper_.highest();
   const rtp::ExtendedSequence sequence = unwrapper_.unwrap(packet.sequence);
   statistics_.on_packet(now, sequence, packet.timestamp);
-  if (video_ && before && last_packet_ && sequence - *before > outage_packets && now - *last_packet_ >= outage_time) {
+  if (is_outage(now, before, sequence)) {
     // Sent again it would take as long as the outage did, and a request from within it was lost. (To ask as soon as another stream's packet shows that the
     // outage is over is too soon: a Chromium that has not sent its first picture yet answered the next request alone, 700 ms later instead of 140.)
     nacks_.reset();
@@ -176,12 +176,17 @@ bool Encoding::take(TimePoint now, const MediaPacket& media, bool wanted) {
   return true;
 }
 
+bool Encoding::is_outage(TimePoint now, std::optional<rtp::ExtendedSequence> before, rtp::ExtendedSequence sequence) const {
+  return video_ && before && last_packet_ && sequence - *before > outage_packets && now - *last_packet_ >= outage_time;
+}
+
 bool Encoding::handle_relayed(TimePoint now, std::uint32_t generation, const MediaPacket& media, std::uint8_t spatial_layers,
                               std::uint8_t temporal_layers, const std::array<std::uint16_t, max_spatial_layers>& heights) {
   if (generation != generation_) begin_generation(generation);
   spatial_layers_ = std::max(spatial_layers_, spatial_layers);
   temporal_layers_ = std::max(temporal_layers_, temporal_layers);
   relayed_heights_ = heights;
+  outage_ = outage_ || is_outage(now, relayed_highest_, media.sequence); // its home asks for the key frame
   relayed_highest_ = std::max(relayed_highest_.value_or(media.sequence), media.sequence);
   last_packet_ = now;
   return take(now, media, true);

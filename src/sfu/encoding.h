@@ -162,6 +162,8 @@ class Encoding {
   /// What follows once it is known what the packet is. False if it is not to be forwarded.
   bool take(TimePoint now, const MediaPacket& media, bool wanted);
   void begin_generation(std::uint32_t generation);
+  /// Nothing came for a while, though much was sent.
+  bool is_outage(TimePoint now, std::optional<rtp::ExtendedSequence> before, rtp::ExtendedSequence sequence) const;
   /// False when the payload's descriptor does not parse.
   bool describe(const rtp::Packet& packet, MediaPacket& out);
 

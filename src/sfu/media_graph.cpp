@@ -543,12 +543,7 @@ void MediaGraph::add_to_run(TimePoint now, ParticipantIndex index, ByteView data
   Encoding& encoding = publication.encoding(stream->encoding);
   const auto media = stream->retransmission ? encoding.handle_retransmission(now, codec->codec, *packet, wanted)
                                             : encoding.handle_media(now, codec->codec, *packet, wanted);
-  // Whatever size begins anew first is better than to wait for the one that flowed.
-  if (encoding.take_outage())
-    for (const SlotReference& to : publication.subscribers) {
-      Slot& slot = participants_[to.participant]->subscriber->slots[to.slot];
-      if (const auto layer = slot.current(); layer && layer->encoding == stream->encoding) slot.restart();
-    }
+  if (encoding.take_outage()) restart_slots(publication, stream->encoding);
   if (media) {
     const Run::Next next{from, encoding.generation(), encoding.highest().value_or(0), *media};
     const bool goes_on = !run_.packets.empty() && run_.from == from && run_.generation == next.generation && run_.packets.size() < max_run && !media->starts_key_frame &&
@@ -584,6 +579,13 @@ void MediaGraph::forward_part(TimePoint now) {
   run_.begins_key_frame = false;
   run_.done = 0;
   if (const auto next = std::exchange(run_.next, std::nullopt)) run_.begin(*next);
+}
+
+void MediaGraph::restart_slots(const Publication& publication, std::size_t encoding) {
+  for (const SlotReference& to : publication.subscribers) {
+    Slot& slot = participants_[to.participant]->subscriber->slots[to.slot];
+    if (const auto layer = slot.current(); layer && layer->encoding == encoding) slot.restart();
+  }
 }
 
 void MediaGraph::forward(TimePoint now, const PublicationReference& from, const MediaPacket& packet) {

@@ -294,6 +294,8 @@ class MediaGraph {
 
   Stream* stream_of(Publisher& publisher, const rtp::Packet& packet);
   void forward(TimePoint now, const PublicationReference& from, const MediaPacket& packet);
+  /// After an outage of the encoding that flows to them: whatever size begins anew first is better than to wait for that one.
+  void restart_slots(const Publication& publication, std::size_t encoding);
   /// A packet that begins a key frame, to one subscriber, and what of that frame had come before it, up to `highest`.
   void forward_key_frame(TimePoint now, const SlotReference& to, const Encoding& encoding, std::uint32_t generation, const MediaPacket& packet,
                          rtp::ExtendedSequence highest);

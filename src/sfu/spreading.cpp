@@ -215,7 +215,9 @@ void MediaGraph::handle(TimePoint now, std::size_t shard, const RelayedPacket& m
   if (!p || m.media.layer.encoding >= p->encodings().size() || p->subscribers.empty()) return; // nobody wants it any more
   const PublicationReference from{mirrors_.find(m.id)->second, m.source};
   Encoding& encoding = p->encoding(m.media.layer.encoding);
-  if (encoding.handle_relayed(now, m.generation, m.media, m.spatial_layers, m.temporal_layers, m.heights)) forward(now, from, m.media);
+  const bool fresh = encoding.handle_relayed(now, m.generation, m.media, m.spatial_layers, m.temporal_layers, m.heights);
+  if (encoding.take_outage()) restart_slots(*p, m.media.layer.encoding);
+  if (fresh) forward(now, from, m.media);
   if (encoding.key_frame_requested()) send_key_frame_requests(now, from);
 }
 

@@ -503,6 +503,35 @@ TEST_F(TwoShards, LayersThatNobodyInEitherShardWantsAreStoppedAndWantedOnesCome)
   EXPECT_EQ(graphs[1]->report(now, b.index).slots[0].encoding, 1);
 }
 
+TEST_F(TwoShards, AfterAnOutageWhateverSizeBeginsAnewFirstIsTakenInBoth) {
+  const Person a = join(1, 0, true), b = join(2, 1), c = join(3, 0);
+  set_active(a, {Source::camera});
+  std::array<Sender, 3> layers{Sender{11, "q"}, Sender{12, "h"}, Sender{13, "f"}};
+  const std::string tile = graphs[1]->slot_uses(b.index)[0].mid, here = graphs[0]->slot_uses(c.index)[0].mid;
+  graphs[0]->set_view(now, c.index, std::array{TileView{here, 720}});
+  graphs[1]->set_view(now, b.index, std::array{TileView{tile, 720}});
+  for (int i = 0; i < 800; ++i) {
+    for (std::size_t e = 0; e < 3; ++e)
+      if (graphs[0]->wanted_encodings(a.index, Source::camera)[e]) send(a, layers[e].frame(i % 25 == 0, 200 << e));
+    tick();
+  }
+  ASSERT_EQ(graphs[1]->report(now, b.index).slots[0].encoding, 2);
+  ASSERT_EQ(graphs[0]->report(now, c.index).slots[0].encoding, 2);
+  for (int i = 0; i < 75; ++i) tick();
+  for (Sender& layer : layers) {
+    layer.sequence = static_cast<std::uint16_t>(layer.sequence + 75);
+    layer.timestamp += 75 * 3000;
+  }
+  for (const Person& p : {b, c}) take(p);
+  send(a, layers[2].frame(false, 800));
+  send(a, layers[0].frame(true, 200));
+  for (const Person& p : {b, c}) {
+    const auto got = take(p);
+    ASSERT_EQ(got.size(), 1u) << int{p.n};
+    EXPECT_EQ(rtp::parse_packet(got[0])->payload.size(), 200u) << int{p.n} << ": the smallest, which begins with a key frame";
+  }
+}
+
 TEST_F(TwoShards, AKeyFrameOfASimulcastStreamIsAskedForFromTheOtherShardOfThatStreamAlone) {
   const Person a = join(1, 0, true), b = join(2, 1);
   set_active(a, {Source::camera});
