@@ -8,7 +8,7 @@
 #include <string>
 
 #include "base/bytes.h"
-#include "participant/rate_control.h"
+#include "participant/sound_control.h"
 
 /// Media made and looked at by this program itself, with libvpx and libopus.
 namespace satsuma::client {

@@ -189,17 +189,16 @@ void Participant::handle_member_message(TimePoint now, const call::ApplicationEv
 Result<void> Participant::write(TimePoint now, std::string text) {
   if (text.empty() || !call::is_utf8(text) || signaling::utf16_length(text) > signaling::max_chat_length) return participant_bad_message;
   if (!entered_ || !ready_) return participant_not_in;
-  const auto sent = session_.send_application(now, signaling::write_member_chat(chat_.write(now, std::move(text))));
-  if (!sent) chat_.take_back();
-  else pump_session(now);
-  return sent;
+  signaling::MemberChat message = chat_.next(std::move(text));
+  SATSUMA_TRY_VOID(session_.send_application(now, signaling::write_member_chat(message)));
+  chat_.add(now, std::move(message));
+  pump_session(now);
+  return {};
 }
 
 // Called when all that the session had to say is handled: what it encrypts is for the members whom chat_ knows of.
 void Participant::write_again(TimePoint now) {
-  for (const signaling::MemberChat& message : chat_.to_send_again(now)) {
-    if (!session_.send_application(now, signaling::write_member_chat(message))) break;
-  }
+  chat_.send_again(now, [&](const signaling::MemberChat& message) { return session_.send_application(now, signaling::write_member_chat(message)).has_value(); });
   pump_session(now);
 }
 
@@ -320,8 +319,7 @@ void Participant::adapt(TimePoint now) {
   if (estimate) left = std::max<std::int64_t>(0, *estimate * (100 - reserve) / 100 - sound);
   // A queue that drains takes nothing away from what there is room for.
   room_ = estimate ? std::optional(std::max<std::int64_t>(0, *estimate * (100 - reserve_percent) / 100 - sound)) : std::nullopt;
-  std::int64_t desired = 0, used = sound;
-  for (const auto& [source, rate] : config_.as_it_is) desired += rate;
+  std::int64_t desired = as_it_is(), used = sound;
   // What is read comes before who is seen.
   for (const Source source : {Source::screen, Source::camera}) {
     const auto place = rates_.find(source);
@@ -347,6 +345,12 @@ void Participant::adapt(TimePoint now) {
   sender_->set_desired(desired > 0 ? (desired + sound) * 100 / (100 - reserve_percent) * 110 / 100 : 0);
 }
 
+std::int64_t Participant::as_it_is() const {
+  std::int64_t sum = 0;
+  for (const auto& [source, rate] : config_.as_it_is) sum += rate;
+  return sum;
+}
+
 std::optional<std::int64_t> Participant::target(Source source, std::size_t layer) const {
   const auto place = rates_.find(source);
   return place == rates_.end() ? std::nullopt : std::optional(place->second.target(layer));
@@ -357,6 +361,8 @@ SendingState Participant::sending() const {
   if (!sender_ || !config_.adapt) return out;
   if (sender_->estimator().started()) out.available = sender_->available();
   out.sound = sender_->sound_bitrate();
+  out.desired = as_it_is();
+  if (room_ && *room_ < out.desired) out.limited_by = RateControl::LimitedBy::network;
   for (const auto& [source, control] : rates_) {
     out.pictures += control.used();
     out.desired += control.desired();
@@ -376,6 +382,7 @@ void Participant::start_publish(TimePoint now) {
     close_leg(Leg::publish);
     sender_ = std::make_unique<MediaSender>(now, context_, ice::Credentials::generate(random_), random_, config_.max_payload, config_.adapt);
     adapted_to_.reset();
+    room_.reset();
     offered_.clear();
     unwanted_.clear();
     layer_ssrcs_.clear();

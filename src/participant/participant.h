@@ -17,6 +17,7 @@
 #include "participant/media_receiver.h"
 #include "participant/media_sender.h"
 #include "participant/rate_control.h"
+#include "participant/sound_control.h"
 #include "participant/voices.h"
 #include "signaling/client_sdp.h"
 #include "signaling/control_messages.h"
@@ -259,6 +260,8 @@ class Participant {
   void pump_sender(TimePoint now);
   void adapt(TimePoint now);
   bool asked_for(Source source, std::size_t layer) const;
+  /// What all of ParticipantConfig::as_it_is takes.
+  std::int64_t as_it_is() const;
   void media_down(TimePoint now, Leg leg, bool final);
 
   std::optional<Frame> next_frame(TimePoint now);

@@ -27,47 +27,17 @@ constexpr std::int64_t unlimited = 1'000'000'000'000;
 // A frame's last packet is half full in the mean.
 std::int64_t of_frames(double frames_per_second) { return static_cast<std::int64_t>(frames_per_second * 8 * static_cast<double>(packet_overhead / 2 + frame_overhead)); }
 
-/// Of sound, whose packets have no descriptors.
-constexpr std::int64_t sound_overhead = 96;
-constexpr Duration max_sound_patience = std::chrono::seconds(60), first_sound_patience = std::chrono::seconds(5);
-constexpr Duration sound_trial = std::chrono::seconds(8), sound_room_patience = std::chrono::seconds(2);
+std::int64_t with_headers(std::int64_t bitrate, std::int64_t per_second) { return bitrate + bitrate * packet_overhead / packet_payload + per_second; }
 
 } // namespace
 
-std::int64_t SoundControl::on_the_wire(const SoundFormat& format) { return format.bitrate + sound_overhead * 8 * 1'000'000 / format.packet.count(); }
-
-void SoundControl::update(TimePoint now, std::optional<std::int64_t> available, bool full) {
-  const std::int64_t most = on_the_wire(full_sound);
-  const std::int64_t left = available.value_or(unlimited);
-  if (!narrow_) {
-    const Duration since = raised_at_ ? now - *raised_at_ : Duration::max();
-    if (since >= soon) patience_ = first_sound_patience;
-    // The estimate follows what is sent, and what was sent was little.
-    if (left * 10 >= most * 11 || (since < sound_trial && !full)) return;
-    narrow_ = true;
-    calm_since_.reset();
-    room_since_.reset();
-    if (since < soon) patience_ = std::min(2 * patience_, max_sound_patience);
-    return;
-  }
-  if (left * 10 < most * 16) room_since_.reset();
-  else if (!room_since_) room_since_ = now;
-  if (full) calm_since_.reset();
-  else if (!calm_since_) calm_since_ = now;
-  const bool room = room_since_ && now - *room_since_ >= sound_room_patience;
-  // With sound alone little is learned of what a path carries: after a while it is tried.
-  if (!room && (!calm_since_ || now - *calm_since_ < patience_)) return;
-  narrow_ = false;
-  raised_at_ = now;
-}
-
-std::int64_t on_the_wire(std::int64_t bitrate, double frames_per_second) { return bitrate + bitrate * packet_overhead / packet_payload + of_frames(frames_per_second); }
+std::int64_t on_the_wire(std::int64_t bitrate, double frames_per_second) { return with_headers(bitrate, of_frames(frames_per_second)); }
 
 RateControl::RateControl(std::vector<LayerRates> layers, double frames_per_second) : per_second_(of_frames(frames_per_second)) {
   for (const LayerRates& rates : layers) layers_.push_back({rates, 0, false, std::nullopt, std::nullopt, std::nullopt, first_patience});
 }
 
-std::int64_t RateControl::on_the_wire(std::int64_t bitrate) const { return bitrate + bitrate * packet_overhead / packet_payload + per_second_; }
+std::int64_t RateControl::on_the_wire(std::int64_t bitrate) const { return with_headers(bitrate, per_second_); }
 std::int64_t RateControl::within(std::int64_t wire) const {
   return std::max<std::int64_t>(0, (wire - per_second_) * packet_payload / (packet_payload + packet_overhead));
 }

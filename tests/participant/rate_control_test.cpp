@@ -4,6 +4,7 @@
 
 #include "../base/seeded_random.h"
 #include "congestion/pacing_budget.h"
+#include "participant/sound_control.h"
 
 namespace satsuma::participant::test {
 namespace {
