@@ -23,14 +23,6 @@ bool is_room_name(std::string_view room) {
   });
 }
 
-// Controls, and what changes the direction or the look of the text around it, or cannot be seen. The joiners U+200C and U+200D make
-// letters and emoji.
-bool is_forbidden_in_name(std::uint32_t code) {
-  const auto within = [&](std::uint32_t first, std::uint32_t last) { return code >= first && code <= last; };
-  return code < 0x20 || within(0x7f, 0x9f) || code == 0xad || code == 0x61c || code == 0x200b || within(0x200e, 0x200f) || within(0x2028, 0x202e) ||
-         within(0x2060, 0x206f) || code == 0xfeff || within(0xfff9, 0xfffb) || within(0xe0000, 0xe007f);
-}
-
 } // namespace
 
 IncarnationId incarnation_of(ByteView signature_key) {
@@ -45,7 +37,7 @@ bool is_valid_name(std::string_view name) {
   while (!name.empty()) {
     std::uint32_t code = 0;
     const std::size_t length = decode_utf8(name, code);
-    if (length == 0 || is_forbidden_in_name(code)) return false;
+    if (length == 0 || is_unseen(code)) return false;
     name.remove_prefix(length);
   }
   return true;

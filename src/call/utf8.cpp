@@ -30,4 +30,10 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
+bool is_unseen(std::uint32_t code) {
+  const auto within = [&](std::uint32_t first, std::uint32_t last) { return code >= first && code <= last; };
+  return code < 0x20 || within(0x7f, 0x9f) || code == 0xad || code == 0x61c || code == 0x200b || within(0x200e, 0x200f) || within(0x2028, 0x202e) ||
+         within(0x2060, 0x206f) || code == 0xfeff || within(0xfff9, 0xfffb) || within(0xe0000, 0xe007f);
+}
+
 } // namespace satsuma::call

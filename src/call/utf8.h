@@ -12,4 +12,7 @@ std::size_t decode_utf8(std::string_view text, std::uint32_t& code);
 
 bool is_utf8(std::string_view text);
 
+/// Controls, and what changes the direction or the look of the text around it, or cannot be seen. Not the joiners U+200C and U+200D, which make letters and emoji.
+bool is_unseen(std::uint32_t code);
+
 } // namespace satsuma::call
