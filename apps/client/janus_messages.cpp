@@ -29,7 +29,6 @@ std::optional<JanusMessage> read(const json& object) {
   message.kind = text(object, "janus");
   if (message.kind.empty()) return std::nullopt;
   message.transaction = text(object, "transaction");
-  message.sender = number(object, "sender");
   message.reason = text(object, "reason");
   if (const json* const data = member(object, "data")) message.id = number(*data, "id");
   if (const json* const error = member(object, "error")) message.problem = {static_cast<std::int64_t>(number(*error, "code")), text(*error, "reason")};

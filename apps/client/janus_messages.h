@@ -34,7 +34,6 @@ struct JanusMessage {
   std::string kind;                ///< "success", "ack", "event", "error", "keepalive", "hangup", …
   std::string transaction;         ///< of the request that it answers, or empty
   std::uint64_t id = 0;            ///< of the session or handle that was made, or 0
-  std::uint64_t sender = 0;        ///< handle that it is about, or 0
   std::optional<Problem> problem;  ///< Janus' or the VideoRoom's
   std::string feed;                ///< of a publisher who has joined, as JSON writes it
   std::string sdp;                 ///< or empty

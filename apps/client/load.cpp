@@ -257,7 +257,6 @@ int load(const LoadOptions& options) {
   if (options.packet_bytes > 0 && options.packets_per_second <= 0) return fail("--packet-bytes needs --packets-per-second.");
   if (options.other_publishers > options.others) return fail("There are more publishers than participants among the others.");
   if (options.publishers > options.participants) return fail("There are more publishers than participants.");
-  if (!options.connect.media_via.empty() && !parse_address(options.connect.media_via)) return fail("--media-via: \"" + options.connect.media_via + "\" is not ADDRESS:PORT.");
   if (options.layers > 1 && options.packet_bytes > 0) return fail("--layers goes with --video-kbps, not with --packet-bytes.");
   if (options.threads > options.participants * options.rooms) return fail("There are more threads than participants.");
   if (options.server_pid != 0 && memory_kb(std::to_string(options.server_pid)) == 0) return fail("--server-pid: there is no such process on this machine.");

@@ -11,6 +11,7 @@
 #include "io/clock.h"
 #include "janus.h"
 #include "load_share.h"
+#include "media_socket.h"
 #include "participant/media_receiver.h"
 #include "participant/media_sender.h"
 #include "signaling/client_sdp.h"
@@ -105,16 +106,10 @@ class PeerShare final : public LoadShare {
   bool receives(const Member& m) const { return options_.publishers > (m.publishes ? 1U : 0U); }
 
   std::optional<io::UdpSocket> open_socket() {
-    io::UdpSocket::Options options;
-    options.buffer_bytes = 1U << 20;
-    options.buffers_of = buffers_ ? &*buffers_ : nullptr;
-    auto socket = io::UdpSocket::open(TransportAddress{}, options); // "::", which takes IPv4 too
-    if (!socket) socket = io::UdpSocket::open(TransportAddress::v4({0, 0, 0, 0}, 0), options);
-    if (!socket) {
-      fail("No UDP socket could be opened (see ulimit -n).");
-      return std::nullopt;
-    }
-    return std::move(*socket);
+    auto socket = open_media_socket(buffers_ ? &*buffers_ : nullptr);
+    if (socket) return std::move(*socket);
+    fail(socket.error());
+    return std::nullopt;
   }
 
   /// Without candidates: the peer learns from our checks where we are.
@@ -433,6 +428,7 @@ int load_peer(const LoadOptions& options) {
                                                                                        {options.others > 0, "--others"},
                                                                                        {options.connect.transport != participant::MediaTransport::udp, "--transport"}})
     if (given) return fail(std::string(name) + " goes with a link to a room of ours, not with --janus.");
+  if (!options.connect.media_via.empty() && !parse_address(options.connect.media_via)) return fail("--media-via: \"" + options.connect.media_via + "\" is not ADDRESS:PORT.");
   if (options.publishers == 0) return fail("--janus needs somebody who sends: --publishers 1.");
   auto url = parse_url(options.janus);
   if (!url) return fail("--janus: \"" + options.janus + "\" is no address of Janus' HTTP interface: " + url.error() + ". Example: http://127.0.0.1:8088/janus");

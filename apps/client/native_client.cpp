@@ -4,6 +4,7 @@
 
 #include "address.h"
 #include "host.h"
+#include "media_socket.h"
 #include "io/clock.h"
 
 namespace satsuma::client {
@@ -55,12 +56,8 @@ NativeClient::~NativeClient() {
 
 std::expected<void, std::string> NativeClient::start(TimePoint now, participant::ParticipantConfig config) {
   for (std::size_t leg = 0; leg < 2; ++leg) {
-    io::UdpSocket::Options options;
-    options.buffer_bytes = 1U << 20;
-    options.buffers_of = buffers_;
-    auto socket = io::UdpSocket::open(TransportAddress{}, options); // "::", which takes IPv4 too
-    if (!socket) socket = io::UdpSocket::open(TransportAddress::v4({0, 0, 0, 0}, 0), options);
-    if (!socket) return std::unexpected("No UDP socket could be opened (see ulimit -n).");
+    auto socket = open_media_socket(buffers_);
+    if (!socket) return std::unexpected(socket.error());
     sockets_[leg] = std::move(*socket);
     loop_.watch(sockets_[leg]->descriptor(), [this, leg] { on_datagrams(static_cast<Leg>(leg)); });
   }

@@ -87,8 +87,7 @@ int run(const Options& options) {
   http_options.port = options.listen_port;
   http_options.web_folder = options.web_folder;
   http_options.allowed_origins = options.allowed_origins;
-  if (options.no_metrics) http_options.metrics = io::MetricsFor::nobody;
-  if (options.metrics_for_everyone) http_options.metrics = io::MetricsFor::everyone;
+  http_options.metrics = options.metrics;
   http_options.handle_signals = true;
   http_options.media_streams = options.media_tcp;
   http_options.limits.connections = options.max_connections;

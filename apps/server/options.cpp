@@ -167,8 +167,9 @@ std::expected<Options, EndOfProgram> parse_options(int argc, const char* const* 
   app.add_option("--log-level", options.log_level, "debug, info, warn, error or off; the log goes to stderr")
       ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}))
       ->capture_default_str();
-  CLI::Option* everyone = app.add_flag("--metrics-for-everyone", options.metrics_for_everyone, "answer /metrics to others than this machine");
-  app.add_flag("--no-metrics", options.no_metrics, "answer /metrics to nobody: behind a proxy on this machine that passes TLS on unopened everybody seems to be this machine")->excludes(everyone);
+  bool metrics_for_everyone = false, no_metrics = false;
+  CLI::Option* everyone = app.add_flag("--metrics-for-everyone", metrics_for_everyone, "answer /metrics to others than this machine");
+  app.add_flag("--no-metrics", no_metrics, "answer /metrics to nobody: behind a proxy on this machine that passes TLS on unopened everybody seems to be this machine")->excludes(everyone);
   app.add_option("--max-connections", options.max_connections, "TCP connections at a time")->check(CLI::Range(1, 1'000'000))->capture_default_str();
   app.add_option("--max-connections-per-address", options.max_connections_per_address, "... from one address")->check(CLI::Range(1, 1'000'000))->capture_default_str();
   app.add_option("--grace-ms", grace_ms, "how long a lost participant may come back before it is gone")->check(bounded_ms)->capture_default_str();
@@ -191,6 +192,8 @@ std::expected<Options, EndOfProgram> parse_options(int argc, const char* const* 
   } catch (const std::exception& problem) {
     return std::unexpected(EndOfProgram{2, std::string(problem.what()) + "\n"});
   }
+  if (no_metrics) options.metrics = io::MetricsFor::nobody;
+  if (metrics_for_everyone) options.metrics = io::MetricsFor::everyone;
   const auto address = parse_listen(listen, 8080);
   if (!address) return std::unexpected(EndOfProgram{2, address.error() + "\n"});
   options.listen_address = address->address;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "io/http_server.h"
 
 namespace satsuma::server {
 
@@ -34,8 +35,7 @@ struct Options {
   StoreKind store = StoreKind::sqlite;
   std::string log_level = "info";
   std::vector<std::string> allowed_origins;
-  bool metrics_for_everyone = false;
-  bool no_metrics = false; ///< not with the one before
+  io::MetricsFor metrics = io::MetricsFor::this_machine;
   Duration grace{};
   Duration restart_grace{};
   Duration stall{};
