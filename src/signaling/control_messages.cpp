@@ -496,8 +496,7 @@ std::optional<MemberMessage> parse_member_message(std::string_view text) {
   if (!type) return std::nullopt;
   if (*type == "voice") return MemberSpeaks{};
   if (*type == "chat") {
-    constexpr std::uint64_t max_safe_integer = (std::uint64_t{1} << 53) - 1; // what a page can count
-    const auto number = read_number(*object, "number", 0, max_safe_integer);
+    const auto number = read_number(*object, "number", 0, max_sequence);
     auto words = read_string(*object, "text", 1, 3 * max_chat_length);
     if (!number || !words || utf16_length(*words) > max_chat_length) return std::nullopt;
     return MemberChat{*number, std::move(*words)};
