@@ -105,67 +105,61 @@ export class PublishConnection {
 
   /** Which of the source's streams somebody watches; the others are not encoded. */
   setLayers(source: Source, active: readonly boolean[]): Promise<void> {
-    this.#changes = this.#changes.then(async () => {
-      const sender = this.#senders.get(source);
-      if (sender === undefined || this.#connection.connectionState === "closed") return;
+    return this.#change(source, async (sender) => {
       const parameters = sender.getParameters();
       if (parameters.encodings.length !== active.length || this.#stopped.has(source)) return;
       parameters.encodings.forEach((encoding, index) => (encoding.active = active[index] ?? true));
       await sender.setParameters(parameters).catch(() => undefined);
     });
-    return this.#changes;
   }
 
-  // One change of parameters at a time: each begins with what the one before has left.
-  #applyCodec(): Promise<void> {
-    this.#changes = this.#changes.then(async () => {
-      if (this.#connection.remoteDescription === null || this.#connection.connectionState === "closed") return;
-      for (const [source, sender] of this.#senders) {
-        if (mediaKind(source) !== "video") continue;
+  async #applyCodec(): Promise<void> {
+    for (const source of sources) {
+      if (mediaKind(source) !== "video") continue;
+      await this.#change(source, async (sender) => {
+        if (this.#connection.remoteDescription === null) return;
         const parameters = sender.getParameters();
         // Of what was negotiated: Firefox compares the format parameters too, which are not those of its capabilities any more.
         const wanted = parameters.codecs.find((codec) => isOurs(codec) && codecName(codec) === this.#codec);
-        if (wanted === undefined) continue;
+        if (wanted === undefined) return;
         for (const encoding of parameters.encodings as EncodingWithCodec[]) encoding.codec = wanted;
         // A browser that cannot goes on with what was negotiated first, which everybody reads.
         await sender.setParameters(parameters).catch(() => undefined);
-      }
-    });
-    return this.#changes;
+      });
+    }
   }
 
-  async setTrack(source: Source, track: MediaStreamTrack | null): Promise<void> {
-    const sender = this.#senders.get(source);
-    // Without a transform Firefox would send the frames as they are. It stands there since the sender was made; should it not, nothing leaves.
-    const wanted = this.#stopped.has(source) || sender?.transform == null ? null : track;
-    if (sender === undefined || sender.track === wanted || this.#connection.connectionState === "closed") return;
-    if (source === "camera" && hasSimulcast && wanted !== null) await this.#setSizes(sender, wanted.getSettings());
-    await sender.replaceTrack(wanted);
-  }
-
-  #setSizes(sender: RTCRtpSender, { width, height }: MediaTrackSettings): Promise<void> {
-    this.#changes = this.#changes.then(async () => {
-      const parameters = sender.getParameters();
-      if (parameters.encodings.length !== simulcast.length) return; // the answer took one
-      cameraSizes(width, height).forEach((size, index) => Object.assign(parameters.encodings[index] ?? {}, size));
-      await sender.setParameters(parameters).catch(() => undefined);
+  setTrack(source: Source, track: MediaStreamTrack | null): Promise<void> {
+    return this.#change(source, async (sender) => {
+      // Without a transform Firefox would send the frames as they are. It stands there since the sender was made; should it not, nothing leaves.
+      const wanted = (): MediaStreamTrack | null => (this.#stopped.has(source) || sender.transform == null ? null : track);
+      if (sender.track === wanted()) return;
+      if (source === "camera" && track !== null) await setSizes(sender, track.getSettings());
+      await sender.replaceTrack(wanted());
     });
-    return this.#changes;
   }
 
   /** The watchdog's: this source never sends again on this connection. */
   async stop(source: Source): Promise<void> {
     this.#stopped.add(source);
-    await this.setTrack(source, null);
+    // At once, whatever other change is still under way.
+    if (this.#connection.connectionState !== "closed") await this.#senders.get(source)?.replaceTrack(null);
     // Without a track Firefox would go on with a black picture each second.
-    this.#changes = this.#changes.then(async () => {
-      const sender = this.#senders.get(source);
-      if (sender === undefined || this.#connection.connectionState === "closed") return;
+    await this.#change(source, async (sender) => {
       const parameters = sender.getParameters();
       for (const encoding of parameters.encodings) encoding.active = false;
       await sender.setParameters(parameters).catch(() => undefined);
     });
-    await this.#changes;
+  }
+
+  /** One at a time: each begins with what the one before has left. */
+  #change(source: Source, work: (sender: RTCRtpSender) => Promise<void>): Promise<void> {
+    const done = this.#changes.then(async () => {
+      const sender = this.#senders.get(source);
+      if (sender !== undefined && this.#connection.connectionState !== "closed") await work(sender);
+    });
+    this.#changes = done.catch(() => undefined);
+    return done;
   }
 
   /** Of each source's outgoing stream, as far as the browser has them; with what was sent in all, in whatever codec. */
@@ -206,6 +200,16 @@ export class PublishConnection {
     if (mediaKind(source) === "video") offerDependencyDescriptor(transceiver);
     return transceiver.sender;
   }
+}
+
+/** All that are encoded are on: which of them are wanted was said of others. */
+async function setSizes(sender: RTCRtpSender, { width, height }: MediaTrackSettings): Promise<void> {
+  const parameters = sender.getParameters();
+  if (parameters.encodings.length !== simulcast.length) return; // it is sent in one size, or in layers of one stream
+  const wanted = cameraSizes(width, height);
+  if (wanted.every(({ scaleResolutionDownBy }, index) => parameters.encodings[index]?.scaleResolutionDownBy === scaleResolutionDownBy)) return;
+  wanted.forEach((size, index) => Object.assign(parameters.encodings[index] ?? {}, size, { active: true }));
+  await sender.setParameters(parameters).catch(() => undefined);
 }
 
 function isOutbound(report: RTCStats): report is RTCOutboundRtpStreamStats {
