@@ -21,6 +21,11 @@ export interface Written {
   readonly text: string;
 }
 
+interface Sent extends Written {
+  readonly at: number;
+  readonly copies: number;
+}
+
 /** Without what is invisible and at most as long as is sent; "" when nothing is left. */
 export function cleanChat(text: string): string {
   return text
@@ -35,7 +40,7 @@ export function cleanChat(text: string): string {
  * since only there nothing lies between hearing of a newcomer and encrypting.
  */
 export class ChatOutbox {
-  #recent: (Written & { readonly at: number; readonly copies: number })[] = [];
+  #recent: readonly Sent[] = [];
   #again: { readonly since: number; readonly at: number } | null = null;
 
   /** It was sent. */
@@ -45,7 +50,7 @@ export class ChatOutbox {
 
   /** A connection came back. */
   handleBack(now: number): void {
-    if (this.#recent.length === 0) return;
+    if (this.#stillDue(now).length === 0) return;
     const since = this.#again?.since ?? now;
     this.#again = { since, at: Math.min(now + againAfterMs, since + againAtLastMs) };
   }
@@ -58,15 +63,20 @@ export class ChatOutbox {
   toSendAgain(now: number): readonly Written[] {
     if (this.#again === null || now < this.#again.at) return [];
     this.#again = null;
-    this.#recent = this.#recent.filter(({ at, copies }) => now - at < sentAgainForMs && copies < maxCopies).map((one) => ({ ...one, copies: one.copies + 1 }));
+    this.#recent = this.#stillDue(now).map((one) => ({ ...one, copies: one.copies + 1 }));
     return this.#recent.map(({ number, text }) => ({ number, text }));
   }
 
   /** Somebody came in, or we do as somebody new. Returns the numbers of those that were to be sent again and will not be. */
-  forget(): readonly number[] {
-    const due = this.#again === null ? [] : this.#recent.map(({ number }) => number);
+  forget(now: number): readonly number[] {
+    const due = this.#again === null ? [] : this.#stillDue(now).map(({ number }) => number);
     this.#recent = [];
     this.#again = null;
     return due;
+  }
+
+  /** What a connection that comes back now is to get. */
+  #stillDue(now: number): readonly Sent[] {
+    return this.#recent.filter(({ at, copies }) => now - at < sentAgainForMs && copies < maxCopies);
   }
 }

@@ -34,7 +34,7 @@ test("what was written in the last minute is sent again, until somebody comes in
   outbox.add(30_000, { number: 1, text: "one" });
   outbox.add(40_000, { number: 2, text: "two" });
   assert.deepEqual(again(outbox, 70_000), [1, 2]);
-  assert.deepEqual(outbox.forget(), [], "nobody waits for them any more");
+  assert.deepEqual(outbox.forget(70_500), [], "nobody waits for them any more");
   assert.deepEqual(again(outbox, 71_000), []);
 });
 
@@ -50,7 +50,7 @@ test("all who come back together get one copy, a second after the last of them o
   assert.equal(outbox.deadline, null);
   for (let i = 0; i < 100; i += 1) outbox.handleBack(10_000 + i * 200);
   assert.equal(outbox.deadline, 14_000);
-  assert.deepEqual(outbox.forget(), [0], "it was to be sent again, and is not");
+  assert.deepEqual(outbox.forget(13_999), [0], "it was to be sent again, and is not");
   assert.equal(outbox.deadline, null);
 });
 
@@ -59,4 +59,20 @@ test("nobody's coming and going makes a message be sent for ever", () => {
   outbox.add(0, { number: 0, text: "one" });
   const copies = Array.from({ length: 20 }, (_, i) => again(outbox, 2000 * i).length).reduce((sum, sent) => sum + sent, 0);
   assert.equal(copies, 4);
+});
+
+test("a message too old to be sent again is not said to be missing when somebody comes in, and neither is one of which all copies are sent", () => {
+  const outbox = new ChatOutbox();
+  outbox.add(0, { number: 0, text: "old" });
+  outbox.handleBack(60_000);
+  assert.equal(outbox.deadline, null, "nothing to send");
+  outbox.add(60_000, { number: 1, text: "new" });
+  outbox.handleBack(61_000);
+  assert.deepEqual(outbox.forget(61_500), [1]);
+
+  outbox.add(70_000, { number: 2, text: "often" });
+  for (let i = 1; i <= 4; i += 1) assert.deepEqual(again(outbox, 70_000 + 2000 * i), [2]);
+  outbox.add(80_000, { number: 3, text: "not yet" });
+  outbox.handleBack(80_000);
+  assert.deepEqual(outbox.forget(80_500), [3]);
 });

@@ -390,7 +390,7 @@ export class Engine {
   }
 
   #forgetWritten(): void {
-    const numbers = this.#outbox.forget();
+    const numbers = this.#outbox.forget(performance.now());
     clearTimeout(this.#outboxTimer);
     if (numbers.length > 0) this.#post({ type: "chat-doubtful", numbers });
   }
