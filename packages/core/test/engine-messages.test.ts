@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { Engine, type Transformer } from "../src/engine/engine.ts";
 import type { Frame } from "../src/engine/frames.ts";
+import { type Output, WasmSession } from "../src/engine/module.ts";
 import type { FromWorker } from "../src/messages.ts";
 import { OrderingRoom } from "../src/ordering.ts";
 import { instantiate, skip } from "./wasm.ts";
@@ -179,6 +180,25 @@ test("nothing is written any more when the commit that takes out who has left do
   context.mock.method(performance, "now", () => clock() + 15_000);
   ada.engine.handleMessage({ type: "chat", number: 1, text: "too late" });
   assert.deepEqual(doubtful(ada), [1]);
+});
+
+test("that the server knows us again is told before what the session says behind it, also where an announcement is due", { skip }, async (context) => {
+  const { enter } = openRoom(context);
+  const ada = enter("Ada");
+  await until("Ada begins", () => ada.people() === 1);
+  const poll = WasmSession.prototype.poll;
+  const behind: Output[] = [];
+  context.mock.method(WasmSession.prototype, "poll", function (this: WasmSession): Output | null {
+    const output = behind.shift() ?? poll.call(this);
+    if (output?.kind === "event" && output.json.includes('"ready"')) behind.push({ kind: "event", json: JSON.stringify({ type: "overdue", overdue: true }) });
+    return output;
+  });
+  const told = ada.told.length;
+  const events = (): readonly string[] => ada.told.slice(told).flatMap((message) => (message.type === "session" ? [message.event.type] : []));
+  ada.engine.handleMessage({ type: "reconnect" });
+  ada.engine.handleMessage({ type: "announce", state: { microphone: true, camera: false, screen: false, video: [] } }); // nobody hears it
+  await until("Ada is told both", () => events().length >= 2);
+  assert.deepEqual(events(), ["ready", "overdue"]);
 });
 
 test("the worker tells its page no key: no bytes, and no text as long as one but what is public", { skip }, async (context) => {

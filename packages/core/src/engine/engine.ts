@@ -282,8 +282,10 @@ export class Engine {
         this.#greeted = true;
         running.socket.confirm();
         this.#handleBack();
+        // Before the announcement, whose output this very loop sends on.
+        this.#post({ type: "session", event });
         if (event.resumed && this.#announcementDue) this.#announce();
-        break;
+        return;
       case "epoch": {
         if (event.era !== this.#era) this.#rosters.clear();
         this.#era = event.era;
@@ -297,7 +299,7 @@ export class Engine {
         this.#entered = true;
         // What was written until now was not meant for who comes in.
         if (event.reason.joined.length > 0) this.#forgetWritten();
-        // Before the announcement, whose output this very loop sends on.
+        // As with "ready": before the announcement.
         this.#post({ type: "session", event });
         if (isFirst || this.#announcementDue || event.reason.joined.length > 0) this.#announceSoon(isFirst ? 0 : event.roster.length);
         this.#retryHeld();
