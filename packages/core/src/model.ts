@@ -32,7 +32,7 @@ import type { Announcement, RosterEntry, SessionEvent } from "./session-events.t
 const maxNotices = 8;
 /** Numbers that are remembered of each member: more than it sends again. */
 const maxReadNumbers = 128;
-/** Names of those who have left, whose last messages a commit may have overtaken. */
+/** Of those who have left, whose last messages a commit may have overtaken: names, and what came of them already. */
 const maxFormer = 64;
 const maxBlamed = 8;
 const maxVoices = 64;
@@ -81,7 +81,7 @@ export interface Model {
   /** False: somebody who left still holds the keys, and new ones do not come. */
   readonly sends: boolean;
   readonly chat: readonly ChatMessage[];
-  /** The numbers of what came of each member, whether it is still in `chat` or not. */
+  /** The numbers of what came of each member, and of who is in `former`, whether it is still in `chat` or not. */
   readonly read: ReadonlyMap<ParticipantId, readonly number[]>;
   readonly former: ReadonlyMap<ParticipantId, string>;
   readonly subscription: number | null;
@@ -240,6 +240,8 @@ function reduceSession(model: Model, event: SessionEvent, calendarMs: number, no
       return moveTo(model, { at: "waiting", reason: waitingReasons[event.reason] }, now);
     case "epoch": {
       const members = new Set(event.roster.map((member) => member.incarnation));
+      const leaving = model.roster.filter(({ incarnation }) => !members.has(incarnation)).map(({ incarnation, name }) => [incarnation, name] as const);
+      const former = new Map([...model.former, ...leaving].slice(-maxFormer));
       return moveTo(
         {
           ...model,
@@ -262,8 +264,8 @@ function reduceSession(model: Model, event: SessionEvent, calendarMs: number, no
           departed: new Set([...model.departed].filter((id) => members.has(id))),
           blamed: [],
           sends: true,
-          read: new Map([...model.read].filter(([id]) => members.has(id))),
-          former: new Map([...model.former, ...model.roster.filter(({ incarnation }) => !members.has(incarnation)).map(({ incarnation, name }) => [incarnation, name] as const)].slice(-maxFormer)),
+          read: new Map([...model.read].filter(([id]) => members.has(id) || former.has(id))),
+          former,
           announced: new Map([...model.announced].filter(([id]) => members.has(id))),
           voices: model.voices.filter(({ incarnation }) => members.has(incarnation)),
           forged: new Set([...model.forged].filter((stream) => event.roster.some(({ incarnation }) => stream.startsWith(`${incarnation}/`)))),
