@@ -393,7 +393,8 @@ class EncryptedMeeting implements Meeting {
         this.#media?.handleNotReady();
         return;
       case "error":
-        if (event.fatal) this.#fail(refused(event.code, event.text, "Reload the page to try again."));
+        // The model has failed by it already, and says why.
+        if (event.fatal) this.#shutDown();
         return;
       case "left":
         this.#handleLeft();
@@ -559,6 +560,10 @@ class EncryptedMeeting implements Meeting {
 
   #fail(error: MeetingError): void {
     this.#apply({ type: "fail", error });
+    this.#shutDown();
+  }
+
+  #shutDown(): void {
     this.#end();
     this.#engine?.terminate();
   }
