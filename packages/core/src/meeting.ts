@@ -92,6 +92,7 @@ class EncryptedMeeting implements Meeting {
     firstFrameProtected: null,
     firstRemoteFrameDecrypted: null,
   };
+  #leaving: Promise<void> | null = null;
   #handleLeft: () => void = () => undefined;
 
   constructor(options: MeetingOptions) {
@@ -173,7 +174,13 @@ class EncryptedMeeting implements Meeting {
     this.#announce();
   }
 
-  async leave(): Promise<void> {
+  /** Once, however often it is called: all wait for the same goodbye. */
+  leave(): Promise<void> {
+    this.#leaving ??= this.#leave();
+    return this.#leaving;
+  }
+
+  async #leave(): Promise<void> {
     const engine = this.#engine;
     if (this.#ending.signal.aborted) return;
     if (engine !== null && this.#joined) {

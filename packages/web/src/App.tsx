@@ -20,7 +20,7 @@ export function App(): JSX.Element {
   const link = parseRoomLink(href);
   useEffect(() => setVisit({ stage: "lobby" }), [href]);
   const meeting = visit.stage === "room" ? visit.meeting : null;
-  // The browser's own way out, "back", ends a call as "Leave" does: nobody is heard from a page that no longer shows it.
+  // "Leave", and the browser's own way out, "back": nobody is heard from a page that no longer shows the call.
   useEffect(() => () => void meeting?.leave(), [href, meeting]);
 
   if (missing.length > 0) return <ProblemPage problem={{ kind: "missing-features", missing }} />;

@@ -23,6 +23,7 @@ import { displayedName, overdueText, readable, reasonText } from "../words.ts";
 
 interface Props {
   readonly meeting: Meeting;
+  /** Whoever shows the room ends the call then. */
   readonly onLeft: () => void;
   readonly onRetry: () => void;
 }
@@ -161,14 +162,7 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
           }}
         />
         <TooltipTrigger delay={500}>
-          <Button
-            className="leave-button"
-            aria-label="Leave"
-            onPress={() => {
-              void meeting.leave();
-              onLeft();
-            }}
-          >
+          <Button className="leave-button" aria-label="Leave" onPress={onLeft}>
             <PhoneOff aria-hidden="true" /> <span className="leave-word">Leave</span>
           </Button>
           <Tooltip className="tooltip">Leave the call</Tooltip>
