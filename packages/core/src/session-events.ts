@@ -1,6 +1,6 @@
 /** What the WASM session tells, as checked values (apps/wasm/README.md, "Events"). */
 import type { ParticipantId } from "./api.ts";
-import { maxChatLength, type Written } from "./chat.ts";
+import { cleanChat, maxChatLength, type Written } from "./chat.ts";
 import { arrayOf, attempt, boolean, CheckError, integer, matching, nullable, object, oneOf, record, text } from "./check.ts";
 import { baseCodec, isVideoCodec, type VideoCodec } from "./codecs.ts";
 import { isParticipantId } from "./ids.ts";
@@ -147,7 +147,11 @@ function parseMessage(incarnation: ParticipantId, json: string): SessionEvent | 
   }
   if (attempt(voice, value) !== null) return { type: "voice", incarnation };
   const written = attempt(chat, value);
-  if (written !== null) return written.text.trim() === "" ? null : { type: "chat", incarnation, number: written.number, text: written.text };
+  if (written !== null) {
+    // The sender's program should have done it, and may be anybody's.
+    const clean = cleanChat(written.text);
+    return clean === "" ? null : { type: "chat", incarnation, number: written.number, text: clean };
+  }
   const content = parseAnnouncement(value);
   return content === null ? null : { type: "announcement", incarnation, announcement: content };
 }

@@ -12,9 +12,13 @@ test("what one member writes another reads, line by line, and nothing invisible 
   assert.deepEqual(arrived(writeChat({ number: 3, text })), { type: "chat", incarnation, number: 3, text });
 });
 
+test("what a sender's program left in a message that no text needs is taken out, lines and tabs stay", () => {
+  assert.deepEqual(arrived(writeChat({ number: 0, text: " a\u0000b\u009bc\n\td\u0007 " })), { type: "chat", incarnation, number: 0, text: "abc\n\td" });
+});
+
 test("a message that is empty, too long or has no number is none", () => {
   assert.equal(cleanChat("x".repeat(3000)).length, maxChatLength);
-  for (const wrong of [{ text: " \n" }, { text: "x".repeat(maxChatLength + 1) }, { number: -1 }, { number: "0" }, { text: 7 }]) {
+  for (const wrong of [{ text: " \n" }, { text: "\u0000\u0007\u009b" }, { text: " \u0000 \n" }, { text: "x".repeat(maxChatLength + 1) }, { number: -1 }, { number: "0" }, { text: 7 }]) {
     assert.equal(arrived(JSON.stringify({ type: "chat", number: 0, text: "hello", ...wrong })), null, JSON.stringify(wrong).slice(0, 40));
   }
 });

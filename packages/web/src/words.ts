@@ -48,11 +48,6 @@ export const overdueText =
   "New keys have been due for a while and do not come: the server holds them back, or a device hangs. " +
   "Nobody can come in meanwhile, and when somebody has left, nothing more is sent until they are here.";
 
-/** What somebody wrote, without what no text needs: the sender's program should have dropped it, and may be anybody's. */
-export function readable(text: string): string {
-  return text.replace(/(?![\n\t])\p{Cc}/gu, "");
-}
-
 const sentenceMarks = ".,;:!?)]}'’»";
 
 /** Without the marks that are the sentence's, not the address's. A loop, since a pattern tried at each place takes time with the square of the length. */

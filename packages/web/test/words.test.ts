@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { isolated, kilobits, linkParts, readable, reasonText } from "../src/words.ts";
+import { isolated, kilobits, linkParts, reasonText } from "../src/words.ts";
 
 const nobody = { joined: [], left: [], blamed: [] };
 
@@ -58,8 +58,4 @@ test("the longest message of marks is read in a time that does not grow with its
   };
   time(1000);
   assert.ok(time(16_000) < 16 * (time(2_000) + 20_000)); // microseconds of this process; with the square 64 times as long
-});
-
-test("control characters of a message are not shown, lines and tabs are", () => {
-  assert.equal(readable("a\u0000b\u009bc\n\td"), "abc\n\td");
 });

@@ -1,12 +1,9 @@
-import type { ChatMessage, Participant, ParticipantId } from "@satsuma/core";
+import { type ChatMessage, maxChatLength, type Participant, type ParticipantId } from "@satsuma/core";
 import { SendHorizontal, TriangleAlert, X } from "lucide-react";
 import { memo, useEffect, useMemo, useRef, useState, type JSX, type RefObject } from "react";
 import { Button, Form, Label, TextArea, TextField } from "react-aria-components";
 
-import { displayedName, linkParts, list as listOf, readable, withheldText } from "../words.ts";
-
-/** UTF-16 units; the core cuts what is longer. */
-const longest = 2000;
+import { displayedName, linkParts, list as listOf, withheldText } from "../words.ts";
 
 interface Props {
   readonly messages: readonly ChatMessage[];
@@ -95,7 +92,7 @@ export function Chat({ messages, comings, refuted, draft, canSend, isWithheld, o
             placeholder="Message to everybody"
             rows={2}
             dir="auto"
-            maxLength={longest}
+            maxLength={maxChatLength}
             onKeyDown={(event) => {
               // While a word is still being composed, Enter belongs to that.
               if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
@@ -125,7 +122,7 @@ const Message = memo(function Message({ message, isRefuted }: { readonly message
         {isRefuted && <RefutedDevice />}
       </span>
       <span className="message-text" dir="auto">
-        {linkParts(readable(message.text)).map((part, index) =>
+        {linkParts(message.text).map((part, index) =>
           part.url === null ? (
             part.text
           ) : (

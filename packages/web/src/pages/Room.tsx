@@ -19,7 +19,7 @@ import { Audio } from "../components/Video.tsx";
 import { useAwakeScreen, useIsWide, useShortcuts, useStore, useView } from "../hooks.ts";
 import { rememberDevice } from "../remembered.ts";
 import { chooseStage, placesFor } from "../stage.ts";
-import { displayedName, overdueText, readable, reasonText } from "../words.ts";
+import { displayedName, overdueText, reasonText } from "../words.ts";
 
 interface Props {
   readonly meeting: Meeting;
@@ -179,7 +179,7 @@ export function Room({ meeting, onLeft, onRetry }: Props): JSX.Element {
                 <RefutedDevice />:{" "}
               </>
             )}
-            <bdi>{readable(latest.text.slice(0, 200))}</bdi>
+            <bdi>{latest.text.slice(0, 200)}</bdi>
           </>
         )}
       </div>
