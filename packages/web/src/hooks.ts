@@ -1,5 +1,7 @@
-import type { Participant, StageView } from "@satsuma/core";
+import type { ChatMessage, Participant, ParticipantId, StageView } from "@satsuma/core";
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
+
+import { comingsText } from "./words.ts";
 
 interface Store<State> {
   getState(): State;
@@ -103,4 +105,62 @@ export function useShortcuts(shortcuts: Readonly<Record<string, () => void>>): v
     );
     return () => ended.abort();
   }, []);
+}
+
+/** Who had a device that was found false stays in it, gone or not: what they wrote is still there. */
+export function useRefuted(participants: readonly Participant[]): ReadonlySet<ParticipantId> {
+  const [refuted, setRefuted] = useState<ReadonlySet<ParticipantId>>(new Set());
+  const found = participants.filter(({ id, deviceProof }) => deviceProof === "refuted" && !refuted.has(id));
+  if (found.length === 0) return refuted;
+  const all = new Set([...refuted, ...found.map(({ id }) => id)]);
+  setRefuted(all);
+  return all;
+}
+
+/** Somebody came or went, between what was written. */
+export interface Coming {
+  readonly id: string;
+  readonly sender: null;
+  readonly at: number;
+  readonly text: string;
+}
+
+const maxComings = 200;
+
+/** Who came and went while the page was watched, by the group's own list. */
+export function useComings(participants: readonly Participant[]): readonly Coming[] {
+  const [comings, setComings] = useState<readonly Coming[]>([]);
+  const before = useRef<ReadonlyMap<ParticipantId, string>>(new Map());
+  const next = useRef(0);
+  useEffect(() => {
+    if (participants.length === 0) return; // on the way in, also anew
+    const now = new Map(participants.filter(({ isSelf }) => !isSelf).map(({ id, name }) => [id, name]));
+    const isFirst = next.current === 0;
+    const joined = [...now].filter(([id]) => !before.current.has(id)).map(([, name]) => name);
+    const left = [...before.current].filter(([id]) => !now.has(id)).map(([, name]) => name);
+    before.current = now;
+    next.current += 1;
+    if (isFirst || joined.length + left.length === 0) return;
+    const coming = { id: `coming-${String(next.current)}`, sender: null, at: Date.now(), text: comingsText(joined, left) };
+    setComings((earlier) => [...earlier, coming].slice(-maxComings));
+  }, [participants]);
+  return comings;
+}
+
+/** What came while the chat was closed: how many, and for a moment the latest. */
+export function useUnread(messages: readonly ChatMessage[], isOpen: boolean): { readonly unread: number; readonly latest: ChatMessage | null } {
+  const [seen, setSeen] = useState<string | null>(null);
+  const [expired, setExpired] = useState<string | null>(null);
+  const last = messages.at(-1) ?? null;
+  useEffect(() => {
+    if (isOpen && last !== null) setSeen(last.id);
+  }, [isOpen, last]);
+  useEffect(() => {
+    if (last === null) return;
+    const timer = setTimeout(() => setExpired(last.id), 6000);
+    return () => clearTimeout(timer);
+  }, [last]);
+  const after = messages.findIndex(({ id }) => id === seen) + 1;
+  const unread = isOpen ? 0 : messages.slice(after).filter(({ isSelf }) => !isSelf).length;
+  return { unread, latest: unread > 0 && last !== null && !last.isSelf && last.id !== expired ? last : null };
 }

@@ -22,10 +22,14 @@ export function isolated(name: string): string {
   return rightToLeft.test(name) ? `\u2068${name}\u2069` : name;
 }
 
-export function list(names: readonly string[]): string {
+function list(names: readonly string[]): string {
   const shown = names.map((name) => (name === "" ? "Someone without a name" : isolated(name)));
   if (shown.length <= 1) return shown[0] ?? "Someone";
   return `${shown.slice(0, -1).join(", ")} and ${shown.at(-1) ?? ""}`;
+}
+
+export function comingsText(joined: readonly string[], left: readonly string[]): string {
+  return [...(joined.length > 0 ? [`${list(joined)} joined`] : []), ...(left.length > 0 ? [`${list(left)} left`] : [])].join(", ");
 }
 
 export function reasonText({ kind, joined, left, blamed }: SafetyNumberReason): string {
@@ -34,8 +38,8 @@ export function reasonText({ kind, joined, left, blamed }: SafetyNumberReason): 
     case "entered":
       return trouble === null ? "You came in" : `You came in anew: ${trouble} for you`;
     case "changed": {
-      const parts = [...(joined.length > 0 ? [`${list(joined)} joined`] : []), ...(left.length > 0 ? [`${list(left)} left`] : [])];
-      return trouble === null ? parts.join(", ") : `${parts.join(", ")}: ${trouble} for everybody`;
+      const comings = comingsText(joined, left);
+      return trouble === null ? comings : `${comings}: ${trouble} for everybody`;
     }
     case "refreshed":
       return "Keys were renewed";

@@ -1,9 +1,11 @@
-import { type ChatMessage, maxChatLength, type Participant, type ParticipantId } from "@satsuma/core";
-import { SendHorizontal, TriangleAlert, X } from "lucide-react";
+import { type ChatMessage, maxChatLength, type ParticipantId } from "@satsuma/core";
+import { SendHorizontal, X } from "lucide-react";
 import { memo, useEffect, useMemo, useRef, useState, type JSX, type RefObject } from "react";
 import { Button, Form, Label, TextArea, TextField } from "react-aria-components";
 
-import { displayedName, linkParts, list as listOf, withheldText } from "../words.ts";
+import type { Coming } from "../hooks.ts";
+import { displayedName, linkParts, withheldText } from "../words.ts";
+import { RefutedDevice } from "./RefutedDevice.tsx";
 
 interface Props {
   readonly messages: readonly ChatMessage[];
@@ -118,7 +120,7 @@ const Message = memo(function Message({ message, isRefuted }: { readonly message
           <bdi>{displayedName(message.name)}</bdi>
           {message.isSelf && " (you)"}
         </strong>{" "}
-        <time dateTime={new Date(message.at).toISOString()}>{new Date(message.at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}</time>
+        <time dateTime={new Date(message.at).toISOString()}>{new Date(message.at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}</time>{" "}
         {isRefuted && <RefutedDevice />}
       </span>
       <span className="message-text" dir="auto">
@@ -136,71 +138,3 @@ const Message = memo(function Message({ message, isRefuted }: { readonly message
     </li>
   );
 });
-
-export function RefutedDevice(): JSX.Element {
-  return (
-    <strong className="device-refuted">
-      {" "}
-      <TriangleAlert size={14} aria-hidden="true" /> Not the device that it claims to be
-    </strong>
-  );
-}
-
-/** Who had a device that was found false stays in it, gone or not: what they wrote is still there. */
-export function useRefuted(participants: readonly Participant[]): ReadonlySet<ParticipantId> {
-  const [refuted, setRefuted] = useState<ReadonlySet<ParticipantId>>(new Set());
-  const found = participants.filter(({ id, deviceProof }) => deviceProof === "refuted" && !refuted.has(id));
-  if (found.length === 0) return refuted;
-  const all = new Set([...refuted, ...found.map(({ id }) => id)]);
-  setRefuted(all);
-  return all;
-}
-
-/** Somebody came or went, between what was written. */
-export interface Coming {
-  readonly id: string;
-  readonly sender: null;
-  readonly at: number;
-  readonly text: string;
-}
-
-const maxComings = 200;
-
-/** Who came and went while the page was watched, by the group's own list. */
-export function useComings(participants: readonly Participant[]): readonly Coming[] {
-  const [comings, setComings] = useState<readonly Coming[]>([]);
-  const before = useRef<ReadonlyMap<ParticipantId, string>>(new Map());
-  const next = useRef(0);
-  useEffect(() => {
-    if (participants.length === 0) return; // on the way in, also anew
-    const now = new Map(participants.filter(({ isSelf }) => !isSelf).map(({ id, name }) => [id, name]));
-    const isFirst = next.current === 0;
-    const joined = [...now].filter(([id]) => !before.current.has(id)).map(([, name]) => name);
-    const left = [...before.current].filter(([id]) => !now.has(id)).map(([, name]) => name);
-    before.current = now;
-    next.current += 1;
-    if (isFirst || joined.length + left.length === 0) return;
-    const text = [...(joined.length > 0 ? [`${listOf(joined)} joined`] : []), ...(left.length > 0 ? [`${listOf(left)} left`] : [])].join(", ");
-    const coming = { id: `coming-${String(next.current)}`, sender: null, at: Date.now(), text };
-    setComings((earlier) => [...earlier, coming].slice(-maxComings));
-  }, [participants]);
-  return comings;
-}
-
-/** What came while the chat was closed: how many, and for a moment the latest. */
-export function useUnread(messages: readonly ChatMessage[], isOpen: boolean): { readonly unread: number; readonly latest: ChatMessage | null } {
-  const [seen, setSeen] = useState<string | null>(null);
-  const [expired, setExpired] = useState<string | null>(null);
-  const last = messages.at(-1) ?? null;
-  useEffect(() => {
-    if (isOpen && last !== null) setSeen(last.id);
-  }, [isOpen, last]);
-  useEffect(() => {
-    if (last === null) return;
-    const timer = setTimeout(() => setExpired(last.id), 6000);
-    return () => clearTimeout(timer);
-  }, [last]);
-  const after = messages.findIndex(({ id }) => id === seen) + 1;
-  const unread = isOpen ? 0 : messages.slice(after).filter(({ isSelf }) => !isSelf).length;
-  return { unread, latest: unread > 0 && last !== null && !last.isSelf && last.id !== expired ? last : null };
-}

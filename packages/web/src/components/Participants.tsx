@@ -4,6 +4,7 @@ import type { JSX } from "react";
 import { Button } from "react-aria-components";
 
 import { displayedName } from "../words.ts";
+import { RefutedDevice } from "./RefutedDevice.tsx";
 
 interface Props {
   readonly participants: readonly Participant[];
@@ -66,9 +67,9 @@ function Device({ participant }: { readonly participant: Participant }) {
       return "device is being checked";
     case "refuted":
       return (
-        <strong className="device-refuted" role="alert">
-          Not the device that it claims to be
-        </strong>
+        <span role="alert">
+          <RefutedDevice />
+        </span>
       );
     case "proven":
       return (
