@@ -1,7 +1,8 @@
 import type { LocalSource } from "@satsuma/core";
 import { Mic, MicOff, Video as VideoIcon, VideoOff } from "lucide-react";
 import type { JSX } from "react";
-import { Button, Tooltip, TooltipTrigger } from "react-aria-components";
+
+import { IconButton } from "./IconButton.tsx";
 
 interface Props {
   readonly microphone: LocalSource;
@@ -20,28 +21,12 @@ export function MediaButtons({ microphone, camera, onMicrophone, onCamera }: Pro
   const cameraOn = isOn(camera);
   return (
     <>
-      <TooltipTrigger delay={500}>
-        <Button
-          className={`round-button${micOn ? "" : " off"}`}
-          aria-label={micOn ? "Mute microphone" : "Unmute microphone"}
-          aria-keyshortcuts="Control+D"
-          onPress={() => onMicrophone(!micOn)}
-        >
-          {micOn ? <Mic aria-hidden="true" /> : <MicOff aria-hidden="true" />}
-        </Button>
-        <Tooltip className="tooltip">{micOn ? "Mute microphone" : "Unmute microphone"} (Ctrl+D)</Tooltip>
-      </TooltipTrigger>
-      <TooltipTrigger delay={500}>
-        <Button
-          className={`round-button${cameraOn ? "" : " off"}`}
-          aria-label={cameraOn ? "Turn off camera" : "Turn on camera"}
-          aria-keyshortcuts="Control+E"
-          onPress={() => onCamera(!cameraOn)}
-        >
-          {cameraOn ? <VideoIcon aria-hidden="true" /> : <VideoOff aria-hidden="true" />}
-        </Button>
-        <Tooltip className="tooltip">{cameraOn ? "Turn off camera" : "Turn on camera"} (Ctrl+E)</Tooltip>
-      </TooltipTrigger>
+      <IconButton label={micOn ? "Mute microphone" : "Unmute microphone"} shortcut="D" off={!micOn} onPress={() => onMicrophone(!micOn)}>
+        {micOn ? <Mic aria-hidden="true" /> : <MicOff aria-hidden="true" />}
+      </IconButton>
+      <IconButton label={cameraOn ? "Turn off camera" : "Turn on camera"} shortcut="E" off={!cameraOn} onPress={() => onCamera(!cameraOn)}>
+        {cameraOn ? <VideoIcon aria-hidden="true" /> : <VideoOff aria-hidden="true" />}
+      </IconButton>
     </>
   );
 }

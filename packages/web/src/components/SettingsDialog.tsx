@@ -1,9 +1,10 @@
 import type { Device, DeviceKind, Devices, MeetingStats, ParticipantId } from "@satsuma/core";
 import { Settings } from "lucide-react";
 import type { JSX } from "react";
-import { Button, DialogTrigger, Tooltip, TooltipTrigger } from "react-aria-components";
+import { DialogTrigger } from "react-aria-components";
 
 import { DeviceSelect } from "./DeviceSelect.tsx";
+import { IconButton } from "./IconButton.tsx";
 import { LevelMeter } from "./LevelMeter.tsx";
 import { KeyList } from "./ShortcutsDialog.tsx";
 import { Statistics } from "./Statistics.tsx";
@@ -25,12 +26,9 @@ interface Props {
 export function SettingsDialog({ devices, microphoneOn, watchLevel, stats, nameOf, tellsLevels, onTellLevels, onChoose }: Props): JSX.Element {
   return (
     <DialogTrigger>
-      <TooltipTrigger delay={500}>
-        <Button className="round-button" aria-label="Settings">
-          <Settings aria-hidden="true" />
-        </Button>
-        <Tooltip className="tooltip">Settings</Tooltip>
-      </TooltipTrigger>
+      <IconButton label="Settings">
+        <Settings aria-hidden="true" />
+      </IconButton>
       <TitledDialog title="Settings">
         <div className="device-list">
           <DeviceSelect kind="microphone" devices={devices} onChoose={onChoose} />

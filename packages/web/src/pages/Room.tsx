@@ -277,9 +277,7 @@ function Banner({ state, invitation }: { readonly state: MeetingState; readonly 
             {connection.said === "" ? (
               "The connection to the server is gone."
             ) : (
-              <>
-                The server says: “<bdi>{connection.said}</bdi>”
-              </>
+              <SaidByServer words={connection.said} />
             )}{" "}
             Returning by itself{connection.attempt > 1 ? `, attempt ${String(connection.attempt)}` : ""}…
           </span>
@@ -321,7 +319,7 @@ function Entrance({ connection }: { readonly connection: Connection }): JSX.Elem
       <h2>{connection.status !== "waiting" ? "Connecting…" : refused ? "Nobody has let you in yet" : reason === "empty" ? "Opening the room…" : "The others let you in…"}</h2>
       {connection.status === "connecting" && connection.said !== "" && (
         <p>
-          The server says: “<bdi>{connection.said}</bdi>” This page tries again by itself.
+          <SaidByServer words={connection.said} /> This page tries again by itself.
         </p>
       )}
       {refused && (
@@ -331,6 +329,14 @@ function Entrance({ connection }: { readonly connection: Connection }): JSX.Elem
         </>
       )}
     </div>
+  );
+}
+
+function SaidByServer({ words }: { readonly words: string }): JSX.Element {
+  return (
+    <>
+      The server says: “<bdi>{words}</bdi>”
+    </>
   );
 }
 
