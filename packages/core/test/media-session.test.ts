@@ -14,6 +14,7 @@ class FakeSender {
   transform: unknown = null;
   track: unknown = null;
   framesSent = 0;
+  encodings: RTCRtpEncodingParameters[] = [];
   async replaceTrack(track: unknown): Promise<void> {
     this.track = track;
   }
@@ -21,10 +22,11 @@ class FakeSender {
     return new Map([["o", { id: "o", ssrc: 1, type: "outbound-rtp", timestamp: performance.now(), framesSent: this.framesSent, packetsSent: this.framesSent }]]);
   }
   getParameters(): object {
-    return { encodings: [], codecs: [] };
+    return { encodings: structuredClone(this.encodings), codecs: [] };
   }
-  async setParameters(): Promise<void> {
-    return;
+  async setParameters({ encodings }: RTCRtpSendParameters): Promise<void> {
+    await new Promise((resolve) => void realTimeout(resolve, 1));
+    this.encodings = encodings;
   }
 }
 
@@ -231,7 +233,7 @@ test("a choice that is taken back while the server is away costs no connection",
   page.session.close();
 });
 
-const track = {} as MediaStreamTrack;
+const track = { getSettings: () => ({ width: 640, height: 480 }) } as MediaStreamTrack;
 const none: Counts = { senders: [], slots: [] } as unknown as Counts;
 
 test("what left unencrypted once is not sent with another engine either", async () => {
@@ -253,6 +255,24 @@ test("what left unencrypted once is not sent with another engine either", async 
   assert.equal(after.camera().track, null);
   assert.deepEqual(after.sent.filter(({ type }) => type === "sources"), [{ type: "sources", active: [] }]);
   after.session.close();
+});
+
+test("of a camera that became smaller the sizes that are left are sent, though people watched another before", async () => {
+  const page = new Page();
+  await page.publish();
+  page.camera().encodings = [4, 2, 1].map((scaleResolutionDownBy) => ({ scaleResolutionDownBy, active: true }));
+  page.session.handleControl({ type: "layers", source: "camera", active: [false, false, true] });
+  page.session.setTracks({ microphone: null, camera: track, screen: null }, ["camera"]);
+  await settled();
+  await settled();
+  assert.equal(page.camera().track, track);
+  const sizes = page.camera().encodings.map(({ scaleResolutionDownBy, active }) => ({ scaleResolutionDownBy, active }));
+  assert.deepEqual(sizes, [
+    { scaleResolutionDownBy: 2, active: true },
+    { scaleResolutionDownBy: 1, active: true },
+    { scaleResolutionDownBy: 1, active: true },
+  ]);
+  page.session.close();
 });
 
 test("an engine that does not answer accuses nobody, however many frames the browser counts, and the next that does is listened to", async () => {
