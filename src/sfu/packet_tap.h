@@ -4,8 +4,8 @@
 
 namespace satsuma::sfu {
 
-/// Sees what the server holds once its own SRTP is undone: the proof that it cannot read the media. Exists in builds with
-/// SATSUMA_TEST_HOOKS only (the tests'), and is called on the media thread with each RTP packet that was received and verified.
+/// Sees what the server holds once its own SRTP is undone: the proof that it cannot read the media. Called on the media thread with each RTP packet that
+/// was received and verified, in the server of the end-to-end tests (satsumad_hooks) only.
 class PacketTap {
  public:
   virtual ~PacketTap() = default;

@@ -87,7 +87,9 @@ class Sfu::Shard {
   void handle_from_shard(TimePoint now, std::size_t part, const ShardMessage& message);
 
   const MediaGraph& graph() const { return graph_; }
+#ifdef SATSUMA_TEST_HOOKS
   PacketTap* tap = nullptr;
+#endif
 
  private:
   struct ConnectionKey {
@@ -491,7 +493,9 @@ void Sfu::Shard::handle_datagram(TimePoint now, const NetworkPath& path, Mutable
   switch (received->kind) {
     case Transport::Received::nothing: pump(now, *key); break;
     case Transport::Received::rtp:
+#ifdef SATSUMA_TEST_HOOKS
       if (tap) tap->on_packet(received->packet);
+#endif
       if (key->leg == Leg::publish) graph_.add_to_run(now, key->participant, received->packet, arrived);
       break;
     case Transport::Received::rtcp: graph_.handle_rtcp(now, key->participant, key->leg, received->packet); break;

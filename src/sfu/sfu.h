@@ -221,10 +221,8 @@ class Sfu {
   std::size_t participant_count() const;
   std::size_t room_count() const;
 
-#ifdef SATSUMA_TEST_HOOKS
-  /// `tap` sees each received RTP packet after SRTP was undone; null ends it.
+  /// `tap` sees each received RTP packet after SRTP was undone; null ends it. Defined in satsuma_sfu_hooks alone: no program that people use can call it.
   void set_packet_tap(PacketTap* tap);
-#endif
 
  private:
   class Shard;

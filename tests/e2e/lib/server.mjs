@@ -8,7 +8,7 @@ import { bridge, serverAddress, serverAddress6 } from './network.mjs';
 import { eventually } from './person.mjs';
 
 const root = path.resolve(import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname), '../../..');
-export const binary = process.env.SATSUMA_SERVER ?? path.join(root, 'build/hooks/apps/server/satsumad');
+export const binary = process.env.SATSUMA_SERVER ?? path.join(root, 'build/release/apps/server/satsumad_hooks');
 export const page = process.env.SATSUMA_WEB ?? path.join(root, 'packages/web/dist');
 
 export class Server {
