@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "base/prefetch.h"
+
 namespace satsuma::congestion {
 
 namespace {
@@ -95,6 +97,10 @@ void BandwidthEstimator::on_sent(TimePoint now, std::uint16_t sequence, std::siz
   place() = {extended, now, static_cast<std::uint32_t>(size), probe_cluster, false, false, repeated};
   last_sent_at_ = now;
   if (probe_cluster != 0 && probe_cluster == probe_.cluster && !probe_.done) probe_.expected_bytes += size;
+}
+
+void BandwidthEstimator::prefetch(std::size_t packets) const {
+  if (!sent_.empty()) satsuma::prefetch(&sent_[static_cast<std::size_t>(unwrapper_.highest().value_or(-1) + 1) & (sent_.size() - 1)], packets * sizeof(Sent));
 }
 
 // ---- feedback

@@ -66,6 +66,9 @@ class BandwidthEstimator {
   /// Whether the path ever was seen to carry no more: until then the estimate is no more than what was sent.
   bool has_been_full() const { return decreased_at_.has_value() || loss_decreased_at_.has_value(); }
 
+  /// What on_sent() needs for the next few besides this object itself: base/prefetch.h.
+  void prefetch(std::size_t packets) const;
+
  private:
   struct Sent {
     rtp::ExtendedSequence sequence = -1;

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "base/prefetch.h"
+
 namespace satsuma::sfu {
 
 namespace {
@@ -579,6 +581,26 @@ void MediaGraph::forward_part(TimePoint now) {
   run_.begins_key_frame = false;
   run_.done = 0;
   if (const auto next = std::exchange(run_.next, std::nullopt)) run_.begin(*next);
+}
+
+std::span<const SlotReference> MediaGraph::part(std::size_t ahead) const {
+  const std::span<const SlotReference> left = std::span(publication(run_.from)->subscribers).subspan(run_.done);
+  const std::size_t size = (part_packets + run_.packets.size() - 1) / run_.packets.size();
+  const std::size_t begin = std::min(ahead * size, left.size());
+  return left.subspan(begin, std::min(size, left.size() - begin));
+}
+
+void MediaGraph::prefetch(const SlotReference& to, unsigned pointers) const {
+  const Subscriber& subscriber = *participants_[to.participant]->subscriber;
+  if (pointers == 1) {
+    satsuma::prefetch(&subscriber, 128); // the whole of its estimator is not needed
+    const auto address = [](const void* at) { return static_cast<const char*>(at); };
+    return satsuma::prefetch(&subscriber.pacer, static_cast<std::size_t>(address(&subscriber + 1) - address(&subscriber.pacer)));
+  }
+  const Slot& slot = subscriber.slots[to.slot];
+  if (pointers == 2) return satsuma::prefetch(&slot, sizeof slot);
+  slot.prefetch(run_.packets.size());
+  subscriber.estimator.prefetch(run_.packets.size());
 }
 
 void MediaGraph::restart_slots(const Publication& publication, std::size_t encoding) {

@@ -129,6 +129,10 @@ class MediaGraph {
   }
   /// For the next few subscribers: whoever takes packets() in between has them in the cache still.
   void forward_part(TimePoint now);
+  /// Those for whom the part after the next `ahead` ones will be.
+  std::span<const SlotReference> part(std::size_t ahead) const;
+  /// What forward_part() needs of a subscriber, as far as so many pointers lead to it: 1 to 3, each when the one before has come.
+  void prefetch(const SlotReference& to, unsigned pointers) const;
   void handle_rtcp(TimePoint now, ParticipantIndex index, Leg leg, ByteView compound);
   /// Every tick_interval while anybody is connected.
   void handle_timeout(TimePoint now);

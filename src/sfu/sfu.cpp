@@ -7,6 +7,7 @@
 #include <tuple>
 #include <unordered_map>
 
+#include "base/prefetch.h"
 #include "base/token_bucket.h"
 #include "dtls/connection.h"
 #include "ice/ice_lite.h"
@@ -178,6 +179,8 @@ class Sfu::Shard {
   /// Passes on what the transport has to say; may end the connection.
   void pump(TimePoint now, const ConnectionKey& key);
   void drain_graph(TimePoint now);
+  /// What the next parts' packets need, which has long left the caches and lies behind several pointers. Each of them is followed while another part is made.
+  void prefetch();
   /// Encrypts and queues the graph's packets.
   void seal_packets(TimePoint now);
   void keep_for_repetition(TimePoint now, Connection& c, ByteView sealed, std::uint8_t copies);
@@ -646,12 +649,31 @@ bool Sfu::Shard::forward_more(TimePoint now) {
       handle_datagram(now, batch_path_, datagram.bytes, datagram.arrived);
     }
     if (!graph_.run_waits()) break;
+    prefetch();
     graph_.forward_part(now);
     seal_packets(now);
     if (graph_.arena().used() >= pending_enough) return true;
   }
   drain_graph(now);
   return false;
+}
+
+void Sfu::Shard::prefetch() {
+  const auto connection_to = [this](const SlotReference& to) -> std::unique_ptr<Connection>& { return connection({to.participant, Leg::subscribe}); };
+  for (const SlotReference& to : graph_.part(4)) {
+    graph_.prefetch(to, 1);
+    satsuma::prefetch(&connection_to(to), sizeof(void*));
+  }
+  for (const SlotReference& to : graph_.part(3)) {
+    graph_.prefetch(to, 2);
+    satsuma::prefetch(connection_to(to).get(), sizeof(void*));
+  }
+  for (const SlotReference& to : graph_.part(2)) {
+    graph_.prefetch(to, 3);
+    if (const auto& c = connection_to(to)) satsuma::prefetch(c->transport.get(), sizeof(Transport));
+  }
+  for (const SlotReference& to : graph_.part(1))
+    if (const auto& c = connection_to(to)) c->transport->prefetch();
 }
 
 void Sfu::Shard::seal_packets(TimePoint now) {

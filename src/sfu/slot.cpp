@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/prefetch.h"
+
 namespace satsuma::sfu {
 
 namespace {
@@ -195,6 +197,11 @@ std::optional<Slot::Rewrite> Slot::forward(TimePoint now, std::uint32_t generati
                                                 now, {}, packet.layer.encoding, out.tl0_picture_index, out.marker};
   }
   return out;
+}
+
+void Slot::prefetch(std::size_t packets) const {
+  if (!offsets_.empty()) satsuma::prefetch(&offsets_[(offset_count_ - 1) & (offsets_.size() - 1)], sizeof(Offset));
+  if (!sent_.empty()) satsuma::prefetch(&sent_[static_cast<std::size_t>(highest_sent_ + 1) & (sent_.size() - 1)], packets * sizeof(Sent));
 }
 
 void Slot::grow(TimePoint now) {

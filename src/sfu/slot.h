@@ -88,6 +88,8 @@ class Slot {
 
   /// Decides whether the packet goes out, and how. `generation` is the encoding's.
   std::optional<Rewrite> forward(TimePoint now, std::uint32_t generation, const MediaPacket& packet);
+  /// What it needs for the next few besides this object itself: base/prefetch.h.
+  void prefetch(std::size_t packets) const;
 
   /// A packet to send again: which one of the publication's, and as what.
   struct Repeat {

@@ -102,6 +102,10 @@ class Transport {
   Result<MutableByteView> protect_rtp(ByteView header, ByteView payload, MutableByteView out);
   Result<MutableByteView> protect_rtcp(ByteView packet, MutableByteView out);
 
+  /// What protect_rtp() needs besides this object itself.
+  void prefetch() const {
+    if (sender_) sender_->prefetch();
+  }
   /// Where media goes; empty while not connected.
   const std::optional<NetworkPath>& path() const { return ice_.selected(); }
   bool connected() const { return state_ == State::connected; }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/prefetch.h"
 #include "base/secret.h"
 #include "crypto/cipher.h"
 #include "crypto/hmac_sha1.h"
@@ -112,6 +113,11 @@ internal::Stream* internal::StreamTable::add(std::uint32_t ssrc) {
   return &streams_.back();
 }
 
+void internal::StreamTable::prefetch() const {
+  satsuma::prefetch(slots_.data(), slots_.size() * sizeof slots_[0]);
+  satsuma::prefetch(streams_.data(), std::min<std::size_t>(streams_.size(), 4) * sizeof(Stream));
+}
+
 // ---- Keys
 
 struct internal::Keys {
@@ -185,6 +191,11 @@ Result<std::size_t> rtp_header_size(ByteView packet) {
 // ---- Sender
 
 Sender::Sender(Profile profile, ByteView key, ByteView salt) : profile_(profile), keys_(new internal::Keys(profile, key, salt)) {}
+
+void Sender::prefetch() const {
+  streams_.prefetch();
+  satsuma::prefetch(keys_.get(), sizeof *keys_);
+}
 
 Result<MutableByteView> Sender::protect_rtp(ByteView header, ByteView payload, MutableByteView out) {
   SATSUMA_TRY(const std::size_t header_size, rtp_header_size(header));

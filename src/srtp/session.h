@@ -66,6 +66,7 @@ class StreamTable {
   Stream* find(std::uint32_t ssrc);
   /// Null when max_streams are there. Invalidates pointers.
   Stream* add(std::uint32_t ssrc);
+  void prefetch() const;
 
  private:
   std::size_t slot_of(std::uint32_t ssrc) const;
@@ -93,6 +94,9 @@ class Sender {
   Result<MutableByteView> protect_rtp(ByteView header, ByteView payload, MutableByteView out);
   /// A whole RTCP packet, compound or reduced-size; same rules.
   Result<MutableByteView> protect_rtcp(ByteView packet, MutableByteView out);
+
+  /// What protect_rtp() needs besides this object itself: base/prefetch.h.
+  void prefetch() const;
 
   Profile profile() const { return profile_; }
 
