@@ -59,14 +59,15 @@ void hostile(CipherSuite suite, ByteReader& input) {
   for (EpochKeys* keys : {&sender, &receiver})
     keys->enter(now, {0, 1, keys == &sender ? 0u : 1u, {0, 1}, SecretBytes::copy_of(Bytes(crypto::hash_size(parameters(suite).hash), 1))}, false);
   ForgeryAllowance line{Bytes(32, 1)}, other{Bytes(32, 2)};
-  constexpr StreamContext context = StreamContext::camera;
+  // Sound, which may carry digests; on lines of video, whose shells are more.
+  constexpr StreamContext context = StreamContext::screen_audio;
   Bytes out(900), back(900);
   const auto refused = [&](ForgeryAllowance& on, ByteView frame) { SATSUMA_CHECK(!receiver.unprotect(now, on, ShellKind::video, frame, back).has_value()); };
   const auto forged = [&](std::uint8_t shape, std::uint64_t counter) {
     Bytes frame;
     if (shape % 4 == 1) frame = {0, 0, 0, 1, 0x41, 0xff}; // H.264
     Bytes header(max_header_size);
-    header.resize(write_header({KeyId{shape / 4u % 4, 0, 1}.value(), counter}, header));
+    header.resize(write_header({KeyId{shape / 4u % 4, 0, 1, shape / 16 % 2 == 1}.value(), counter}, header));
     frame.insert(frame.end(), header.begin(), header.end());
     frame.insert(frame.end(), 30, 9);
     if (shape % 4 == 1) frame.insert(frame.end(), {0, 0, 3, static_cast<std::uint8_t>(shape / 4), 0x80}); // a bad escape among others
@@ -80,7 +81,8 @@ void hostile(CipherSuite suite, ByteReader& input) {
     const std::size_t left_out = bytes.empty() ? 0 : bytes[0] % FrameKeyTree::ahead;
     const auto shell = static_cast<Shell>(size % (last_shell + 1));
     for (std::size_t i = 0; i < left_out; ++i) SATSUMA_CHECK(sender.protect(now, context, shell, {}, out).has_value());
-    const auto frame = sender.protect(now, context, shell, bytes, out);
+    const bool carries = size / 8 % 2 == 1;
+    const auto frame = sender.protect(now, context, shell, bytes, out, carries);
     SATSUMA_CHECK(frame.has_value());
     if (!bytes.empty()) { // a genuine frame that is changed at its front, then as it is, then again
       Bytes changed = to_bytes(*frame);
@@ -94,7 +96,7 @@ void hostile(CipherSuite suite, ByteReader& input) {
       refused(on, forged(bytes[i], std::uint64_t{bytes[i]} << bytes[bytes.size() - 1 - i] % 24));
     }
     const auto opened = receiver.unprotect(now, line, ShellKind::video, *frame, back);
-    SATSUMA_CHECK(opened.has_value() && equal(opened->plaintext, bytes) && opened->counter == sender.last_sent().counter);
+    SATSUMA_CHECK(opened.has_value() && equal(opened->plaintext, bytes) && opened->counter == sender.last_sent().counter && opened->carries_digest == carries);
     SATSUMA_CHECK(receiver.unprotect(now, line, ShellKind::video, *frame, back).error() == Error(sframe_replayed));
     begun = true;
   }

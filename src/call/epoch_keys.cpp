@@ -7,9 +7,12 @@
 namespace satsuma::call {
 
 std::optional<KeyId> KeyId::from(std::uint64_t value) {
-  const KeyId id{static_cast<std::uint32_t>(value >> 20 & 0xffff), static_cast<std::uint32_t>(value >> 8 & max_leaf_in_key_id),
-                 static_cast<std::uint8_t>(value & 0xff)};
+  const bool carries_digest = (value & digest_flag) != 0;
+  const std::uint64_t rest = value & ~digest_flag;
+  const KeyId id{static_cast<std::uint32_t>(rest >> 20 & 0xffff), static_cast<std::uint32_t>(rest >> 8 & max_leaf_in_key_id),
+                 static_cast<std::uint8_t>(rest & 0xff), carries_digest};
   if (id.context >= stream_contexts || id.value() != value) return std::nullopt;
+  if (carries_digest && !is_sound(static_cast<StreamContext>(id.context))) return std::nullopt;
   return id;
 }
 
@@ -23,7 +26,7 @@ void EpochKeys::enter(TimePoint now, Epoch epoch, bool at_once) {
   handle_timeout(now);
   if (!held_.empty()) held_.front().expires = now + options_.overlap;
   held_.push_front({{epoch.era, epoch.epoch}, epoch.own_leaf, StreamSecrets(suite_, std::move(epoch.secret), epoch.era, epoch.epoch, epoch.leaves),
-                    sframe::Receiver(suite_, true), now + options_.sender_delay, std::nullopt});
+                    sframe::Receiver(suite_, true, KeyId::digest_flag), now + options_.sender_delay, std::nullopt});
   // The epoch in which we still send may fall out here: then the sender moves with it.
   while (held_.size() > 1 + max_previous_epochs) held_.pop_back();
   if (at_once || sending_epoch() == nullptr) send_in(held_.front());
@@ -89,8 +92,8 @@ EpochKeys::Held* EpochKeys::sending_epoch() {
 }
 
 Result<MutableByteView> EpochKeys::protect(TimePoint now, StreamContext context, sframe::Shell shell, ByteView frame,
-                                           MutableByteView out) {
-  if (static_cast<std::size_t>(context) >= stream_contexts) return frame_bad_context;
+                                           MutableByteView out, bool carries_digest) {
+  if (static_cast<std::size_t>(context) >= stream_contexts || (carries_digest && !is_sound(context))) return frame_bad_context;
   handle_timeout(now);
   Held* held = sending_epoch();
   if (held == nullptr || held->own_leaf > max_leaf_in_key_id) return frame_no_key;
@@ -105,7 +108,7 @@ Result<MutableByteView> EpochKeys::protect(TimePoint now, StreamContext context,
     stream.sender.set_key(id.value(), key->view());
     stream.keyed = sending_;
   }
-  SATSUMA_TRY(const MutableByteView written, sframe::protect_frame(stream.sender, shell, frame, out));
+  SATSUMA_TRY(const MutableByteView written, sframe::protect_frame(stream.sender, shell, frame, out, carries_digest ? KeyId::digest_flag : 0));
   last_sent_ = {held->name, context, stream.sender.next_counter() - 1, stream.sender.last_hash()};
   return written;
 }
@@ -134,6 +137,7 @@ Result<EpochKeys::Received> EpochKeys::open(sframe::ForgeryAllowance& line, sfra
   SATSUMA_TRY(const sframe::Header header, sframe::parse_frame_header(opened));
   const auto id = KeyId::from(header.key_id);
   if (!id) return sframe::sframe_malformed;
+  const std::uint64_t stream = header.key_id & ~KeyId::digest_flag;
   if (header.counter >= sframe::FrameKeyTree::capacity) return sframe::sframe_counter_too_large; // before anything is derived for it
 
   // Two eras may use the same key id during their overlap: newest first, and an older one if that does not authenticate.
@@ -146,7 +150,7 @@ Result<EpochKeys::Received> EpochKeys::open(sframe::ForgeryAllowance& line, sfra
       continue;
     }
     const auto context = static_cast<StreamContext>(id->context);
-    const bool begins = !held.receiver.has_key(id->value());
+    const bool begins = !held.receiver.has_key(stream);
     if (begins) {
       if (!line.admits(sframe::Receiver::begin_cost)) {
         failure = sframe::sframe_passed_over;
@@ -154,12 +158,13 @@ Result<EpochKeys::Received> EpochKeys::open(sframe::ForgeryAllowance& line, sfra
       }
       const auto key = held.secrets.base_key(id->leaf, context);
       SATSUMA_CHECK(key.has_value()); // destroyed only once the receiver has it
-      held.receiver.try_key(id->value(), key->view());
+      held.receiver.try_key(stream, key->view());
     }
     auto unprotected = sframe::unprotect_frame(held.receiver, line, opened, out);
     if (unprotected) {
       if (begins) held.secrets.destroy(id->leaf, context);
-      return Received{unprotected->plaintext, id->leaf, context, epoch, opened.key_frame(), unprotected->header.counter, unprotected->hash};
+      return Received{unprotected->plaintext, id->leaf, context, epoch, opened.key_frame(), unprotected->header.counter, unprotected->hash,
+                      id->carries_digest};
     }
     failure = unprotected.error();
   }

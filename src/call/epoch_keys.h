@@ -29,11 +29,15 @@ inline constexpr std::uint32_t max_leaf_in_key_id = 0xfff; ///< 12 bits
 /// RFC 9605 s.5.2: context, sender and the low bits of the epoch. With eight of those, four epochs a second fit the overlap twice over before
 /// a number comes again, and the whole stays within the three bytes that it took with four.
 struct KeyId {
+  /// Says of one frame that a digest follows it in the plaintext; stream, keys and counter are those of the key id without it.
+  static constexpr std::uint64_t digest_flag = std::uint64_t{1} << 23;
+
   std::uint32_t context = 0;
   std::uint32_t leaf = 0;
   std::uint8_t epoch_mod_256 = 0;
+  bool carries_digest = false; ///< frames of sound only
 
-  std::uint64_t value() const { return std::uint64_t{context} << 20 | std::uint64_t{leaf} << 8 | epoch_mod_256; }
+  std::uint64_t value() const { return (carries_digest ? digest_flag : 0) | std::uint64_t{context} << 20 | std::uint64_t{leaf} << 8 | epoch_mod_256; }
   /// Nothing for values that no sender of ours makes.
   static std::optional<KeyId> from(std::uint64_t value);
   friend bool operator==(const KeyId&, const KeyId&) = default;
@@ -76,6 +80,7 @@ class EpochKeys {
     std::optional<bool> key_frame; ///< of shells that tell
     std::uint64_t counter = 0;
     sframe::FrameHash hash{};
+    bool carries_digest = false; ///< the plaintext is that of a carrier (call/sender_digest.h)
   };
   /// The frame that was protected last.
   struct Sent {
@@ -112,7 +117,8 @@ class EpochKeys {
   std::optional<EpochName> sending() const;
 
   /// `out` has sframe::max_protected_size() bytes and does not overlap. frame_no_key when in no group: then nothing may be sent.
-  Result<MutableByteView> protect(TimePoint now, StreamContext context, sframe::Shell shell, ByteView frame, MutableByteView out);
+  /// `carries_digest`: a frame of sound, and says so.
+  Result<MutableByteView> protect(TimePoint now, StreamContext context, sframe::Shell shell, ByteView frame, MutableByteView out, bool carries_digest = false);
   /// `line` is what the frame arrived on: its own m-line, or slot. `out` has frame.size() bytes and does not overlap. Errors above, or those of sframe.
   Result<Received> unprotect(TimePoint now, sframe::ForgeryAllowance& line, sframe::ShellKind shell, ByteView frame, MutableByteView out);
 

@@ -14,6 +14,7 @@ namespace satsuma::call {
 /// The streams of a participant.
 enum class StreamContext : std::uint8_t { microphone = 0, camera = 1, screen = 2, screen_audio = 3 };
 inline constexpr std::size_t stream_contexts = 4;
+constexpr bool is_sound(StreamContext context) { return context == StreamContext::microphone || context == StreamContext::screen_audio; }
 
 /// From an epoch's secret to the base key of each stream in it (docs/protocol.md, section 4). The epoch's secret is erased when its members' secrets
 /// are there, a member's when its streams' are, and a base key when the stream has begun: what has been sent cannot be derived again

@@ -108,7 +108,7 @@ void Sender::set_key(std::uint64_t key_id, ByteView base_key) {
   counter_ = 0;
 }
 
-Result<MutableByteView> Sender::protect(ByteView metadata, ByteView plaintext, MutableByteView out) {
+Result<MutableByteView> Sender::protect(ByteView metadata, ByteView plaintext, MutableByteView out, std::uint64_t flags) {
   if (!keys_) return sframe_no_key;
   if (counter_ >= FrameKeyTree::capacity) return sframe_counter_exhausted;
   if (!has_room(metadata, plaintext, out)) return sframe_too_large;
@@ -116,7 +116,7 @@ Result<MutableByteView> Sender::protect(ByteView metadata, ByteView plaintext, M
   FrameKey key;
   SATSUMA_CHECK(keys_->keys.derive(counter_, key));
   const NextStart next(*keys_, {key_id_, counter_ + 1});
-  const MutableByteView frame = seal(keys_->cipher, key.view(), keys_->salt, {key_id_, counter_}, metadata, plaintext, out, next.start());
+  const MutableByteView frame = seal(keys_->cipher, key.view(), keys_->salt, {key_id_ | flags, counter_}, metadata, plaintext, out, next.start());
   keys_->keys.destroy(key, counter_ + 1);
   if (hash_frames_) last_hash_ = hash_of(frame);
   ++counter_;
@@ -127,7 +127,8 @@ void Receiver::try_key(std::uint64_t key_id, ByteView base_key) { tried_.emplace
 
 Result<Unprotected> Receiver::unprotect(ForgeryAllowance& line, ByteView metadata, ByteView frame, MutableByteView out) {
   SATSUMA_TRY(const ParsedHeader header, parse_header(frame));
-  const auto [key_id, counter] = header.header;
+  const std::uint64_t key_id = header.header.key_id & ~flags_;
+  const std::uint64_t counter = header.header.counter;
   const auto found = streams_.find(key_id);
   const bool tried = found == streams_.end();
   if (tried && (!tried_ || tried_->first != key_id)) return sframe_unknown_key;

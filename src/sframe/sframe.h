@@ -81,8 +81,9 @@ class Sender {
   void clear_key() { keys_.reset(); }
   bool has_key() const { return keys_.has_value(); }
 
-  /// sframe_no_key before the first key: the frame must not leave. `out` as in KeyContext::encrypt. The frame's key is gone afterwards.
-  Result<MutableByteView> protect(ByteView metadata, ByteView plaintext, MutableByteView out);
+  /// sframe_no_key before the first key: the frame must not leave. `out` as in KeyContext::encrypt. The frame's key is gone afterwards. `flags`: of the receivers', set in the
+  /// key id of this frame's header.
+  Result<MutableByteView> protect(ByteView metadata, ByteView plaintext, MutableByteView out, std::uint64_t flags = 0);
 
   std::uint64_t next_counter() const { return counter_; }
   /// Of the frame that was protected last.
@@ -113,7 +114,8 @@ class Receiver {
   /// and the walk.
   static constexpr std::uint32_t begin_cost = 6 + FrameKeyTree::levels;
 
-  explicit Receiver(CipherSuite suite, bool hash_frames = false) : suite_(suite), hash_frames_(hash_frames) {}
+  /// `flags`: bits of a header's key id that say something of the frame, authenticated as all of it, and nothing of its keys: those are the ones of the key id without them.
+  explicit Receiver(CipherSuite suite, bool hash_frames = false, std::uint64_t flags = 0) : suite_(suite), hash_frames_(hash_frames), flags_(flags) {}
 
   /// For a key id without a key; it is kept only if the next frame of this id authenticates: who invents key ids gets no memory for them. One
   /// such key at a time. Before a base key is derived for it, ForgeryAllowance::admits is asked for begin_cost, and the frame is sframe_passed_over where it refuses.
@@ -133,6 +135,7 @@ class Receiver {
 
   CipherSuite suite_;
   bool hash_frames_;
+  std::uint64_t flags_;
   std::unordered_map<std::uint64_t, Stream> streams_;
   std::optional<std::pair<std::uint64_t, Stream>> tried_;
 };

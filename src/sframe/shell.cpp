@@ -162,11 +162,11 @@ Result<OpenedFrame> open_h264(ByteView frame) {
 
 } // namespace
 
-Result<MutableByteView> protect_frame(Sender& sender, Shell shell, ByteView frame, MutableByteView out) {
+Result<MutableByteView> protect_frame(Sender& sender, Shell shell, ByteView frame, MutableByteView out, std::uint64_t flags) {
   if (out.size() < max_protected_size(shell, frame.size())) return sframe_too_large;
   const ByteView clear = clear_bytes(shell);
   const MutableByteView body = out.subspan(clear.size());
-  SATSUMA_TRY(const MutableByteView sealed, sender.protect(clear, frame, body));
+  SATSUMA_TRY(const MutableByteView sealed, sender.protect(clear, frame, body, flags));
   std::copy(clear.begin(), clear.end(), out.begin());
   std::size_t size = sealed.size();
   if (is_h264(shell)) {

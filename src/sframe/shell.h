@@ -37,8 +37,8 @@ constexpr std::size_t max_protected_size(Shell shell, std::size_t size) {
 }
 
 /// Shell and SFrame ciphertext into `out`, which does not overlap `frame`. sframe_too_large, before a counter is used up, if `out` has less than
-/// max_protected_size().
-Result<MutableByteView> protect_frame(Sender& sender, Shell shell, ByteView frame, MutableByteView out);
+/// max_protected_size(). `flags` as in Sender::protect.
+Result<MutableByteView> protect_frame(Sender& sender, Shell shell, ByteView frame, MutableByteView out, std::uint64_t flags = 0);
 
 /// A frame whose shell is one of ours; nothing of it is authenticated yet.
 struct OpenedFrame {

@@ -317,6 +317,65 @@ TEST_F(Frames, WithAKeyIdThatNobodyMakesAreMalformed) {
   EXPECT_EQ(KeyId::from(2u << 20 | 5u << 8 | 3), (KeyId{2, 5, 3}));
 }
 
+TEST_F(Frames, OfSoundMayCarryADigestWhichTheirKeyIdSaysAndAreOtherwiseAsAllOfTheirStream) {
+  for (const auto suite : {sframe::CipherSuite::chacha20_poly1305_sha256_128, sframe::CipherSuite::aes_256_ctr_hmac_sha512_80}) {
+    alice = EpochKeys(suite);
+    bob = EpochKeys(suite);
+    for (EpochKeys* keys : {&alice, &bob}) {
+      EpochKeys::Epoch entered = epoch(0, 3, keys == &alice ? 0 : 1);
+      entered.secret = secret_of(9, crypto::hash_size(sframe::parameters(suite).hash));
+      keys->enter(at(0s), std::move(entered), false);
+    }
+    for (const auto context : {StreamContext::microphone, StreamContext::screen_audio}) {
+      std::vector<Bytes> sent;
+      for (std::uint64_t i = 0; i < 12; ++i) { // the first of a stream too, and one behind the other
+        const bool carries = i % 4 == 0 || i == 5;
+        Bytes out(200);
+        const auto written = alice.protect(at(0s), context, sframe::Shell::none, plain, out, carries);
+        ASSERT_TRUE(written);
+        EXPECT_EQ(alice.last_sent().counter, i);
+        sent.push_back(to_bytes(*written));
+        const auto header = sframe::parse_frame_header(sframe::open_shell(sframe::ShellKind::none, *written).value()).value();
+        EXPECT_EQ(KeyId::from(header.key_id), (KeyId{static_cast<std::uint32_t>(context), 0, 3, carries}));
+        EXPECT_LE(sframe::header_size(header), 5u) << "no longer than a picture's";
+        const auto received = receive(bob, 0s, sent.back(), sframe::ShellKind::none);
+        ASSERT_TRUE(received) << i;
+        EXPECT_EQ(to_bytes(received->plaintext), plain);
+        EXPECT_EQ(received->carries_digest, carries);
+        EXPECT_EQ(received->counter, i);
+        EXPECT_EQ(received->context, context);
+        EXPECT_EQ(received->hash, alice.last_sent().hash);
+      }
+      for (const Bytes& frame : sent) EXPECT_EQ(receive(bob, 0s, frame, sframe::ShellKind::none).error(), Error(sframe::sframe_replayed));
+    }
+  }
+}
+
+TEST_F(Frames, ThatCarryADigestDoNotPassForOthersNorTheOtherWayRound) {
+  both_enter(0s, 0, 3);
+  for (const bool carries : {false, true}) {
+    Bytes out(200);
+    const auto written = alice.protect(at(0s), StreamContext::screen_audio, sframe::Shell::none, plain, out, carries);
+    ASSERT_TRUE(written);
+    Bytes changed = to_bytes(*written);
+    changed[1] ^= 0x80; // the flag, in a key id of three bytes
+    EXPECT_EQ(receive(bob, 0s, changed, sframe::ShellKind::none).error(), Error(sframe::sframe_authentication_failed));
+    EXPECT_TRUE(receive(bob, 0s, to_bytes(*written), sframe::ShellKind::none)) << "and the genuine one is as good as before";
+  }
+}
+
+TEST_F(Frames, OfPicturesCarryNoDigest) {
+  both_enter(0s, 0, 3);
+  for (const auto context : {StreamContext::camera, StreamContext::screen}) {
+    Bytes out(200);
+    EXPECT_EQ(alice.protect(at(0s), context, sframe::Shell::none, plain, out, true).error(), Error(frame_bad_context));
+    EXPECT_FALSE(KeyId::from(KeyId{static_cast<std::uint32_t>(context), 0, 3, true}.value()));
+    Bytes frame = send(alice, 0s, context, sframe::Shell::none);
+    frame[1] ^= 0x80;
+    EXPECT_EQ(receive(bob, 0s, frame).error(), Error(sframe::sframe_malformed));
+  }
+}
+
 TEST_F(Frames, OfTwoErasWithTheSameKeyIdBothDecryptDuringTheOverlap) {
   both_enter(0s, 0, 3);
   const Bytes old = send(alice, 0s);
