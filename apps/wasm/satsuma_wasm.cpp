@@ -92,7 +92,7 @@ std::int32_t code_of(const Error& error) {
   if (error == Error(call::frame_key_expired)) return satsuma_expired_key;
   if (error == Error(sframe::sframe_replayed)) return satsuma_replayed;
   if (error == Error(sframe::sframe_passed_over)) return satsuma_passed_over;
-  if (error == Error(sframe::sframe_malformed)) return satsuma_malformed;
+  if (error == Error(sframe::sframe_malformed) || error == Error(call::digest_malformed)) return satsuma_malformed;
   if (error == Error(sframe::sframe_too_large)) return satsuma_no_space;
   if (error == Error(sframe::sframe_counter_exhausted)) return satsuma_exhausted;
   return satsuma_forged; // a wrong tag, a leaf where nobody sits, our own frames thrown back
@@ -253,7 +253,7 @@ const std::uint8_t* satsuma_session_poll(SatsumaHandle handle) {
 std::uint32_t satsuma_protected_size(std::uint32_t kind, std::uint32_t in_size) {
   const auto shell = shell_of(kind);
   if (!shell || in_size > max_allocation) return 0;
-  return static_cast<std::uint32_t>(sframe::max_protected_size(*shell, in_size));
+  return static_cast<std::uint32_t>(call::ClientSession::max_protected_size(*shell, in_size));
 }
 
 SatsumaHandle satsuma_sender_new(SatsumaHandle session, std::uint32_t context) {

@@ -1,6 +1,7 @@
 #include "call/client_session.h"
 
 #include <algorithm>
+#include <array>
 
 #include "call/utf8.h"
 #include "mls/tree/validation.h"
@@ -545,6 +546,7 @@ ClientSession::Outcome ClientSession::entered_epoch(TimePoint now, std::uint64_t
   }
   for (const RosterEntry& member : roster_.entries()) seated_since_.try_emplace(member.leaf, group_->epoch());
   digest_sender_.set_members(roster_.entries().size());
+  digest_receiver_.set_own_leaf(self->leaf);
   // A commit that left somebody out who is gone was made before it was known, and starts the time anew.
   const bool someone_is_gone = std::ranges::any_of(roster_.entries(), [&](const RosterEntry& member) { return committer_->is_gone(member.who); });
   removal_due_ = someone_is_gone ? std::optional(now + options_.removal_deadline) : std::nullopt;
@@ -680,6 +682,7 @@ Result<void> ClientSession::send_application(TimePoint now, std::string_view tex
 
 void ClientSession::handle_relayed(TimePoint now, IncarnationId sender_told, Bytes message) {
   if (parse_signed_digest(message)) return handle_signed_digest(now, sender_told, std::move(message));
+  if (const auto request = parse_digest_request(message)) return handle_digest_request(now, *request);
   const auto parsed = mls::MLSMessage::decode_as<mls::PrivateMessage>(message);
   if (!parsed || (group_ && !equal(parsed->group_id, group_->group_id()))) return;
   // The entry that leads to its epoch is still on the way: entries wait for acknowledgements, messages do not.
@@ -728,6 +731,13 @@ void ClientSession::handle_signed_digest(TimePoint now, IncarnationId sender, By
   (void)digest_receiver_.handle_digest(now, {era_, epoch}, seated_since_.at(member->leaf), member->leaf, digest.body);
 }
 
+void ClientSession::handle_digest_request(TimePoint now, const DigestRequest& request) {
+  if (!group_) return;
+  if (request.stream.leaf != group_->own_leaf().value) return digest_receiver_.handle_request(now, request);
+  digest_sender_.handle_request(now, request);
+  send_digests(now);
+}
+
 // --- time, leaving, polling ----------------------------------------------------------------------------------
 
 void ClientSession::handle_timeout(TimePoint now) {
@@ -741,7 +751,7 @@ void ClientSession::handle_timeout(TimePoint now) {
   }
   keys_.handle_timeout(now);
   digest_receiver_.handle_timeout(now);
-  send_digest(now);
+  send_digests(now);
   if (removal_is_overdue(now)) keys_.stop_sending();
   check_devices(now);
   committer_->handle_timeout(now);
@@ -807,12 +817,22 @@ void ClientSession::announce_keys() {
   outputs_.emplace_back(KeysEvent{told_sending_});
 }
 
-void ClientSession::send_digest(TimePoint now) {
+std::optional<Bytes> ClientSession::sign_digest(TimePoint now, ByteView body) {
+  const auto signature = group_->sign(digest_label, digest_to_sign(group_->group_id(), group_->epoch(), group_->own_leaf().value, body));
+  if (!signature) return std::nullopt;
+  Bytes message = write_signed_digest(body, *signature);
+  digest_sender_.keep(now, {era_, group_->epoch()}, message);
+  return message;
+}
+
+// Our own, what is said again, and what we ask others for.
+void ClientSession::send_digests(TimePoint now) {
   if (!group_ || connection_ != Connection::up) return;
-  const auto body = digest_sender_.take(now, {era_, group_->epoch()});
-  if (!body) return;
-  const auto signature = group_->sign(digest_label, digest_to_sign(group_->group_id(), group_->epoch(), group_->own_leaf().value, *body));
-  if (signature) send(signaling::Application{write_signed_digest(*body, *signature)});
+  if (const auto body = digest_sender_.take(now, {era_, group_->epoch()})) {
+    if (auto message = sign_digest(now, *body)) send(signaling::Application{std::move(*message)});
+  }
+  while (auto answer = digest_sender_.take_answer(now)) send(signaling::Application{std::move(*answer)});
+  while (const auto request = digest_receiver_.poll_request()) send(signaling::Application{write_digest_request(*request)});
 }
 
 void ClientSession::announce_judgements() {
@@ -824,9 +844,31 @@ void ClientSession::announce_judgements() {
 // --- media frames --------------------------------------------------------------------------------------------
 
 Result<MutableByteView> ClientSession::protect(TimePoint now, StreamContext context, sframe::Shell shell, ByteView frame, MutableByteView out) {
-  SATSUMA_TRY(const MutableByteView written, keys_.protect(now, context, shell, frame, out));
+  std::optional<Bytes> digest;
+  if (is_sound(context) && group_ && keys_.sending() && frame.size() < max_carrier && out.size() >= max_protected_size(shell, frame.size())) {
+    const auto body = digest_sender_.take_for_frame(now, {era_, group_->epoch()}, max_carrier - frame.size() - 1);
+    if (body) digest = sign_digest(now, *body);
+  }
+  if (!digest) return protect_plaintext(now, context, shell, frame, out, 0);
+  std::array<std::uint8_t, max_carrier> carrier;
+  SpanWriter writer(carrier);
+  writer.bytes(frame);
+  writer.bytes(*digest);
+  SATSUMA_CHECK(digest->size() <= max_carried_digest);
+  writer.u8(static_cast<std::uint8_t>(digest->size()));
+  const MutableByteView plaintext = MutableByteView(carrier).first(frame.size() + digest->size() + 1);
+  // A failure here is a digest that got lost.
+  const auto written = protect_plaintext(now, context, shell, plaintext, out, digest->size() + 1);
+  wipe(plaintext);
+  return written;
+}
+
+/// `carried`: so many of its bytes are a digest.
+Result<MutableByteView> ClientSession::protect_plaintext(TimePoint now, StreamContext context, sframe::Shell shell, ByteView plaintext, MutableByteView out,
+                                                         std::size_t carried) {
+  SATSUMA_TRY(const MutableByteView written, keys_.protect(now, context, shell, plaintext, out, carried > 0));
   const EpochKeys::Sent& sent = keys_.last_sent();
-  digest_sender_.handle_sent(now, sent.epoch, sent.context, sent.counter, sent.hash, written.size());
+  digest_sender_.handle_sent(now, sent.epoch, sent.context, sent.counter, sent.hash, written.size() - carried);
   return written;
 }
 
@@ -834,10 +876,15 @@ Result<EpochKeys::Received> ClientSession::unprotect(TimePoint now, sframe::Forg
   SATSUMA_TRY(EpochKeys::Received received, keys_.unprotect(now, line, shell, frame, out));
   // A frame of who is gone already has nobody to confirm it.
   const auto since = seated_since_.find(received.leaf);
-  if (since != seated_since_.end() && received.epoch.era == era_ && received.epoch.epoch >= since->second) {
-    digest_receiver_.handle_received(now, received.epoch, received.leaf, received.context, received.counter, received.hash);
-    announce_judgements();
+  const bool seated = since != seated_since_.end() && received.epoch.era == era_ && received.epoch.epoch >= since->second;
+  if (seated) digest_receiver_.handle_received(now, received.epoch, received.leaf, received.context, received.counter, received.hash);
+  if (received.carries_digest) {
+    SATSUMA_TRY(const CarriedDigest carrier, split_carrier(received.plaintext));
+    const RosterEntry* member = seated ? roster_.at_leaf(received.leaf) : nullptr;
+    if (member != nullptr && parse_signed_digest(carrier.digest)) handle_signed_digest(now, member->who, to_bytes(carrier.digest));
+    received.plaintext = carrier.frame;
   }
+  if (seated) announce_judgements();
   return received;
 }
 

@@ -190,7 +190,10 @@ class ClientSession {
   std::optional<TimePoint> next_deadline() const;
 
   // Media frames; see EpochKeys.
+  /// What `out` must have to protect a frame of `size` bytes: a frame of sound may carry a digest (call/sender_digest.h). With less of it, but enough for sframe, none does.
+  static constexpr std::size_t max_protected_size(sframe::Shell shell, std::size_t size) { return sframe::max_protected_size(shell, size + 1 + max_carried_digest); }
   Result<MutableByteView> protect(TimePoint now, StreamContext context, sframe::Shell shell, ByteView frame, MutableByteView out);
+  /// digest_malformed, besides: there is no telling where the frame ends and the digest begins.
   Result<EpochKeys::Received> unprotect(TimePoint now, sframe::ForgeryAllowance& line, sframe::ShellKind shell, ByteView frame, MutableByteView out);
   const EpochKeys::Counts& frame_counts() const { return keys_.counts(); }
 
@@ -235,6 +238,7 @@ class ClientSession {
   void handle_rejected(TimePoint now, const signaling::Rejected& rejected);
   void handle_relayed(TimePoint now, IncarnationId sender, Bytes message);
   void handle_signed_digest(TimePoint now, IncarnationId sender, Bytes message);
+  void handle_digest_request(TimePoint now, const DigestRequest& request);
   Outcome handle_entry(TimePoint now, const signaling::Entry& entry);
   Outcome handle(TimePoint now, std::uint64_t index, const signaling::JoinEntry& entry);
   Outcome handle(TimePoint now, std::uint64_t index, const signaling::GoneEntry& entry);
@@ -260,7 +264,9 @@ class ClientSession {
   void update_online(TimePoint now);
   void check_waiting(TimePoint now);
   void announce_keys();
-  void send_digest(TimePoint now);
+  Result<MutableByteView> protect_plaintext(TimePoint now, StreamContext context, sframe::Shell shell, ByteView plaintext, MutableByteView out, std::size_t carried);
+  std::optional<Bytes> sign_digest(TimePoint now, ByteView body);
+  void send_digests(TimePoint now);
   void announce_judgements();
   void send(const signaling::ClientMessage& message);
   void send_ack(TimePoint now);

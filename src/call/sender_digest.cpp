@@ -10,7 +10,7 @@ namespace satsuma::call {
 namespace {
 
 constexpr std::uint8_t digest_byte = 0xff; // an MLSMessage begins with its version, 0
-constexpr std::uint8_t digest_version = 2;
+constexpr std::uint8_t digest_version = 2, request_version = 3;
 constexpr std::size_t digest_header_size = 4; // byte, version, the signature's size, epoch
 constexpr std::size_t run_header_size = 6 + sizeof(sframe::FrameHash); // epochs back and context, first, count
 constexpr std::uint64_t most_epochs_back = 63;
@@ -46,6 +46,34 @@ std::uint8_t mark_of(crypto::HmacKey& root, const sframe::FrameHash& hash, unsig
 unsigned mark_shift(std::size_t i, unsigned bits) { return static_cast<unsigned>(8 - bits - i * bits % 8); }
 std::uint8_t mark_at(ByteView marks, std::size_t i, unsigned bits) {
   return static_cast<std::uint8_t>(marks[i * bits / 8] >> mark_shift(i, bits) & ((1u << bits) - 1));
+}
+
+struct ToldRun {
+  EpochKeys::EpochName epoch;
+  StreamContext context{};
+  std::uint64_t first = 0;
+  std::size_t count = 0;
+  ByteView root, marks;
+};
+/// What a body says that was signed in `epoch`.
+Result<std::vector<ToldRun>> parse_runs(EpochKeys::EpochName epoch, ByteView body) {
+  ByteReader reader(body);
+  const auto low = reader.u8();
+  if (!low || *low != static_cast<std::uint8_t>(epoch.epoch)) return digest_malformed;
+  std::vector<ToldRun> runs;
+  while (!reader.empty()) {
+    const auto where = reader.u8();
+    const auto first = reader.u24();
+    const auto count = reader.u16();
+    const auto root = reader.bytes(sizeof(sframe::FrameHash));
+    if (!where || !first || !count || !root) return digest_malformed;
+    const std::uint64_t back = *where >> 2;
+    if (back > epoch.epoch || *count == 0 || *count > DigestSender::max_frames) return digest_malformed;
+    const auto marks = reader.bytes(marks_size(*count));
+    if (!marks || runs.size() >= DigestSender::max_runs) return digest_malformed;
+    runs.push_back({{epoch.era, epoch.epoch - back}, static_cast<StreamContext>(*where & 3), *first, *count, *root, *marks});
+  }
+  return runs;
 }
 
 bool is_crowded(std::size_t runs, std::size_t frames) { return runs >= DigestSender::max_runs / 2 || frames >= DigestSender::max_frames / 2; }
@@ -101,24 +129,53 @@ Bytes digest_to_sign(ByteView group_id, std::uint64_t epoch, std::uint32_t leaf,
   return std::move(writer).take();
 }
 
+Result<CarriedDigest> split_carrier(MutableByteView plaintext) {
+  if (plaintext.empty()) return digest_malformed;
+  const std::size_t size = plaintext.back();
+  if (size >= plaintext.size()) return digest_malformed;
+  const std::size_t frame = plaintext.size() - 1 - size;
+  return CarriedDigest{plaintext.first(frame), plaintext.subspan(frame, size)};
+}
+
+Result<DigestRequest> parse_digest_request(ByteView message) {
+  ByteReader reader(message);
+  const auto byte = reader.u8(), version = reader.u8();
+  const auto stream = reader.u24(), counter = reader.u24();
+  if (!byte || *byte != digest_byte || !version || *version != request_version || !stream || !counter || !reader.empty()) return digest_malformed;
+  const auto id = KeyId::from(*stream);
+  if (!id || id->carries_digest) return digest_malformed;
+  return DigestRequest{*id, *counter};
+}
+
+Bytes write_digest_request(const DigestRequest& request) {
+  ByteWriter writer;
+  writer.u8(digest_byte);
+  writer.u8(request_version);
+  writer.u24(static_cast<std::uint32_t>(request.stream.value()));
+  writer.u24(static_cast<std::uint32_t>(request.counter));
+  return std::move(writer).take();
+}
+
 // ---- sending
 
 Duration DigestSender::interval() const {
   return std::clamp<Duration>(options_.interval_per_member * static_cast<Duration::rep>(members_), options_.least_interval, options_.greatest_interval);
 }
 
-/// On the wire.
 std::size_t DigestSender::digest_size() const {
-  std::size_t size = digest_header_size + options_.signature_size + options_.message_overhead;
+  std::size_t size = digest_header_size + options_.signature_size;
   for (const Run& run : runs_) size += run_header_size + marks_size(run.hashes.size());
   return size;
 }
 
 void DigestSender::clear() {
   runs_.clear();
-  frames_ = sent_bytes_ = 0;
+  frames_ = 0;
+  account_ = 0;
   since_.reset();
+  due_at_.reset();
   check_at_.reset();
+  kept_.clear();
 }
 
 void DigestSender::handle_sent(TimePoint now, EpochKeys::EpochName epoch, StreamContext context, std::uint64_t counter,
@@ -134,13 +191,13 @@ void DigestSender::handle_sent(TimePoint now, EpochKeys::EpochName epoch, Stream
     run = runs_.insert(runs_.end(), Run{epoch, context, counter, {}});
   }
   run->hashes.push_back(hash);
-  sent_bytes_ += size + options_.packet_overhead * ((size + options_.packet_payload - 1) / options_.packet_payload);
+  account_ += static_cast<std::int64_t>(size + options_.packet_overhead * ((size + options_.packet_payload - 1) / options_.packet_payload));
   if (++frames_ > max_frames) {
     frames_ -= runs_.front().hashes.size();
     runs_.pop_front();
   }
   if (!since_) since_ = now;
-  if (!check_at_) check_at_ = now + interval();
+  if (!check_at_) due_at_ = check_at_ = now + interval();
   // Where epochs follow each other quickly, each brings new runs, and none may be given up.
   if (is_crowded(runs_.size(), frames_)) check_at_ = std::min(*check_at_, now);
 }
@@ -151,11 +208,23 @@ std::optional<Bytes> DigestSender::take(TimePoint now, EpochKeys::EpochName epoc
     check_at_.reset();
     return std::nullopt;
   }
-  const bool cheap = digest_size() * options_.share <= sent_bytes_;
+  const bool cheap = is_paid(digest_size() + options_.message_overhead);
   if (!cheap && now < *since_ + options_.greatest_interval && !is_crowded(runs_.size(), frames_)) {
     check_at_ = std::min(now + recheck, *since_ + options_.greatest_interval);
     return std::nullopt;
   }
+  return make(now, epoch);
+}
+
+// What the message is dear for is its own packet. That of a frame is there already; but it may get lost, so what can be a message is one.
+std::optional<Bytes> DigestSender::take_for_frame(TimePoint now, EpochKeys::EpochName epoch, std::size_t room) {
+  if (!due_at_ || now < *due_at_ || runs_.empty()) return std::nullopt;
+  const std::size_t size = digest_size();
+  if (size > std::min(room, max_carried_digest) || !is_paid(size + options_.carried_overhead) || is_paid(size + options_.message_overhead)) return std::nullopt;
+  return make(now, epoch);
+}
+
+Bytes DigestSender::make(TimePoint now, EpochKeys::EpochName epoch) {
   ByteWriter writer;
   writer.u8(static_cast<std::uint8_t>(epoch.epoch));
   Bytes hashes, marks;
@@ -176,9 +245,47 @@ std::optional<Bytes> DigestSender::take(TimePoint now, EpochKeys::EpochName epoc
       marks[i * bits / 8] = static_cast<std::uint8_t>(marks[i * bits / 8] | mark_of(key, run.hashes[i], bits) << mark_shift(i, bits));
     writer.bytes(marks);
   }
-  clear();
-  check_at_ = now + interval(); // whoever sends goes on, and a caller need not ask for the deadline after each frame
+  runs_.clear();
+  frames_ = 0;
+  account_ = 0;
+  since_.reset();
+  saved_answers_ = std::min<std::uint8_t>(saved_answers_ + 1, max_saved_answers);
+  due_at_ = check_at_ = now + interval(); // whoever sends goes on, and a caller need not ask for the deadline after each frame
   return std::move(writer).take();
+}
+
+void DigestSender::forget_old(TimePoint now) {
+  while (!kept_.empty() && (kept_.size() > max_kept || kept_.front().made + options_.keep <= now)) kept_.pop_front();
+}
+
+void DigestSender::keep(TimePoint now, EpochKeys::EpochName epoch, Bytes message) {
+  kept_.push_back({epoch, std::move(message), now, false, 0, {}});
+  forget_old(now);
+}
+
+void DigestSender::handle_request(TimePoint now, const DigestRequest& request) {
+  forget_old(now);
+  for (Kept& kept : kept_) {
+    if (kept.answers >= max_answers || now < kept.silent_until) continue;
+    const auto runs = parse_runs(kept.epoch, parse_signed_digest(kept.message).value().body);
+    kept.asked = kept.asked || std::ranges::any_of(runs.value(), [&](const ToldRun& run) {
+      return static_cast<std::uint32_t>(run.context) == request.stream.context && static_cast<std::uint8_t>(run.epoch.epoch) == request.stream.epoch_mod_256 &&
+             run.first <= request.counter && request.counter < run.first + run.count;
+    });
+  }
+}
+
+// What was answered least comes first, so that nobody keeps others from their first answer by asking again and again.
+std::optional<Bytes> DigestSender::take_answer(TimePoint now) {
+  forget_old(now);
+  const auto kept = std::ranges::min_element(kept_, {}, [](const Kept& k) { return std::pair(!k.asked, k.answers); });
+  if (kept == kept_.end() || !kept->asked || saved_answers_ == 0) return std::nullopt;
+  --saved_answers_;
+  kept->asked = false;
+  ++kept->answers;
+  kept->silent_until = now + answer_pause;
+  account_ -= static_cast<std::int64_t>((kept->message.size() + options_.message_overhead) * options_.share);
+  return kept->message;
 }
 
 // ---- receiving
@@ -199,7 +306,9 @@ void DigestReceiver::handle_received(TimePoint now, EpochKeys::EpochName epoch, 
   Source& source = sources_[{leaf, context}];
   if (!source.waiting_since) source.waiting_since = now;
   Stream& s = stream->second;
-  if (counter < s.judged) {
+  // What was missing when a later run was told, what comes to one that was told a while ago, and to what was judged: chosen when the roots were known, for all one can tell.
+  const auto told = std::ranges::find_if(s.runs, [&](const Run& run) { return counter < run.first + run.count; });
+  if (counter < s.judged || (told != s.runs.end() && (counter < told->first || now >= told->told + options_.settle))) {
     ++s.late;
     return;
   }
@@ -211,14 +320,7 @@ void DigestReceiver::handle_received(TimePoint now, EpochKeys::EpochName epoch, 
   const auto place = std::ranges::upper_bound(s.frames.rbegin(), s.frames.rend(), counter, std::ranges::greater{}, &Frame::counter).base();
   s.frames.insert(place, Frame{counter, now, hash});
   ++waiting_;
-  // The last piece of a run that was told already.
-  for (auto run = s.runs.begin(); run != s.runs.end(); ++run) {
-    if (counter < run->first || counter >= run->first + run->count || frames_of(s, *run) < run->count) continue;
-    const Run complete = std::move(*run);
-    s.runs.erase(run);
-    settle(name, s, complete);
-    break;
-  }
+  settle_ready(now, name, s); // the last piece of a run that was told already
 }
 
 std::size_t DigestReceiver::frames_of(const Stream& stream, const Run& run) const {
@@ -228,41 +330,51 @@ std::size_t DigestReceiver::frames_of(const Stream& stream, const Run& run) cons
 }
 
 Result<void> DigestReceiver::handle_digest(TimePoint now, EpochKeys::EpochName epoch, std::uint64_t since, std::uint32_t leaf, ByteView digest) {
-  ByteReader reader(digest);
-  const auto low = reader.u8();
-  if (!low || *low != static_cast<std::uint8_t>(epoch.epoch)) return digest_malformed;
-  std::vector<std::pair<StreamName, Run>> runs;
-  while (!reader.empty()) {
-    const auto where = reader.u8();
-    const auto first = reader.u24();
-    const auto count = reader.u16();
-    const auto root = reader.bytes(sizeof(sframe::FrameHash));
-    if (!where || !first || !count || !root) return digest_malformed;
-    const std::uint64_t back = *where >> 2;
-    if (back > epoch.epoch || *count == 0 || *count > DigestSender::max_frames) return digest_malformed;
-    const auto marks = reader.bytes(marks_size(*count));
-    if (!marks || runs.size() >= DigestSender::max_runs) return digest_malformed;
-    Run run{*first, *count, {}, to_bytes(*marks), now + options_.settle};
-    std::ranges::copy(*root, run.root.begin());
-    runs.emplace_back(StreamName{leaf, static_cast<StreamContext>(*where & 3), {epoch.era, epoch.epoch - back}}, std::move(run));
-  }
-  for (auto& [name, run] : runs) {
+  SATSUMA_TRY(const std::vector<ToldRun> told, parse_runs(epoch, digest));
+  for (const ToldRun& run : told) {
+    const StreamName name{leaf, run.context, run.epoch};
     const auto found = streams_.find(name);
     // Of a stream that we do not receive, or of the leaf's former owner.
     if (found == streams_.end() || name.epoch.epoch < since) continue;
     Stream& stream = found->second;
-    if (run.first < stream.judged) continue; // said before: anybody can repeat it
-    if (frames_of(stream, run) == run.count) {
-      settle(name, stream, run);
-    } else if (stream.runs.size() < max_unsettled) {
-      stream.runs.push_back(std::move(run));
-    }
+    const auto place = std::ranges::lower_bound(stream.runs, run.first, {}, &Run::first);
+    if (run.first < stream.judged || (place != stream.runs.end() && place->first == run.first)) continue; // said before: anybody can repeat it
+    Run waiting{run.first, run.count, {}, to_bytes(run.marks), now};
+    std::ranges::copy(run.root, waiting.root.begin());
+    stream.runs.insert(place, std::move(waiting));
+    if (stream.runs.size() > max_unsettled) settle_first(now, name, stream);
+    settle_ready(now, name, stream);
   }
   return {};
 }
 
+/// Too much before the first run that no digest told of.
+bool DigestReceiver::has_gap(const Stream& stream) const {
+  if (stream.runs.empty()) return false;
+  const auto from = std::ranges::lower_bound(stream.frames, stream.runs.front().first, {}, &Frame::counter);
+  return static_cast<std::size_t>(from - stream.frames.begin()) >= too_many_untold;
+}
+
+/// The first run, of which there is one.
+TimePoint DigestReceiver::settles_at(const Stream& stream) const {
+  const Run& run = stream.runs.front();
+  if (has_gap(stream)) return run.told + options_.answer_wait;
+  return frames_of(stream, run) == run.count ? run.told : run.told + options_.settle;
+}
+
+/// In order, so that what a digest tells of that got lost is not passed over before there was an answer.
+void DigestReceiver::settle_ready(TimePoint now, const StreamName& name, Stream& stream) {
+  while (!stream.runs.empty() && settles_at(stream) <= now) settle_first(now, name, stream);
+}
+
+void DigestReceiver::settle_first(TimePoint now, const StreamName& name, Stream& stream) {
+  const Run run = std::move(stream.runs.front());
+  stream.runs.pop_front();
+  settle(now, name, stream, run);
+}
+
 // Compares, and forgets the frames of the run and those before it, which no later one will name.
-void DigestReceiver::settle(const StreamName& name, Stream& stream, const Run& run) {
+void DigestReceiver::settle(TimePoint now, const StreamName& name, Stream& stream, const Run& run) {
   const auto from = std::ranges::lower_bound(stream.frames, run.first, {}, &Frame::counter);
   const auto to = std::ranges::lower_bound(stream.frames, run.first + run.count, {}, &Frame::counter);
   const auto count = static_cast<std::size_t>(to - from);
@@ -279,6 +391,7 @@ void DigestReceiver::settle(const StreamName& name, Stream& stream, const Run& r
   if (whole) fits = root_of(hashes) == run.root;
   // What came only after the run was over, and what no digest told of, proves nothing, whoever delays and withholds.
   const bool all_told = static_cast<std::size_t>(from - stream.frames.begin()) < too_many_untold && stream.late < std::max<std::size_t>(too_many_untold, run.count / 4);
+  if (all_told) stream.ask_again.reset();
   stream.late = 0;
   stream.judged = std::max(stream.judged, run.first + run.count);
   drop_front(stream, static_cast<std::size_t>(to - stream.frames.begin()));
@@ -287,11 +400,16 @@ void DigestReceiver::settle(const StreamName& name, Stream& stream, const Run& r
   if (!fits) {
     judge(source, StreamVerdict::forged);
   } else if (!all_told) {
-    judge(source, StreamVerdict::unconfirmed);
-  } else if (whole || count * bits >= enough_mark_bits) {
-    sources_[source].waiting_since.reset();
-    if (!stream.frames.empty()) sources_[source].waiting_since = stream.frames.front().received;
-    judge(source, StreamVerdict::confirmed);
+    doubt(now, source);
+  } else {
+    Source& judged = sources_[source];
+    const bool doubted = judged.doubted_at && *judged.doubted_at >= run.told; // in the order in which they came it is older
+    const bool confirms = !doubted && (whole || count * bits >= enough_mark_bits);
+    // A few frames of a run, as where somebody falls silent, leave a judgement as it is.
+    if (!confirms && judged.verdict != StreamVerdict::confirmed) return;
+    judged.waiting_since.reset();
+    if (!stream.frames.empty()) judged.waiting_since = stream.frames.front().received;
+    if (confirms) judge(source, StreamVerdict::confirmed);
   }
 }
 
@@ -302,18 +420,21 @@ void DigestReceiver::judge(const SourceName& name, StreamVerdict verdict) {
   outputs_.push_back({name.leaf, name.context, verdict});
 }
 
+void DigestReceiver::doubt(TimePoint now, const SourceName& name) {
+  sources_[name].doubted_at = now;
+  judge(name, StreamVerdict::unconfirmed);
+}
+
 void DigestReceiver::handle_timeout(TimePoint now) {
   for (auto it = streams_.begin(); it != streams_.end();) {
     auto& [name, stream] = *it;
-    while (!stream.runs.empty() && stream.runs.front().settles_at <= now) {
-      const Run run = std::move(stream.runs.front());
-      stream.runs.pop_front();
-      settle(name, stream, run);
-    }
+    settle_ready(now, name, stream);
     const auto old = std::ranges::find_if(stream.frames, [&](const Frame& frame) { return frame.received + options_.patience > now; });
     const auto untold = static_cast<std::size_t>(old - stream.frames.begin());
     drop_front(stream, untold);
-    if (untold >= too_many_untold) judge({name.leaf, name.context}, StreamVerdict::unconfirmed);
+    if (untold >= too_many_untold) doubt(now, {name.leaf, name.context});
+    settle_ready(now, name, stream);
+    if (const auto at = asks_at(stream); at && *at <= now) ask(now, name, stream);
     // An old epoch's, once nothing of it waits; the present one's judgement goes on.
     const auto next = std::next(it);
     const bool older = next != streams_.end() && next->first.leaf == name.leaf && next->first.context == name.context;
@@ -323,8 +444,55 @@ void DigestReceiver::handle_timeout(TimePoint now) {
   for (auto& [name, source] : sources_) {
     if (!source.waiting_since || *source.waiting_since + options_.patience > now) continue;
     source.waiting_since.reset(); // the next frame begins anew
-    judge(name, StreamVerdict::unconfirmed);
+    doubt(now, name);
   }
+  look_at_ = waiting_ > 0 ? std::optional(now + options_.settle) : std::nullopt;
+}
+
+/// When to ask for the digest of the first frame that waits. None if it is there, or nothing waits.
+std::optional<TimePoint> DigestReceiver::asks_at(const Stream& stream) const {
+  if (stream.frames.empty()) return std::nullopt;
+  const Frame& first = stream.frames.front();
+  if (!stream.runs.empty() && first.counter >= stream.runs.front().first) return std::nullopt;
+  const TimePoint missed = has_gap(stream) ? stream.runs.front().told : first.received + options_.ask_after;
+  return std::max(missed + turn_, stream.ask_at);
+}
+
+void DigestReceiver::ask(TimePoint now, const StreamName& name, Stream& stream) {
+  if (now >= requests_since_ + options_.ask_again) {
+    requests_since_ = now;
+    requests_made_ = 0;
+  }
+  if (std::max(requests_made_, requests_.size()) >= max_requests) {
+    stream.ask_at = requests_since_ + options_.ask_again;
+    return;
+  }
+  ++requests_made_;
+  const Duration again = stream.ask_again.value_or(options_.ask_again);
+  stream.ask_at = now + again;
+  stream.ask_again = std::min(2 * again, options_.most_ask_again);
+  stream.gave_way = false;
+  const KeyId id{static_cast<std::uint32_t>(name.context), name.leaf, static_cast<std::uint8_t>(name.epoch.epoch)};
+  requests_.push_back({id, stream.frames.front().counter});
+}
+
+// Once, so that nobody keeps us from asking.
+void DigestReceiver::handle_request(TimePoint now, const DigestRequest& request) {
+  const SourceName source{request.stream.leaf, static_cast<StreamContext>(request.stream.context)};
+  for (auto it = streams_.lower_bound({source.leaf, source.context, {}}); it != streams_.end(); ++it) {
+    auto& [name, stream] = *it;
+    if (name.leaf != source.leaf || name.context != source.context) break;
+    if (static_cast<std::uint8_t>(name.epoch.epoch) != request.stream.epoch_mod_256 || stream.gave_way) continue;
+    stream.ask_at = std::max(stream.ask_at, now + options_.ask_again);
+    stream.gave_way = true;
+  }
+}
+
+std::optional<DigestRequest> DigestReceiver::poll_request() {
+  if (requests_.empty()) return std::nullopt;
+  const DigestRequest request = requests_.front();
+  requests_.pop_front();
+  return request;
 }
 
 std::optional<TimePoint> DigestReceiver::next_deadline() const {
@@ -333,12 +501,14 @@ std::optional<TimePoint> DigestReceiver::next_deadline() const {
     if (!next || at < *next) next = at;
   };
   for (const auto& [name, stream] : streams_) {
-    if (!stream.runs.empty()) consider(stream.runs.front().settles_at);
+    if (!stream.runs.empty()) consider(settles_at(stream));
     if (!stream.frames.empty()) consider(stream.frames.front().received + options_.patience);
+    if (const auto at = asks_at(stream)) consider(*at);
   }
   for (const auto& [name, source] : sources_) {
     if (source.waiting_since) consider(*source.waiting_since + options_.patience);
   }
+  if (look_at_) consider(*look_at_);
   return next;
 }
 
@@ -355,7 +525,9 @@ void DigestReceiver::clear() {
   streams_.clear();
   sources_.clear();
   outputs_.clear();
+  requests_.clear();
   waiting_ = 0;
+  look_at_.reset();
 }
 
 std::optional<StreamJudgement> DigestReceiver::poll_output() {

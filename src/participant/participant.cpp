@@ -721,7 +721,9 @@ Result<void> Participant::send_frame(TimePoint now, Source source, ByteView fram
     return media_not_connected;
   }
   const sframe::Shell shell = signaling::is_audio(source) ? sframe::Shell::none : key_frame ? sframe::Shell::vp8_key : sframe::Shell::vp8_delta;
-  protected_.resize(sframe::max_protected_size(shell, frame.size()));
+  // A frame of sound is one packet, with a digest in it or without.
+  const std::size_t room = call::ClientSession::max_protected_size(shell, frame.size());
+  protected_.resize(room <= config_.max_payload || !signaling::is_audio(source) ? room : sframe::max_protected_size(shell, frame.size()));
   const auto sealed = session_.protect(now, context_of(source), shell, frame, protected_);
   if (!sealed) {
     ++frames_.unsent;

@@ -76,7 +76,7 @@ class Media {
 
   void send(Source& source, StreamContext context, sframe::Shell shell, std::size_t size) {
     const Bytes plain(size, 0x5a);
-    Bytes out(sframe::max_protected_size(shell, size));
+    Bytes out(ClientSession::max_protected_size(shell, size));
     const auto frame = source.person->session->protect(world_->now(), context, shell, plain, out);
     if (!frame) {
       ++unsent;

@@ -244,6 +244,200 @@ TEST_F(StolenVoice, IsNotConfirmedByADigestThatTheThiefSigns) {
   EXPECT_EQ(judged()[0].judgement.verdict, StreamVerdict::unconfirmed);
 }
 
+/// The same with sound that carries its digests.
+struct CarriedVoice : StolenVoice {
+  /// Of whoever says it, a frame under Bo's keys with `digest` behind what is said, of which the last byte says `size`.
+  Bytes carrier(Voice& voice, ByteView digest, std::optional<std::size_t> size = std::nullopt) {
+    Bytes plain(100, 1);
+    plain.insert(plain.end(), digest.begin(), digest.end());
+    plain.push_back(static_cast<std::uint8_t>(size.value_or(digest.size())));
+    Bytes out(600);
+    const auto frame = voice.keys.protect(now, StreamContext::microphone, sframe::Shell::none, plain, out, true);
+    EXPECT_TRUE(frame);
+    const auto& sent = voice.keys.last_sent();
+    voice.digests.handle_sent(now, sent.epoch, sent.context, sent.counter, sent.hash, 10'000);
+    return to_bytes(*frame);
+  }
+  Bytes made_by(Voice& voice) {
+    const auto made = voice.digests.take(now += 2s, {0, 1});
+    EXPECT_TRUE(made);
+    return sign(*made, *bo_group, 2);
+  }
+  Result<Bytes> open(const Bytes& frame) {
+    Bytes out(frame.size());
+    sframe::ForgeryAllowance line{Bytes(32, 1)};
+    SATSUMA_TRY(const auto heard, ada->unprotect(now, line, sframe::ShellKind::none, frame, out));
+    collect();
+    return to_bytes(heard.plaintext);
+  }
+  /// What Ada sends to the members.
+  std::vector<Bytes> sent_to_all() {
+    std::vector<Bytes> found;
+    for (const SessionOutput& event : std::exchange(events, {})) {
+      if (const auto* binary = std::get_if<SendBinary>(&event)) {
+        const auto message = signaling::parse_client_message(binary->frame);
+        if (const auto* application = std::get_if<signaling::Application>(&message.value())) found.push_back(application->message);
+      } else {
+        kept.push_back(event);
+      }
+    }
+    return found;
+  }
+  std::vector<SessionOutput> kept;
+  void pass(Duration time) {
+    for (const TimePoint end = now + time; now < end; now += 50ms) {
+      ada->handle_timeout(now);
+      collect();
+    }
+  }
+  const Bytes said = Bytes(100, 1);
+};
+
+TEST_F(CarriedVoice, IsHeardWithoutTheDigestThatConfirmsIt) {
+  all_enter();
+  for (int i = 0; i < 50; ++i) hear(genuine.say(now, 1));
+  const Bytes frame = carrier(genuine, made_by(genuine));
+  EXPECT_EQ(open(frame).value(), said);
+  ASSERT_EQ(judged().size(), 1u);
+  EXPECT_EQ(judged()[0].judgement, (StreamJudgement{2, StreamContext::microphone, StreamVerdict::confirmed}));
+  EXPECT_EQ(open(frame).error(), Error(sframe::sframe_replayed));
+  EXPECT_EQ(judged().size(), 1u);
+}
+
+TEST_F(CarriedVoice, IsToldApartByTheDigestInAFrameThatFollows) {
+  all_enter();
+  for (int i = 0; i < 50; ++i) {
+    genuine.say(now, 1);
+    hear(stolen.say(now, 2));
+  }
+  EXPECT_EQ(open(carrier(genuine, made_by(genuine))).value(), said);
+  ASSERT_EQ(judged().size(), 1u);
+  EXPECT_EQ(judged()[0].judgement.verdict, StreamVerdict::forged);
+}
+
+TEST_F(CarriedVoice, IsNotConfirmedByWhatTheThiefPutsIntoItsFrames) {
+  all_enter();
+  for (int i = 0; i < 50; ++i) hear(stolen.say(now, 2));
+  const auto made = stolen.digests.take(now += 2s, {0, 1});
+  ASSERT_TRUE(made);
+  EXPECT_EQ(open(carrier(stolen, sign(*made, group, 2))).value(), said) << "signed by the thief";
+  EXPECT_EQ(open(carrier(stolen, sign(*made, group, 0))).value(), said);
+  EXPECT_TRUE(judged().empty());
+}
+
+TEST_F(CarriedVoice, IsHeardWhereTheDigestIsNoneAndRefusedWhereItsSizeIsWrong) {
+  all_enter();
+  for (int i = 0; i < 50; ++i) hear(genuine.say(now, 1));
+  const Bytes digest = made_by(genuine);
+  for (std::size_t size = 0; size < digest.size(); size += 3) EXPECT_EQ(open(carrier(genuine, ByteView(digest).first(size))).value(), said) << size;
+  Bytes nested = digest;
+  nested.insert(nested.end(), digest.begin(), digest.end());
+  EXPECT_EQ(open(carrier(genuine, ByteView(nested).first(255))).value(), said);
+  EXPECT_EQ(open(carrier(genuine, write_digest_request({{0, 0, 1}, 0}))).value(), said) << "those are no digests";
+  EXPECT_EQ(open(carrier(genuine, {}, 101)).error(), Error(digest_malformed));
+  EXPECT_EQ(open(carrier(genuine, {}, 255)).error(), Error(digest_malformed));
+  EXPECT_EQ(open(carrier(genuine, {}, 100)).value(), Bytes());
+  EXPECT_TRUE(judged().empty());
+}
+
+TEST_F(CarriedVoice, IsAskedForTheDigestThatGotLost) {
+  all_enter();
+  for (int i = 0; i < 50; ++i) hear(genuine.say(now, 1));
+  const Bytes lost = made_by(genuine);
+  for (int i = 0; i < 50; ++i) hear(genuine.say(now, 1));
+  (void)sent_to_all();
+  EXPECT_EQ(open(carrier(genuine, made_by(genuine))).value(), said);
+  pass(1s);
+  const std::vector<Bytes> asked = sent_to_all();
+  ASSERT_EQ(asked.size(), 1u);
+  EXPECT_EQ(parse_digest_request(asked[0]).value(), (DigestRequest{{0, 2, 1}, 0}));
+  pass(900ms);
+  EXPECT_EQ(sent_to_all().size(), 1u) << "once more";
+  events = std::exchange(kept, {});
+  EXPECT_TRUE(judged().empty());
+  give(signaling::Relayed{bo.who, lost});
+  ASSERT_EQ(judged().size(), 1u);
+  EXPECT_EQ(judged()[0].judgement.verdict, StreamVerdict::confirmed);
+  pass(20s);
+  for (const Bytes& message : sent_to_all()) EXPECT_NE(parse_digest_request(message).value_or(DigestRequest{}).counter, 0u) << "only of the last, which nothing told of";
+}
+
+TEST_F(CarriedVoice, WhoseDigestIsWithheldWithItsAnswersIsNotConfirmed) {
+  all_enter();
+  for (int i = 0; i < 50; ++i) {
+    genuine.say(now, 1);
+    hear(stolen.say(now, 2));
+  }
+  (void)made_by(genuine); // in a frame that the server drops
+  for (int i = 0; i < 50; ++i) {
+    stolen.say(now, 1);
+    hear(genuine.say(now, 1));
+  }
+  EXPECT_EQ(open(carrier(genuine, made_by(genuine))).value(), said);
+  pass(4s);
+  EXPECT_TRUE(judged().empty());
+  pass(2s);
+  ASSERT_EQ(judged().size(), 1u);
+  EXPECT_EQ(judged()[0].judgement.verdict, StreamVerdict::unconfirmed);
+}
+
+TEST_F(CarriedVoice, IsSaidAgainByUsToWhoAsks) {
+  all_enter();
+  sframe::ForgeryAllowance line{Bytes(32, 1)};
+  std::size_t carriers = 0, answers = 0;
+  std::map<Bytes, int> said_again;
+  (void)sent_to_all();
+  for (std::uint64_t n = 0; n < 3000; ++n, now += 20ms) {
+    Bytes out(ClientSession::max_protected_size(sframe::Shell::none, 80)), back(500);
+    const auto frame = ada->protect(now, StreamContext::microphone, sframe::Shell::none, Bytes(80, 3), out);
+    ASSERT_TRUE(frame);
+    const auto opened = genuine.keys.unprotect(now, line, sframe::ShellKind::none, *frame, back);
+    ASSERT_TRUE(opened);
+    if (opened->carries_digest) {
+      ++carriers;
+      const auto carrier = split_carrier(opened->plaintext);
+      ASSERT_TRUE(carrier);
+      EXPECT_EQ(to_bytes(carrier->frame), Bytes(80, 3));
+      const auto digest = parse_signed_digest(carrier->digest);
+      ASSERT_TRUE(digest);
+      EXPECT_TRUE(bo_group->verify_signature({opened->leaf}, digest_label, digest_to_sign(group.group_id(), 1, opened->leaf, digest->body), digest->signature));
+    } else {
+      EXPECT_EQ(opened->plaintext.size(), 80u);
+      EXPECT_LE(frame->size(), 80u + 6 + 16) << "costs nothing more";
+    }
+    ada->handle_timeout(now);
+    collect();
+    EXPECT_TRUE(answers == 0 || n > 500) << "nobody asked us";
+    for (std::uint64_t back_by : {1, 100, 300}) {
+      if (n < 500) break;
+      give(signaling::Relayed{rogue.who, write_digest_request({{0, 1, 1}, n - std::min(n, back_by)})});
+    }
+    give(signaling::Relayed{rogue.who, write_digest_request({{0, 2, 1}, n - std::min<std::uint64_t>(n, 100)})}); // not ours
+    for (const Bytes& message : sent_to_all()) {
+      ASSERT_TRUE(parse_signed_digest(message));
+      answers += ++said_again[message] > 0 ? 1 : 0;
+    }
+  }
+  EXPECT_GT(carriers, 10u);
+  EXPECT_GT(answers, 5u);
+  EXPECT_LE(answers, carriers + DigestSender::max_saved_answers);
+  for (const auto& [message, times] : said_again) EXPECT_LE(times, DigestSender::max_answers);
+}
+
+TEST_F(CarriedVoice, NeedsRoomAndGoesWithoutADigestWhereThereIsNone) {
+  all_enter();
+  sframe::ForgeryAllowance line{Bytes(32, 1)};
+  for (int n = 0; n < 500; ++n, now += 20ms) {
+    Bytes out(sframe::max_protected_size(sframe::Shell::none, 80)), back(500);
+    const auto frame = ada->protect(now, StreamContext::microphone, sframe::Shell::none, Bytes(80, 3), out);
+    ASSERT_TRUE(frame);
+    EXPECT_FALSE(genuine.keys.unprotect(now, line, sframe::ShellKind::none, *frame, back).value().carries_digest);
+    ada->handle_timeout(now);
+  }
+  collect();
+  EXPECT_GE(sent_to_all().size(), 3u) << "as messages then";
+}
+
 TEST_F(Conspiracy, TreeWithAMemberWithoutAdmissionIsRefusedByTheOneWhoIsWelcomed) {
   const Stranger spy(9, "Spy", random);
   mls::CommitParams params;

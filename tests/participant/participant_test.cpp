@@ -89,6 +89,22 @@ TEST(Participant, OfSoundAThirdOfWhichIsLostOnItsWayDownFourFramesInAHundredAreM
   }
 }
 
+TEST(Participant, SoundAloneIsConfirmedSoonAndStaysSoWhereItGetsLost) {
+  for (const char* network : {"delay=25ms", "delay=25ms loss=5% jitter=5ms", "delay=25ms up.loss=5% down.loss=20%"}) {
+    World w(25);
+    for (const char* name : {"Ada", "Bob", "Cy"}) w.add(name, {Source::microphone}, network);
+    auto& people = w.people();
+    const auto all_confirmed = [&] { return std::ranges::all_of(people, [](const auto& person) { return person->verdicts.size() >= 2; }); };
+    const auto took = w.until(all_confirmed, 10s);
+    ASSERT_TRUE(took) << network;
+    w.run(60s);
+    for (const auto& person : people) {
+      EXPECT_EQ(person->verdicts, std::vector(2, call::StreamVerdict::confirmed)) << person->name << ": " << network;
+      EXPECT_EQ(person->participant->frames().undecryptable, 0U);
+    }
+  }
+}
+
 TEST(Participant, SoundIsNotSentAgainTooLateNorTwiceWithinARoundTrip) {
   for (const bool far : {true, false}) {
     World w(21);
