@@ -358,7 +358,7 @@ bool DigestReceiver::has_gap(const Stream& stream) const {
 /// The first run, of which there is one.
 TimePoint DigestReceiver::settles_at(const Stream& stream) const {
   const Run& run = stream.runs.front();
-  if (has_gap(stream)) return run.told + options_.answer_wait;
+  if (has_gap(stream)) return std::max(run.told, stream.judged_at) + options_.answer_wait;
   return frames_of(stream, run) == run.count ? run.told : run.told + options_.settle;
 }
 
@@ -394,6 +394,7 @@ void DigestReceiver::settle(TimePoint now, const StreamName& name, Stream& strea
   if (all_told) stream.ask_again.reset();
   stream.late = 0;
   stream.judged = std::max(stream.judged, run.first + run.count);
+  stream.judged_at = now;
   drop_front(stream, static_cast<std::size_t>(to - stream.frames.begin()));
 
   const SourceName source{name.leaf, name.context};
@@ -403,7 +404,7 @@ void DigestReceiver::settle(TimePoint now, const StreamName& name, Stream& strea
     doubt(now, source);
   } else {
     Source& judged = sources_[source];
-    const bool doubted = judged.doubted_at && *judged.doubted_at >= run.told; // in the order in which they came it is older
+    const bool doubted = judged.doubted_at && run.told < *judged.doubted_at + options_.least_interval; // so that it is seen
     const bool confirms = !doubted && (whole || count * bits >= enough_mark_bits);
     // A few frames of a run, as where somebody falls silent, leave a judgement as it is.
     if (!confirms && judged.verdict != StreamVerdict::confirmed) return;

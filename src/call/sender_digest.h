@@ -48,8 +48,8 @@ struct DigestOptions {
   Duration settle = std::chrono::milliseconds(500);
   /// A stream that is received for this long without a digest that fits is not confirmed any more. More than greatest_interval.
   Duration patience = std::chrono::seconds(15);
-  /// A digest that others show to be missing is asked for and waited for; what they say is not judged before it.
-  Duration answer_wait = std::chrono::seconds(5);
+  /// Digests that a later one shows to be missing are asked for, and for each of them it waits so long: a sender that has answered two pays for them first.
+  Duration answer_wait = std::chrono::seconds(7);
   /// One that nothing came after: more than greatest_interval, and early enough for an answer within `patience`.
   Duration ask_after = std::chrono::seconds(11);
   /// Not sooner again for the same stream; twice as long after each request without a digest that helped, up to most_ask_again.
@@ -244,6 +244,7 @@ class DigestReceiver {
     std::vector<Frame> frames; ///< by counter
     std::deque<Run> runs;      ///< that wait to be settled, by their first counter
     std::uint64_t judged = 0; ///< one above the highest counter that was
+    TimePoint judged_at{};    ///< the last time
     std::size_t late = 0;     ///< frames that came after they were to be judged, since the last run
     TimePoint ask_at{};       ///< not sooner
     std::optional<Duration> ask_again; ///< after the next request; none: as the first time
@@ -252,7 +253,7 @@ class DigestReceiver {
   struct Source {
     std::optional<TimePoint> waiting_since; ///< the first frame after what was last confirmed
     std::optional<StreamVerdict> verdict;
-    std::optional<TimePoint> doubted_at; ///< by what was told later it is confirmed again
+    std::optional<TimePoint> doubted_at; ///< by what is told a while later it is confirmed again
   };
 
   std::size_t frames_of(const Stream& stream, const Run& run) const;

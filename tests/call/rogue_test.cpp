@@ -374,7 +374,7 @@ TEST_F(CarriedVoice, WhoseDigestIsWithheldWithItsAnswersIsNotConfirmed) {
     hear(genuine.say(now, 1));
   }
   EXPECT_EQ(open(carrier(genuine, made_by(genuine))).value(), said);
-  pass(4s);
+  pass(6s);
   EXPECT_TRUE(judged().empty());
   pass(2s);
   ASSERT_EQ(judged().size(), 1u);
