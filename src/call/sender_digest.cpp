@@ -320,6 +320,7 @@ void DigestReceiver::handle_received(TimePoint now, EpochKeys::EpochName epoch, 
   const auto place = std::ranges::upper_bound(s.frames.rbegin(), s.frames.rend(), counter, std::ranges::greater{}, &Frame::counter).base();
   s.frames.insert(place, Frame{counter, now, hash});
   ++waiting_;
+  if (!look_at_) look_at_ = now + options_.settle;
   settle_ready(now, name, s); // the last piece of a run that was told already
 }
 
@@ -392,7 +393,7 @@ void DigestReceiver::settle(TimePoint now, const StreamName& name, Stream& strea
   // What came only after the run was over, and what no digest told of, proves nothing, whoever delays and withholds.
   const bool all_told = static_cast<std::size_t>(from - stream.frames.begin()) < too_many_untold && stream.late < std::max<std::size_t>(too_many_untold, run.count / 4);
   if (all_told) stream.ask_again.reset();
-  stream.late = 0;
+  stream.late = stream.untold = 0;
   stream.judged = std::max(stream.judged, run.first + run.count);
   stream.judged_at = now;
   drop_front(stream, static_cast<std::size_t>(to - stream.frames.begin()));
@@ -430,10 +431,14 @@ void DigestReceiver::handle_timeout(TimePoint now) {
   for (auto it = streams_.begin(); it != streams_.end();) {
     auto& [name, stream] = *it;
     settle_ready(now, name, stream);
-    const auto old = std::ranges::find_if(stream.frames, [&](const Frame& frame) { return frame.received + options_.patience > now; });
-    const auto untold = static_cast<std::size_t>(old - stream.frames.begin());
-    drop_front(stream, untold);
-    if (untold >= too_many_untold) doubt(now, {name.leaf, name.context});
+    // One by one, where each has its own time; and those far ahead, which it takes the sender long to tell of.
+    const std::size_t untold = std::erase_if(stream.frames, [&](const Frame& frame) { return frame.received + options_.patience <= now; });
+    waiting_ -= untold;
+    stream.untold += untold;
+    if (stream.untold >= too_many_untold) {
+      stream.untold = 0;
+      doubt(now, {name.leaf, name.context});
+    }
     settle_ready(now, name, stream);
     if (const auto at = asks_at(stream); at && *at <= now) ask(now, name, stream);
     // An old epoch's, once nothing of it waits; the present one's judgement goes on.

@@ -246,6 +246,7 @@ class DigestReceiver {
     std::uint64_t judged = 0; ///< one above the highest counter that was
     TimePoint judged_at{};    ///< the last time
     std::size_t late = 0;     ///< frames that came after they were to be judged, since the last run
+    std::size_t untold = 0;   ///< frames that waited for too long, since the last run
     TimePoint ask_at{};       ///< not sooner
     std::optional<Duration> ask_again; ///< after the next request; none: as the first time
     bool gave_way = false;    ///< to another member's request, since our own

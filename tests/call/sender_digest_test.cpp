@@ -265,6 +265,61 @@ TEST_F(Digests, AreWholeOrMalformed) {
   EXPECT_EQ(verdicts(), Verdicts{});
 }
 
+/// Wakes when the receiver asked for it, as a session does; a frame each 20 ms and the digests of what `epoch` sends.
+struct Overlaps : Digests {
+  void wake_until(Duration end) {
+    for (auto wakes = receiver.next_deadline(); wakes && *wakes <= at(end); wakes = receiver.next_deadline()) receiver.handle_timeout(*wakes);
+    time = end;
+  }
+  /// At first: what is told later is confirmed again.
+  bool is_doubted() {
+    const Verdicts seen = verdicts();
+    return !seen.empty() && seen[0] == StreamVerdict::unconfirmed;
+  }
+  /// Of the present epoch, genuine and told each second.
+  void talk(Duration duration) {
+    for (const Duration end = time + duration; time < end;) {
+      sender.handle_sent(at(time), epoch, camera, next, hash(next), 2000);
+      receiver.handle_received(at(time), epoch, leaf, camera, next, hash(next));
+      ++next;
+      if (const auto made = sender.take(at(time), epoch)) tell(*made);
+      wake_until(time + 20ms);
+    }
+  }
+};
+
+TEST_F(Overlaps, HideNoFramesOfAFormerEpochThatNothingTellsOf) {
+  talk(3s);
+  EXPECT_EQ(verdicts(), Verdicts{StreamVerdict::confirmed});
+  const Name before = epoch;
+  const std::uint64_t from = next;
+  epoch.epoch += 1;
+  next = 0;
+  for (std::uint64_t n = 0; n < 300; ++n) { // whose keys are still there
+    receiver.handle_received(at(time), before, leaf, camera, from + n, other(n));
+    talk(20ms);
+  }
+  talk(16s);
+  EXPECT_TRUE(is_doubted());
+}
+
+TEST_F(Overlaps, HideNoFramesFarAheadOfWhoIsAllButSilent) {
+  talk(3s);
+  EXPECT_EQ(verdicts(), Verdicts{StreamVerdict::confirmed});
+  for (int i = 0; i < 60; ++i) { // DTX
+    const auto made = sender.take(at(time), epoch);
+    sender.handle_sent(at(time), epoch, camera, next, hash(next), 20);
+    receiver.handle_received(at(time), epoch, leaf, camera, next, hash(next)); // so that something is before those others always
+    ++next;
+    if (made) tell(*made);
+    for (std::uint64_t n = 0; n < 20; ++n) {
+      if (i < 20) receiver.handle_received(at(time), epoch, leaf, camera, 500 + 20 * static_cast<std::uint64_t>(i) + n, other(n));
+      wake_until(time + 20ms);
+    }
+  }
+  EXPECT_TRUE(is_doubted());
+}
+
 TEST(SignedDigest, ComesBackAndIsWholeOrMalformed) {
   const Bytes body{5, 1, 2, 3}, signature(64, 9);
   const Bytes written = write_signed_digest(body, signature);
