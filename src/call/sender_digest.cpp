@@ -441,10 +441,16 @@ void DigestReceiver::handle_timeout(TimePoint now) {
     }
     settle_ready(now, name, stream);
     if (const auto at = asks_at(stream); at && *at <= now) ask(now, name, stream);
-    // An old epoch's, once nothing of it waits; the present one's judgement goes on.
+    // An old epoch's; the present one's judgement goes on. While its keys are there, what was judged of it must not be new again.
     const auto next = std::next(it);
     const bool older = next != streams_.end() && next->first.leaf == name.leaf && next->first.context == name.context;
-    if (older && stream.frames.empty() && stream.runs.empty()) it = streams_.erase(it);
+    if (older && stream.late >= too_many_untold) { // after its last run: no other one will count them
+      stream.late = 0;
+      doubt(now, {name.leaf, name.context});
+    }
+    const bool over = older && stream.frames.empty() && stream.runs.empty();
+    if (over && !stream.over_since) stream.over_since = now;
+    if (over && *stream.over_since + options_.patience <= now) it = streams_.erase(it);
     else ++it;
   }
   for (auto& [name, source] : sources_) {

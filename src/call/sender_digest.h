@@ -46,7 +46,8 @@ struct DigestOptions {
   std::size_t packet_payload = 1150;
   /// For frames that a digest overtook.
   Duration settle = std::chrono::milliseconds(500);
-  /// A stream that is received for this long without a digest that fits is not confirmed any more. More than greatest_interval.
+  /// A stream that is received for this long without a digest that fits is not confirmed any more. More than greatest_interval, and than what EpochKeys
+  /// keeps the keys of former epochs for: so long what was judged of them is remembered.
   Duration patience = std::chrono::seconds(15);
   /// Digests that a later one shows to be missing are asked for, and for each of them it waits so long: a sender that has answered two pays for them first.
   Duration answer_wait = std::chrono::seconds(7);
@@ -247,6 +248,7 @@ class DigestReceiver {
     TimePoint judged_at{};    ///< the last time
     std::size_t late = 0;     ///< frames that came after they were to be judged, since the last run
     std::size_t untold = 0;   ///< frames that waited for too long, since the last run
+    std::optional<TimePoint> over_since; ///< a later epoch's is there, and nothing of this one waits
     TimePoint ask_at{};       ///< not sooner
     std::optional<Duration> ask_again; ///< after the next request; none: as the first time
     bool gave_way = false;    ///< to another member's request, since our own

@@ -320,6 +320,49 @@ TEST_F(Overlaps, HideNoFramesFarAheadOfWhoIsAllButSilent) {
   EXPECT_TRUE(is_doubted());
 }
 
+TEST_F(Overlaps, HideNoFramesOfAFormerEpochThatCameTooLate) {
+  for (int i = 0; i < 150; ++i) { // of which half is held back
+    sender.handle_sent(at(time), epoch, camera, next, hash(next), 2000);
+    if (next % 2 == 0) receiver.handle_received(at(time), epoch, leaf, camera, next, hash(next));
+    ++next;
+    if (const auto made = sender.take(at(time), epoch)) tell(*made);
+    wake_until(time + 20ms);
+  }
+  const Name before = epoch;
+  epoch.epoch += 1;
+  next = 0;
+  talk(3s);
+  EXPECT_EQ(verdicts(), Verdicts{StreamVerdict::confirmed});
+  for (std::uint64_t n = 1; n < 150; n += 2) {
+    receiver.handle_received(at(time), before, leaf, camera, n, other(n));
+    talk(20ms);
+  }
+  talk(16s);
+  EXPECT_TRUE(is_doubted());
+}
+
+TEST_F(Overlaps, DoNotForgetWhatWasJudgedInAFormerEpoch) {
+  std::vector<Bytes> made;
+  std::uint64_t covered = 0;
+  for (int i = 0; i < 150; ++i) { // of which half is held back
+    sender.handle_sent(at(time), epoch, camera, next, hash(next), 2000);
+    if (next % 2 == 0) receiver.handle_received(at(time), epoch, leaf, camera, next, hash(next));
+    ++next;
+    if (const auto one = sender.take(at(time), epoch)) made.push_back(*one), tell(*one), covered = next;
+    wake_until(time + 20ms);
+  }
+  const Name before = epoch;
+  epoch.epoch += 1;
+  next = 0;
+  talk(3s);
+  EXPECT_EQ(verdicts(), Verdicts{StreamVerdict::confirmed});
+  // With the root in hand: they have the marks that they must have.
+  for (std::uint64_t n = 1; n < covered; n += 2) receiver.handle_received(at(time), before, leaf, camera, n, hash(n));
+  for (const Bytes& one : made) ASSERT_TRUE(receiver.handle_digest(at(time), before, 0, leaf, one)); // again
+  talk(16s);
+  EXPECT_TRUE(is_doubted());
+}
+
 TEST(SignedDigest, ComesBackAndIsWholeOrMalformed) {
   const Bytes body{5, 1, 2, 3}, signature(64, 9);
   const Bytes written = write_signed_digest(body, signature);
