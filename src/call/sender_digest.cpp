@@ -300,7 +300,7 @@ void DigestReceiver::handle_received(TimePoint now, EpochKeys::EpochName epoch, 
   const StreamName name{leaf, context, epoch};
   auto stream = streams_.find(name);
   if (stream == streams_.end()) {
-    if (streams_.size() >= max_streams) return;
+    if (streams_.size() >= max_streams) return doubt(now, {leaf, context});
     stream = streams_.try_emplace(name).first;
   }
   Source& source = sources_[{leaf, context}];
@@ -313,8 +313,14 @@ void DigestReceiver::handle_received(TimePoint now, EpochKeys::EpochName epoch, 
     return;
   }
   if (s.frames.size() >= max_waiting || waiting_ >= max_waiting_in_all) {
-    if (s.frames.empty()) return;
-    drop_front(s, (s.frames.size() + 3) / 4);
+    // Nothing will be compared with them, as with what comes too late.
+    if (s.frames.empty()) {
+      ++s.late;
+      return;
+    }
+    const std::size_t forgotten = (s.frames.size() + 3) / 4;
+    s.late += forgotten;
+    drop_front(s, forgotten);
   }
   // Almost always the last one.
   const auto place = std::ranges::upper_bound(s.frames.rbegin(), s.frames.rend(), counter, std::ranges::greater{}, &Frame::counter).base();

@@ -246,7 +246,7 @@ class DigestReceiver {
     std::deque<Run> runs;      ///< that wait to be settled, by their first counter
     std::uint64_t judged = 0; ///< one above the highest counter that was
     TimePoint judged_at{};    ///< the last time
-    std::size_t late = 0;     ///< frames that came after they were to be judged, since the last run
+    std::size_t late = 0;     ///< frames that came after they were to be judged, or for which there was no room, since the last run
     std::size_t untold = 0;   ///< frames that waited for too long, since the last run
     std::optional<TimePoint> over_since; ///< a later epoch's is there, and nothing of this one waits
     TimePoint ask_at{};       ///< not sooner

@@ -363,6 +363,26 @@ TEST_F(Overlaps, DoNotForgetWhatWasJudgedInAFormerEpoch) {
   EXPECT_TRUE(is_doubted());
 }
 
+TEST_F(Overlaps, AndOtherStreamsThatTakeAllTheRoomHideNothing) {
+  talk(3s);
+  EXPECT_EQ(verdicts(), Verdicts{StreamVerdict::confirmed});
+  std::uint32_t filled = 0;
+  const auto fill = [&] { // the accomplice's own, without digests
+    for (; receiver.waiting() < DigestReceiver::max_waiting_in_all; ++filled) receiver.handle_received(at(time), epoch, leaf + 1 + filled % 17, camera, filled / 17, hash(filled));
+  };
+  for (int i = 0; i < 200; ++i) {
+    sender.handle_sent(at(time), epoch, camera, next, hash(next), 2000);
+    fill();
+    receiver.handle_received(at(time), epoch, leaf, camera, next, i % 50 < 35 ? other(next) : hash(next));
+    ++next;
+    if (const auto made = sender.take(at(time), epoch)) tell(*made);
+    wake_until(time + 20ms);
+  }
+  bool doubted = false;
+  while (const auto judgement = receiver.poll_output()) doubted = doubted || (judgement->leaf == leaf && judgement->verdict != StreamVerdict::confirmed);
+  EXPECT_TRUE(doubted);
+}
+
 TEST(SignedDigest, ComesBackAndIsWholeOrMalformed) {
   const Bytes body{5, 1, 2, 3}, signature(64, 9);
   const Bytes written = write_signed_digest(body, signature);
