@@ -397,7 +397,7 @@ void DigestReceiver::settle(TimePoint now, const StreamName& name, Stream& strea
   const bool whole = count == run.count;
   if (whole) fits = root_of(hashes) == run.root;
   // What came only after the run was over, and what no digest told of, proves nothing, whoever delays and withholds.
-  const bool all_told = static_cast<std::size_t>(from - stream.frames.begin()) < too_many_untold && stream.late < std::max<std::size_t>(too_many_untold, run.count / 4);
+  const bool all_told = static_cast<std::size_t>(from - stream.frames.begin()) < too_many_untold && stream.late < std::max<std::size_t>(too_many_untold, count / 4);
   if (all_told) stream.ask_again.reset();
   stream.late = stream.untold = 0;
   stream.judged = std::max(stream.judged, run.first + run.count);

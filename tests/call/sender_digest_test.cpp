@@ -246,6 +246,22 @@ TEST_F(Digests, OfRunsOfWhichFewCameConfirmNothing) {
   EXPECT_EQ(verdicts(), Verdicts{});
 }
 
+TEST_F(Digests, ConfirmNothingWhereAQuarterOfWhatIsHeardCameTooLate) {
+  play(35, all);
+  tell(digest());
+  EXPECT_EQ(verdicts(), Verdicts{StreamVerdict::confirmed});
+  const std::uint64_t from = next;
+  play(500, [&](std::uint64_t n) { return n < from + 30 ? std::optional(hash(n)) : std::nullopt; });
+  tell(digest());
+  settle();
+  EXPECT_EQ(verdicts(), Verdicts{});
+  for (std::uint64_t n = from + 30; n < from + 150; ++n) receiver.handle_received(at(time), epoch, leaf, camera, n, other(n)); // four seconds, chosen when the root was known
+  play(500, [&](std::uint64_t n) { return n < from + 530 ? std::optional(hash(n)) : std::nullopt; });
+  tell(digest());
+  settle();
+  EXPECT_EQ(verdicts(), Verdicts{StreamVerdict::unconfirmed});
+}
+
 TEST_F(Digests, AreWholeOrMalformed) {
   play(35, all);
   const Bytes made = digest();
