@@ -720,12 +720,13 @@ void ClientSession::handle_signed_digest(TimePoint now, IncarnationId sender, By
   if (member == nullptr || member->who == self_ || epoch > group_->epoch()) return;
   if (now >= unsigned_since_ + unsigned_digests_interval) {
     unsigned_since_ = now;
-    unsigned_digests_ = 0;
+    unsigned_digests_.clear();
   }
-  if (unsigned_digests_ >= max_unsigned_digests) return;
+  const auto wrong = unsigned_digests_.find(member->leaf);
+  if (wrong != unsigned_digests_.end() && wrong->second >= max_unsigned_digests) return;
   const Bytes content = digest_to_sign(group_->group_id(), epoch, member->leaf, digest.body);
   if (!group_->verify_signature({member->leaf}, digest_label, content, digest.signature)) {
-    ++unsigned_digests_;
+    ++unsigned_digests_[member->leaf];
     return;
   }
   (void)digest_receiver_.handle_digest(now, {era_, epoch}, seated_since_.at(member->leaf), member->leaf, digest.body);

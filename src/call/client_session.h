@@ -205,8 +205,9 @@ class ClientSession {
   static constexpr std::size_t max_application_text = 16 * 1024;
   /// Application messages of an epoch that we have not reached yet.
   static constexpr std::size_t max_held_messages = 32;
-  /// Digests with a signature that does not hold, in so much time: beyond, all of them are dropped unread until it is over, since each costs a check.
-  static constexpr std::uint32_t max_unsigned_digests = 32;
+  /// Digests of one member with a signature that does not hold, in so much time: beyond, all of its are dropped unread until it is over, since each costs a check. Those of
+  /// others are read: in its own frames a member says what it likes.
+  static constexpr std::uint32_t max_unsigned_digests = 8;
   static constexpr Duration unsigned_digests_interval = std::chrono::seconds(10);
   /// Entries without a commit among them; the server keeps no more (docs/protocol.md).
   static constexpr std::size_t max_digests = 8'192;
@@ -319,7 +320,7 @@ class ClientSession {
   Roster roster_;
   std::optional<TimePoint> check_devices_at_; ///< set while some of the roster's are pending
   std::deque<std::pair<IncarnationId, Bytes>> held_messages_; ///< of whom the server says that they are
-  std::uint32_t unsigned_digests_ = 0; ///< whose signature did not hold, since
+  std::map<std::uint32_t, std::uint32_t> unsigned_digests_; ///< by leaf, whose signature did not hold, since
   TimePoint unsigned_since_{};
   std::deque<std::pair<mls::Epoch, Roster>> past_rosters_; ///< of the epochs whose messages can still be read
 

@@ -231,6 +231,17 @@ TEST_F(StolenVoice, CannotMakeUsCheckSignaturesWithoutEnd) {
   EXPECT_EQ(judged()[0].judgement.verdict, StreamVerdict::confirmed);
 }
 
+TEST_F(StolenVoice, IsConfirmedWhateverTheThiefSignsWronglyInItsOwnName) {
+  all_enter();
+  for (int i = 0; i < 50; ++i) hear(genuine.say(now, 1));
+  const auto made = genuine.digests.take(now += 2s, {0, 1});
+  ASSERT_TRUE(made);
+  for (int i = 0; i < 100; ++i) give(signaling::Relayed{rogue.who, write_signed_digest(*made, Bytes(64, 7))});
+  give(signaling::Relayed{bo.who, sign(*made, *bo_group, 2)});
+  ASSERT_EQ(judged().size(), 1u);
+  EXPECT_EQ(judged()[0].judgement.verdict, StreamVerdict::confirmed);
+}
+
 TEST_F(StolenVoice, IsNotConfirmedByADigestThatTheThiefSigns) {
   all_enter();
   for (int i = 0; i < 50; ++i) hear(stolen.say(now, 2));
