@@ -718,6 +718,8 @@ void ClientSession::handle_signed_digest(TimePoint now, IncarnationId sender, By
   // Only of who still sits there: its frames are the ones that are shown.
   const RosterEntry* member = roster_.find(sender);
   if (member == nullptr || member->who == self_ || epoch > group_->epoch()) return;
+  const std::uint64_t since = seated_since_.at(member->leaf);
+  if (!digest_receiver_.has_news({era_, epoch}, since, member->leaf, digest.body)) return;
   if (now >= unsigned_since_ + unsigned_digests_interval) {
     unsigned_since_ = now;
     unsigned_digests_.clear();
@@ -729,7 +731,7 @@ void ClientSession::handle_signed_digest(TimePoint now, IncarnationId sender, By
     ++unsigned_digests_[member->leaf];
     return;
   }
-  (void)digest_receiver_.handle_digest(now, {era_, epoch}, seated_since_.at(member->leaf), member->leaf, digest.body);
+  (void)digest_receiver_.handle_digest(now, {era_, epoch}, since, member->leaf, digest.body);
 }
 
 void ClientSession::handle_digest_request(TimePoint now, const DigestRequest& request) {

@@ -336,16 +336,25 @@ std::size_t DigestReceiver::frames_of(const Stream& stream, const Run& run) cons
   return static_cast<std::size_t>(to - from);
 }
 
+/// Not of a stream that we do not receive, or of the leaf's former owner, nor said before: anybody can repeat it.
+bool DigestReceiver::is_news(const StreamName& name, std::uint64_t since, std::uint64_t first) const {
+  const auto stream = streams_.find(name);
+  if (stream == streams_.end() || name.epoch.epoch < since || first < stream->second.judged) return false;
+  return std::ranges::none_of(stream->second.runs, [&](const Run& run) { return run.first == first; });
+}
+
+bool DigestReceiver::has_news(EpochKeys::EpochName epoch, std::uint64_t since, std::uint32_t leaf, ByteView digest) const {
+  const auto told = parse_runs(epoch, digest);
+  return told && std::ranges::any_of(*told, [&](const ToldRun& run) { return is_news({leaf, run.context, run.epoch}, since, run.first); });
+}
+
 Result<void> DigestReceiver::handle_digest(TimePoint now, EpochKeys::EpochName epoch, std::uint64_t since, std::uint32_t leaf, ByteView digest) {
   SATSUMA_TRY(const std::vector<ToldRun> told, parse_runs(epoch, digest));
   for (const ToldRun& run : told) {
     const StreamName name{leaf, run.context, run.epoch};
-    const auto found = streams_.find(name);
-    // Of a stream that we do not receive, or of the leaf's former owner.
-    if (found == streams_.end() || name.epoch.epoch < since) continue;
-    Stream& stream = found->second;
+    if (!is_news(name, since, run.first)) continue;
+    Stream& stream = streams_.at(name);
     const auto place = std::ranges::lower_bound(stream.runs, run.first, {}, &Run::first);
-    if (run.first < stream.judged || (place != stream.runs.end() && place->first == run.first)) continue; // said before: anybody can repeat it
     Run waiting{run.first, run.count, {}, to_bytes(run.marks), now};
     std::ranges::copy(run.root, waiting.root.begin());
     stream.runs.insert(place, std::move(waiting));

@@ -203,6 +203,8 @@ class DigestReceiver {
   /// What the member at `leaf` signed in `epoch`: the body, verified. It has been there since epoch `since`: what it says of earlier ones is somebody
   /// else's. What was judged is not judged again, so a repeated digest says nothing. digest_malformed changes nothing.
   Result<void> handle_digest(TimePoint now, EpochKeys::EpochName epoch, std::uint64_t since, std::uint32_t leaf, ByteView digest);
+  /// Of one that nobody has verified yet: whether handle_digest would make anything of it. A signature costs more than that to check.
+  bool has_news(EpochKeys::EpochName epoch, std::uint64_t since, std::uint32_t leaf, ByteView digest) const;
   /// Another member has asked: the answer may be on its way.
   void handle_request(TimePoint now, const DigestRequest& request);
   void set_own_leaf(std::uint32_t leaf) { turn_ = ask_step * static_cast<Duration::rep>(leaf % ask_steps); }
@@ -259,6 +261,7 @@ class DigestReceiver {
     std::optional<TimePoint> doubted_at; ///< by what is told a while later it is confirmed again
   };
 
+  bool is_news(const StreamName& name, std::uint64_t since, std::uint64_t first) const;
   std::size_t frames_of(const Stream& stream, const Run& run) const;
   bool has_gap(const Stream& stream) const;
   TimePoint settles_at(const Stream& stream) const;

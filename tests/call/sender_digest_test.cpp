@@ -262,6 +262,25 @@ TEST_F(Digests, ConfirmNothingWhereAQuarterOfWhatIsHeardCameTooLate) {
   EXPECT_EQ(verdicts(), Verdicts{StreamVerdict::unconfirmed});
 }
 
+TEST_F(Digests, HaveNoNewsOnceToldOrOfWhatIsNotReceived) {
+  const auto has_news = [&](const Bytes& digest, std::uint64_t since = 0, std::uint32_t of = leaf) { return receiver.has_news(epoch, since, of, digest); };
+  play(35, all);
+  const Bytes made = digest();
+  EXPECT_TRUE(has_news(made));
+  EXPECT_FALSE(has_news(made, epoch.epoch + 1));
+  EXPECT_FALSE(has_news(made, 0, leaf + 1));
+  EXPECT_FALSE(has_news(Bytes(made.begin(), made.end() - 1)));
+  tell(made);
+  EXPECT_FALSE(has_news(made)) << "judged";
+  play(35, [](std::uint64_t n) { return n % 5 == 0 ? std::nullopt : std::optional(hash(n)); });
+  const Bytes second = digest();
+  EXPECT_TRUE(has_news(second));
+  tell(second);
+  EXPECT_FALSE(has_news(second)) << "waits";
+  settle();
+  EXPECT_FALSE(has_news(second));
+}
+
 TEST_F(Digests, AreWholeOrMalformed) {
   play(35, all);
   const Bytes made = digest();
