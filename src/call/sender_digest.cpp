@@ -298,6 +298,7 @@ void DigestReceiver::drop_front(Stream& stream, std::size_t count) {
 void DigestReceiver::handle_received(TimePoint now, EpochKeys::EpochName epoch, std::uint32_t leaf, StreamContext context,
                                      std::uint64_t counter, const sframe::FrameHash& hash) {
   const StreamName name{leaf, context, epoch};
+  if (!look_at_) look_at_ = now + options_.settle;
   auto stream = streams_.find(name);
   if (stream == streams_.end()) {
     if (streams_.size() >= max_streams) return doubt(now, {leaf, context});
@@ -326,7 +327,8 @@ void DigestReceiver::handle_received(TimePoint now, EpochKeys::EpochName epoch, 
   const auto place = std::ranges::upper_bound(s.frames.rbegin(), s.frames.rend(), counter, std::ranges::greater{}, &Frame::counter).base();
   s.frames.insert(place, Frame{counter, now, hash});
   ++waiting_;
-  if (!look_at_) look_at_ = now + options_.settle;
+  if (s.runs.empty()) return; // what is due of it is so after look_at_
+  due_known_ = false;
   settle_ready(now, name, s); // the last piece of a run that was told already
 }
 
@@ -349,6 +351,7 @@ bool DigestReceiver::has_news(EpochKeys::EpochName epoch, std::uint64_t since, s
 }
 
 Result<void> DigestReceiver::handle_digest(TimePoint now, EpochKeys::EpochName epoch, std::uint64_t since, std::uint32_t leaf, ByteView digest) {
+  due_known_ = false;
   SATSUMA_TRY(const std::vector<ToldRun> told, parse_runs(epoch, digest));
   for (const ToldRun& run : told) {
     const StreamName name{leaf, run.context, run.epoch};
@@ -443,6 +446,8 @@ void DigestReceiver::doubt(TimePoint now, const SourceName& name) {
 }
 
 void DigestReceiver::handle_timeout(TimePoint now) {
+  if (const auto due = next_deadline(); !due || *due > now) return;
+  due_known_ = false;
   for (auto it = streams_.begin(); it != streams_.end();) {
     auto& [name, stream] = *it;
     settle_ready(now, name, stream);
@@ -505,6 +510,7 @@ void DigestReceiver::ask(TimePoint now, const StreamName& name, Stream& stream) 
 
 // Once, so that nobody keeps us from asking.
 void DigestReceiver::handle_request(TimePoint now, const DigestRequest& request) {
+  due_known_ = false;
   const SourceName source{request.stream.leaf, static_cast<StreamContext>(request.stream.context)};
   for (auto it = streams_.lower_bound({source.leaf, source.context, {}}); it != streams_.end(); ++it) {
     auto& [name, stream] = *it;
@@ -523,6 +529,15 @@ std::optional<DigestRequest> DigestReceiver::poll_request() {
 }
 
 std::optional<TimePoint> DigestReceiver::next_deadline() const {
+  if (!due_known_) {
+    due_ = next_due();
+    due_known_ = true;
+  }
+  return due_ && look_at_ ? std::min(due_, look_at_) : due_ ? due_ : look_at_;
+}
+
+/// In all streams, of which many members and epochs make hundreds.
+std::optional<TimePoint> DigestReceiver::next_due() const {
   std::optional<TimePoint> next;
   const auto consider = [&](TimePoint at) {
     if (!next || at < *next) next = at;
@@ -535,7 +550,6 @@ std::optional<TimePoint> DigestReceiver::next_deadline() const {
   for (const auto& [name, source] : sources_) {
     if (source.waiting_since) consider(*source.waiting_since + options_.patience);
   }
-  if (look_at_) consider(*look_at_);
   return next;
 }
 
@@ -546,6 +560,7 @@ void DigestReceiver::forget(std::uint32_t leaf) {
     return true;
   });
   std::erase_if(sources_, [&](const auto& entry) { return entry.first.leaf == leaf; });
+  due_known_ = false;
 }
 
 void DigestReceiver::clear() {
@@ -555,6 +570,7 @@ void DigestReceiver::clear() {
   requests_.clear();
   waiting_ = 0;
   look_at_.reset();
+  due_known_ = false;
 }
 
 std::optional<StreamJudgement> DigestReceiver::poll_output() {

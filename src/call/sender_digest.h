@@ -265,6 +265,7 @@ class DigestReceiver {
   std::size_t frames_of(const Stream& stream, const Run& run) const;
   bool has_gap(const Stream& stream) const;
   TimePoint settles_at(const Stream& stream) const;
+  std::optional<TimePoint> next_due() const;
   std::optional<TimePoint> asks_at(const Stream& stream) const;
   void settle_ready(TimePoint now, const StreamName& name, Stream& stream);
   void settle_first(TimePoint now, const StreamName& name, Stream& stream);
@@ -282,6 +283,8 @@ class DigestReceiver {
   TimePoint requests_since_{};
   std::size_t requests_made_ = 0;     ///< since
   std::optional<TimePoint> look_at_;  ///< frames are handled without anybody asking for the next deadline
+  mutable std::optional<TimePoint> due_; ///< next_due(), if it is known; not for each frame
+  mutable bool due_known_ = false;
   std::deque<StreamJudgement> outputs_;
   std::deque<DigestRequest> requests_;
 };
