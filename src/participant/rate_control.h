@@ -51,7 +51,7 @@ class RateControl {
     std::optional<TimePoint> raised_at;
     Duration patience;
   };
-  std::int64_t on_the_wire(std::int64_t bitrate) const; ///< as above
+  std::int64_t on_the_wire(std::int64_t bitrate) const; ///< what encoded frames of so many bits take with all headers around them
   std::int64_t within(std::int64_t wire) const;
 
   std::vector<Layer> layers_;
