@@ -14,13 +14,13 @@ constexpr std::string_view label = "satsuma frame 1";
 constexpr std::size_t usual_nodes = FrameKeyTree::levels * (arity - 1) + 3 * arity;
 
 // docs/protocol.md s.4: with its number the label fits one block of the hash.
-void derive_child(crypto::HmacKey& parent, std::uint32_t level, std::uint32_t start, MutableByteView secret) {
+void expand_node(crypto::HmacKey& parent, std::uint32_t level, std::uint32_t start, MutableByteView secrets) {
   std::array<std::uint8_t, label.size() + 5> info;
   SpanWriter writer(info);
   writer.bytes(as_bytes(label));
   writer.u8(static_cast<std::uint8_t>(level));
   writer.u32(start);
-  parent.expand_into(info, secret);
+  parent.expand_into(info, secrets);
 }
 
 } // namespace
@@ -66,8 +66,8 @@ FrameKeyTree::FrameKeyTree(CipherSuite suite, ByteView root)
     : hash_(parameters(suite).hash),
       hash_size_(crypto::hash_size(hash_)),
       key_size_(parameters(suite).key_size),
-      secrets_(std::max(hash_size_, key_size_)) {
-  SATSUMA_CHECK(root.size() == hash_size_);
+      secrets_(std::max(node_size, key_size_)) {
+  SATSUMA_CHECK(root.size() == node_size);
   places_.reserve(usual_nodes);
   secrets_.reserve(0, usual_nodes);
   places_.push_back({0, levels});
@@ -107,10 +107,11 @@ bool FrameKeyTree::derive(std::uint64_t counter, FrameKey& key) const {
   }
   key.levels_ = level;
   while (level-- > 0) {
-    const auto start = static_cast<std::uint32_t>(counter >> (arity_bits * level) << (arity_bits * level));
-    const MutableByteView child = MutableByteView(key.secrets_[level]).first(secret_size(level));
-    derive_child(key.parents_[level].emplace(hash_, secret), level, start, child);
-    secret = child;
+    const auto child = static_cast<std::uint32_t>(counter >> (arity_bits * level));
+    const std::uint32_t place = child % together(level);
+    const MutableByteView secrets = MutableByteView(key.secrets_[level]).first(together(level) * secret_size(level));
+    expand_node(key.parents_[level].emplace(hash_, secret), level, (child - place) << (arity_bits * level), secrets);
+    secret = secrets.subspan(place * secret_size(level), secret_size(level));
   }
   return true;
 }
@@ -165,19 +166,26 @@ void FrameKeyTree::split(std::size_t node, std::uint64_t floor, FrameKey* key) {
   const bool on_the_way = key != nullptr && place.covers(key->counter_);
   SATSUMA_CHECK(!on_the_way || key->parents_[level].filled());
   HmacKeyPlace other;
-  crypto::HmacKey& parent = on_the_way ? key->parents_[level].key() : other.emplace(hash_, secrets_.at(node).first(hash_size_));
+  crypto::HmacKey& parent = on_the_way ? key->parents_[level].key() : other.emplace(hash_, secrets_.at(node).first(node_size));
   const std::size_t nodes = places_.size();
   SATSUMA_CHECK(nodes + count - 1 <= max_nodes);
   secrets_.reserve(nodes, nodes + count - 1);
   secrets_.move(node + 1, node + count, nodes - node - 1);
   places_.insert(places_.begin() + static_cast<std::ptrdiff_t>(node), count - 1, {});
-  for (std::uint32_t i = 0; i < count; ++i) {
-    const Place child{place.start + (arity - 1 - i) * width, level};
-    places_[node + i] = child;
-    const MutableByteView secret = secrets_.at(node + i).first(secret_size(level));
-    if (on_the_way && child.covers(key->counter_)) std::memcpy(secret.data(), key->secrets_[level].data(), secret.size());
-    else derive_child(parent, level, child.start, secret);
-    wipe(secrets_.at(node + i).subspan(secret.size())); // what lay there before may have been longer
+  const std::size_t size = secret_size(level);
+  const std::uint32_t siblings = together(level);
+  SecretArray<max_key_size> expanded;
+  for (std::uint32_t i = arity; i-- > first;) {
+    if (i % siblings == siblings - 1) {
+      const Place all{place.start + (i + 1 - siblings) * width, level};
+      const MutableByteView secrets = expanded.mutable_view().first(siblings * size);
+      if (on_the_way && all.start <= key->counter_ && key->counter_ < all.start + siblings * width) std::memcpy(secrets.data(), key->secrets_[level].data(), secrets.size());
+      else expand_node(parent, level, all.start, secrets);
+    }
+    const std::size_t child = node + (arity - 1 - i);
+    places_[child] = {place.start + i * width, level};
+    std::memcpy(secrets_.at(child).data(), expanded.view().data() + i % siblings * size, size);
+    wipe(secrets_.at(child).subspan(size)); // what lay there before may have been longer
   }
 }
 

@@ -32,6 +32,7 @@ class FrameKey;
 /// may still come, up to max_nodes.
 class FrameKeyTree {
  public:
+  static constexpr std::size_t node_size = 32; ///< bytes of a secret that is no key yet, whatever the suite
   static constexpr unsigned arity_bits = 3;
   static constexpr unsigned levels = 8;
   /// Counters are below this: more than a day of 180 frames a second in one epoch.
@@ -45,7 +46,7 @@ class FrameKeyTree {
   /// All of the window but one in each eight, what is ahead, and the siblings on the ways to the next counter and to the last one ahead.
   static constexpr std::size_t max_nodes = max_window + floor_step + ahead + 3 * levels * ((1u << arity_bits) - 1);
 
-  /// `root` has the suite's hash size.
+  /// `root` has node_size bytes.
   FrameKeyTree(CipherSuite suite, ByteView root);
   FrameKeyTree(FrameKeyTree&&) noexcept = default;
   FrameKeyTree& operator=(FrameKeyTree&&) noexcept = default;
@@ -91,7 +92,9 @@ class FrameKeyTree {
     std::unique_ptr<std::uint8_t[]> bytes_;
   };
 
-  std::size_t secret_size(std::uint32_t level) const { return level == 0 ? key_size_ : hash_size_; }
+  std::size_t secret_size(std::uint32_t level) const { return level == 0 ? key_size_ : node_size; }
+  /// How many children of that level one HMAC gives: two with SHA-512.
+  std::uint32_t together(std::uint32_t level) const { return level == 0 ? 1 : static_cast<std::uint32_t>(hash_size_ / node_size); }
   /// The node that `counter` is under, or node_count().
   std::size_t find(std::uint64_t counter) const;
   /// `key`: what has been derived on the way to it is taken from there; may be null.
@@ -155,7 +158,7 @@ class FrameKey {
   std::uint64_t counter_ = 0;
   std::size_t size_ = 0;
   std::uint32_t levels_ = 0; ///< how many there are of these
-  /// By level, those on the way from the key up; what is not in use is not initialised.
+  /// By level, those on the way from the key up, with what came from the same HMAC; what is not in use is not initialised.
   std::array<std::array<std::uint8_t, max_key_size>, FrameKeyTree::levels> secrets_;
   std::array<HmacKeyPlace, FrameKeyTree::levels> parents_; ///< of the secret of the same index
 };

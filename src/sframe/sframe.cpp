@@ -25,7 +25,7 @@ SecretBytes sframe_key(CipherSuite suite, std::uint64_t key_id, ByteView base_ke
 }
 // In place of sframe_key, docs/protocol.md s.4.
 SecretBytes tree_root(CipherSuite suite, std::uint64_t key_id, ByteView base_key) {
-  return expand(suite, sframe_secret(suite, base_key), "satsuma frame tree ", key_id, crypto::hash_size(parameters(suite).hash));
+  return expand(suite, sframe_secret(suite, base_key), "satsuma frame tree ", key_id, FrameKeyTree::node_size);
 }
 
 std::array<std::uint8_t, nonce_size> make_nonce(const SecretBytes& salt, std::uint64_t counter) {

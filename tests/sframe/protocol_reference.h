@@ -22,13 +22,17 @@ inline std::vector<Bytes> way_to_key(CipherSuite suite, std::uint64_t key_id, By
   const auto [hash, aead, key_size, tag_size] = parameters(suite);
   const std::size_t hash_size = crypto::hash_size(hash);
   std::vector<Bytes> way{to_bytes(base_key), to_bytes(crypto::hkdf_extract(hash, {}, base_key).view())};
-  way.push_back(expand(suite, way.back(), "satsuma frame tree ", key_id, hash_size));
+  way.push_back(expand(suite, way.back(), "satsuma frame tree ", key_id, 32));
   for (int level = 7; level >= 0; --level) {
+    const std::uint64_t siblings = level == 0 ? 1 : hash_size / 32;
+    const std::uint64_t child = counter >> 3 * level;
     ByteWriter info;
     info.bytes(as_bytes("satsuma frame 1"));
     info.u8(static_cast<std::uint8_t>(level));
-    info.u32(static_cast<std::uint32_t>(counter >> 3 * level << 3 * level));
-    way.push_back(to_bytes(crypto::hkdf_expand(hash, way.back(), info.view(), level == 0 ? key_size : hash_size).view()));
+    info.u32(static_cast<std::uint32_t>(child / siblings * siblings << 3 * level));
+    const Bytes secrets = to_bytes(crypto::hkdf_expand(hash, way.back(), info.view(), level == 0 ? key_size : hash_size).view());
+    if (level == 0) way.push_back(secrets);
+    else way.push_back(to_bytes(ByteView(secrets).subspan(child % siblings * 32, 32)));
   }
   return way;
 }
