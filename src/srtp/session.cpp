@@ -7,6 +7,7 @@
 #include "base/secret.h"
 #include "crypto/cipher.h"
 #include "crypto/hmac_sha1.h"
+#include "srtp/packet_aead.h"
 
 namespace satsuma::srtp {
 
@@ -122,7 +123,7 @@ void internal::StreamTable::prefetch() const {
 
 struct internal::Keys {
   struct Gcm {
-    crypto::AeadKey rtp, rtcp;
+    PacketAead rtp, rtcp;
   };
   struct CtrHmac {
     crypto::AesCtrKey rtp, rtcp;
@@ -143,8 +144,7 @@ struct internal::Keys {
     derive(master, salt, Label::rtp_salt, rtp_salt.mutable_view().first(size));
     derive(master, salt, Label::rtcp_salt, rtcp_salt.mutable_view().first(size));
     if (profile == Profile::aead_aes_128_gcm) {
-      gcm.emplace(Gcm{crypto::AeadKey(crypto::AeadAlgorithm::aes_128_gcm, rtp_key.view()),
-                      crypto::AeadKey(crypto::AeadAlgorithm::aes_128_gcm, rtcp_key.view())});
+      gcm.emplace(Gcm{PacketAead(rtp_key.view()), PacketAead(rtcp_key.view())});
       return;
     }
     SecretArray<hmac_key_size> rtp_tag, rtcp_tag;
@@ -195,6 +195,7 @@ Sender::Sender(Profile profile, ByteView key, ByteView salt) : profile_(profile)
 void Sender::prefetch() const {
   streams_.prefetch();
   satsuma::prefetch(keys_.get(), sizeof *keys_);
+  if (keys_->gcm) keys_->gcm->rtp.prefetch();
 }
 
 Result<MutableByteView> Sender::protect_rtp(ByteView header, ByteView payload, MutableByteView out) {
