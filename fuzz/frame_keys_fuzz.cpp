@@ -58,11 +58,13 @@ void hostile(CipherSuite suite, ByteReader& input) {
   const TimePoint now{};
   for (EpochKeys* keys : {&sender, &receiver})
     keys->enter(now, {0, 1, keys == &sender ? 0u : 1u, {0, 1}, SecretBytes::copy_of(Bytes(crypto::hash_size(parameters(suite).hash), 1))}, false);
-  ForgeryAllowance line{Bytes(32, 1)}, other{Bytes(32, 2)};
+  Line line{Bytes(32, 1)}, other{Bytes(32, 2)}, anothers{Bytes(32, 3)};
+  line.leaf = 0;
+  anothers.leaf = 2;
   // Sound, which may carry digests; on lines of video, whose shells are more.
   constexpr StreamContext context = StreamContext::screen_audio;
   Bytes out(900), back(900);
-  const auto refused = [&](ForgeryAllowance& on, ByteView frame) { SATSUMA_CHECK(!receiver.unprotect(now, on, ShellKind::video, frame, back).has_value()); };
+  const auto refused = [&](Line& on, ByteView frame) { SATSUMA_CHECK(!receiver.unprotect(now, on, ShellKind::video, frame, back).has_value()); };
   const auto forged = [&](std::uint8_t shape, std::uint64_t counter) {
     Bytes frame;
     if (shape % 4 == 1) frame = {0, 0, 0, 1, 0x41, 0xff}; // H.264
@@ -92,9 +94,10 @@ void hostile(CipherSuite suite, ByteReader& input) {
       SATSUMA_CHECK(!opened.has_value());
     }
     for (std::size_t i = 0; i < bytes.size(); ++i) { // as many as may spend an allowance; some of them of nobody's counters
-      ForgeryAllowance& on = begun && bytes[i] % 2 == 0 ? line : other;
+      Line& on = begun && bytes[i] % 2 == 0 ? line : other;
       refused(on, forged(bytes[i], std::uint64_t{bytes[i]} << bytes[bytes.size() - 1 - i] % 24));
     }
+    SATSUMA_CHECK(receiver.unprotect(now, anothers, ShellKind::video, *frame, back).error() == Error(frame_wrong_line));
     const auto opened = receiver.unprotect(now, line, ShellKind::video, *frame, back);
     SATSUMA_CHECK(opened.has_value() && equal(opened->plaintext, bytes) && opened->counter == sender.last_sent().counter && opened->carries_digest == carries);
     SATSUMA_CHECK(receiver.unprotect(now, line, ShellKind::video, *frame, back).error() == Error(sframe_replayed));

@@ -272,7 +272,7 @@ class Scenario {
       for (Person* receiver : people) {
         if (receiver == sender) continue;
         Bytes in(sent->size() + 128);
-        sframe::ForgeryAllowance line{Bytes(32, 1)};
+        call::Line line{Bytes(32, 1)};
         const auto read = receiver->session->unprotect(world_.local_now(*receiver), line, sframe::ShellKind::video, *sent, in);
         if (!read) return world_.fail("InTheEndAllAgree: " + receiver->name + " cannot decrypt " + sender->name + ": " + std::string(read.error().name()));
         if (to_bytes(read->plaintext) != plain) return world_.fail("InTheEndAllAgree: a frame came out changed");

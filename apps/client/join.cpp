@@ -605,6 +605,7 @@ class Join final : public NativeClient::Listener {
     j["sent"] = f.sent;
     j["decrypted"] = f.decrypted;
     j["undecryptable"] = f.undecryptable;
+    j["misplaced"] = f.misplaced;
     j["passed_over"] = f.passed_over;
     j["refused"] = f.refused;
     j["transport"] = transport_;

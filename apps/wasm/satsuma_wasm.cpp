@@ -21,6 +21,7 @@ constexpr std::uint32_t abi_version = 2;
 constexpr std::uint32_t max_allocation = 16 * 1024 * 1024;
 constexpr std::size_t max_sessions = 64;
 constexpr std::size_t max_streams = 4096; // senders and receivers together, each slot of a page has one
+static_assert(satsuma_receiver_nobody == call::Line::nobody);
 constexpr double max_time = 9e15;         // microseconds that a double still counts one by one
 
 /// WASI's random_get, which is crypto.getRandomValues in a browser.
@@ -56,7 +57,7 @@ struct Receiver {
   Receiver(SatsumaHandle of, ByteView seed) : session(of), line(seed) {}
 
   SatsumaHandle session;
-  sframe::ForgeryAllowance line;
+  call::Line line;
   std::int32_t leaf = -1;
   std::int32_t context = -1;
   double epoch = -1;
@@ -90,6 +91,7 @@ std::int32_t code_of(const Error& error) {
   if (error == Error(call::frame_no_key) || error == Error(sframe::sframe_no_key)) return satsuma_no_key;
   if (error == Error(call::frame_key_not_yet)) return satsuma_unknown_key;
   if (error == Error(call::frame_key_expired)) return satsuma_expired_key;
+  if (error == Error(call::frame_wrong_line)) return satsuma_wrong_line;
   if (error == Error(sframe::sframe_replayed)) return satsuma_replayed;
   if (error == Error(sframe::sframe_passed_over)) return satsuma_passed_over;
   if (error == Error(sframe::sframe_malformed) || error == Error(call::digest_malformed)) return satsuma_malformed;
@@ -289,6 +291,14 @@ SatsumaHandle satsuma_receiver_new(SatsumaHandle session) {
 }
 
 void satsuma_receiver_free(SatsumaHandle receiver) { module().receivers.erase(receiver); }
+
+std::int32_t satsuma_receiver_set_leaf(SatsumaHandle handle, std::int32_t leaf) {
+  const auto receiver = module().receivers.find(handle);
+  if (receiver == module().receivers.end()) return satsuma_bad_handle;
+  if (leaf < -1) return satsuma_bad_argument;
+  receiver->second.line.leaf = leaf < 0 ? std::nullopt : std::optional(static_cast<std::uint32_t>(leaf));
+  return satsuma_ok;
+}
 
 std::int32_t satsuma_frame_unprotect(SatsumaHandle handle, std::uint32_t shell, const std::uint8_t* in, std::uint32_t in_size,
                                      std::uint8_t* out, std::uint32_t capacity, double now_us) {

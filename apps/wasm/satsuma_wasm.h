@@ -30,6 +30,7 @@ enum SatsumaCode : std::int32_t {
   satsuma_malformed = -15,   ///< unprotect: not a frame of ours. Drop and count
   satsuma_exhausted = -16,   ///< protect: the counter of this key is used up; cannot happen in practice
   satsuma_passed_over = -17, ///< unprotect: far from all others after many forged ones, not opened. Drop and count
+  satsuma_wrong_line = -18,  ///< unprotect: of another member than the receiver is for, not opened. Hold (at most 1 s, and nothing else for it), try again when the receiver is for another
 };
 
 enum SatsumaOutputKind : std::uint32_t {
@@ -58,6 +59,8 @@ enum SatsumaSuite : std::uint32_t {
   satsuma_suite_b_192 = 3,       ///< ".b192"
   satsuma_suite_post_quantum = 4, ///< ".pq"
 };
+/// A leaf that no frame can name.
+enum : std::int32_t { satsuma_receiver_nobody = 0x1000 };
 /// Audio has none; frames of video say by their first bytes which they have.
 enum SatsumaShell : std::uint32_t { satsuma_shell_none = 0, satsuma_shell_video = 1 };
 
@@ -124,6 +127,9 @@ std::int32_t satsuma_frame_protect(SatsumaHandle sender, std::uint32_t kind, con
 /// given to another publication gets a new one.
 SATSUMA_EXPORT(satsuma_receiver_new) SatsumaHandle satsuma_receiver_new(SatsumaHandle session);
 SATSUMA_EXPORT(satsuma_receiver_free) void satsuma_receiver_free(SatsumaHandle receiver);
+/// From now on it opens frames of the member at `leaf` alone: set it to whose publication the slot carries, or a member could use up another's counters by frames on a slot of its own.
+/// -1, as at first: everybody's. satsuma_receiver_nobody: no frames, while that is not known.
+SATSUMA_EXPORT(satsuma_receiver_set_leaf) std::int32_t satsuma_receiver_set_leaf(SatsumaHandle receiver, std::int32_t leaf);
 /// Decrypts one frame. `shell` is a SatsumaShell. Returns the size written, or a negative code.
 SATSUMA_EXPORT(satsuma_frame_unprotect)
 std::int32_t satsuma_frame_unprotect(SatsumaHandle receiver, std::uint32_t shell, const std::uint8_t* in, std::uint32_t in_size,

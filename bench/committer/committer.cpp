@@ -76,7 +76,7 @@ void all_at_once(std::size_t people) {
   const double cpu_seconds = static_cast<double>(std::clock() - began) / CLOCKS_PER_SEC;
   world.run(300ms); // senders move
   std::size_t unreadable = 0;
-  sframe::ForgeryAllowance line{Bytes(32, 1)};
+  call::Line line{Bytes(32, 1)};
   const Bytes plain(100, 1);
   Bytes out(sframe::max_protected_size(sframe::Shell::none, plain.size()));
   for (const auto& sender : world.people()) {

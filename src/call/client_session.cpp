@@ -875,7 +875,7 @@ Result<MutableByteView> ClientSession::protect_plaintext(TimePoint now, StreamCo
   return written;
 }
 
-Result<EpochKeys::Received> ClientSession::unprotect(TimePoint now, sframe::ForgeryAllowance& line, sframe::ShellKind shell, ByteView frame, MutableByteView out) {
+Result<EpochKeys::Received> ClientSession::unprotect(TimePoint now, Line& line, sframe::ShellKind shell, ByteView frame, MutableByteView out) {
   SATSUMA_TRY(EpochKeys::Received received, keys_.unprotect(now, line, shell, frame, out));
   // A frame of who is gone already has nobody to confirm it.
   const auto since = seated_since_.find(received.leaf);

@@ -194,7 +194,7 @@ class ClientSession {
   static constexpr std::size_t max_protected_size(sframe::Shell shell, std::size_t size) { return sframe::max_protected_size(shell, size + 1 + max_carried_digest); }
   Result<MutableByteView> protect(TimePoint now, StreamContext context, sframe::Shell shell, ByteView frame, MutableByteView out);
   /// digest_malformed, besides: there is no telling where the frame ends and the digest begins.
-  Result<EpochKeys::Received> unprotect(TimePoint now, sframe::ForgeryAllowance& line, sframe::ShellKind shell, ByteView frame, MutableByteView out);
+  Result<EpochKeys::Received> unprotect(TimePoint now, Line& line, sframe::ShellKind shell, ByteView frame, MutableByteView out);
   const EpochKeys::Counts& frame_counts() const { return keys_.counts(); }
 
   bool in_group() const { return group_.has_value(); }

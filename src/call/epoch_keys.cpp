@@ -120,23 +120,25 @@ Error EpochKeys::missing_key(KeyId id) const {
   return behind != 0 && behind < 128 ? frame_key_expired : frame_key_not_yet;
 }
 
-Result<EpochKeys::Received> EpochKeys::unprotect(TimePoint now, sframe::ForgeryAllowance& line, sframe::ShellKind shell, ByteView frame, MutableByteView out) {
+Result<EpochKeys::Received> EpochKeys::unprotect(TimePoint now, Line& line, sframe::ShellKind shell, ByteView frame, MutableByteView out) {
   handle_timeout(now);
   auto received = open(line, shell, frame, out);
   if (received) ++counts_.opened;
   else if (received.error() == Error(sframe::sframe_replayed)) ++counts_.replayed;
   else if (received.error() == Error(frame_key_not_yet)) ++counts_.early;
   else if (received.error() == Error(frame_key_expired)) ++counts_.expired;
+  else if (received.error() == Error(frame_wrong_line)) ++counts_.misplaced;
   else if (received.error() == Error(sframe::sframe_passed_over)) ++counts_.passed_over;
   else ++counts_.refused;
   return received;
 }
 
-Result<EpochKeys::Received> EpochKeys::open(sframe::ForgeryAllowance& line, sframe::ShellKind shell, ByteView frame, MutableByteView out) {
+Result<EpochKeys::Received> EpochKeys::open(Line& line, sframe::ShellKind shell, ByteView frame, MutableByteView out) {
   SATSUMA_TRY(const sframe::OpenedFrame opened, sframe::open_shell(shell, frame));
   SATSUMA_TRY(const sframe::Header header, sframe::parse_frame_header(opened));
   const auto id = KeyId::from(header.key_id);
   if (!id) return sframe::sframe_malformed;
+  if (line.leaf && *line.leaf != id->leaf) return frame_wrong_line;
   const std::uint64_t stream = header.key_id & ~KeyId::digest_flag;
   if (header.counter >= sframe::FrameKeyTree::capacity) return sframe::sframe_counter_too_large; // before anything is derived for it
 
@@ -152,7 +154,7 @@ Result<EpochKeys::Received> EpochKeys::open(sframe::ForgeryAllowance& line, sfra
     const auto context = static_cast<StreamContext>(id->context);
     const bool begins = !held.receiver.has_key(stream);
     if (begins) {
-      if (!line.admits(sframe::Receiver::begin_cost)) {
+      if (!line.allowance.admits(sframe::Receiver::begin_cost)) {
         failure = sframe::sframe_passed_over;
         continue;
       }
@@ -160,7 +162,7 @@ Result<EpochKeys::Received> EpochKeys::open(sframe::ForgeryAllowance& line, sfra
       SATSUMA_CHECK(key.has_value()); // destroyed only once the receiver has it
       held.receiver.try_key(stream, key->view());
     }
-    auto unprotected = sframe::unprotect_frame(held.receiver, line, opened, out);
+    auto unprotected = sframe::unprotect_frame(held.receiver, line.allowance, opened, out);
     if (unprotected) {
       if (begins) held.secrets.destroy(id->leaf, context);
       return Received{unprotected->plaintext, id->leaf, context, epoch, opened.key_frame(), unprotected->header.counter, unprotected->hash,

@@ -21,6 +21,8 @@ inline constexpr ErrorCode frame_key_not_yet{"frame_key_not_yet", ErrorKind::pee
 inline constexpr ErrorCode frame_key_expired{"frame_key_expired", ErrorKind::peer};
 /// The leaf is empty in that epoch, or it is our own.
 inline constexpr ErrorCode frame_bad_sender{"frame_bad_sender", ErrorKind::peer};
+/// Of another leaf than the line's. Nothing was opened: hold it until the line may be another's.
+inline constexpr ErrorCode frame_wrong_line{"frame_wrong_line", ErrorKind::peer};
 inline constexpr ErrorCode frame_no_key{"frame_no_key", ErrorKind::caller};
 inline constexpr ErrorCode frame_bad_context{"frame_bad_context", ErrorKind::caller};
 
@@ -41,6 +43,19 @@ struct KeyId {
   /// Nothing for values that no sender of ours makes.
   static std::optional<KeyId> from(std::uint64_t value);
   friend bool operator==(const KeyId&, const KeyId&) = default;
+};
+
+/// What frames arrive on: its own m-line, or slot.
+struct Line {
+  /// A leaf that no frame can name.
+  static constexpr std::uint32_t nobody = max_leaf_in_key_id + 1;
+
+  /// `seed`: as for the allowance.
+  explicit Line(ByteView seed) : allowance(seed) {}
+
+  sframe::ForgeryAllowance allowance;
+  /// Whose frames alone are opened: else a member could use up another's counters by frames on a line of its own. None: everybody's.
+  std::optional<std::uint32_t> leaf;
 };
 
 struct EpochKeysOptions {
@@ -95,6 +110,7 @@ class EpochKeys {
     std::uint64_t replayed = 0; ///< seen before or beyond the window: dropped without a word
     std::uint64_t early = 0;    ///< frame_key_not_yet
     std::uint64_t expired = 0;
+    std::uint64_t misplaced = 0; ///< frame_wrong_line
     std::uint64_t passed_over = 0; ///< far from all others after many forged ones: sframe_passed_over
     std::uint64_t refused = 0;  ///< malformed, forged, from nobody, or with a counter that nobody reaches
   };
@@ -119,8 +135,8 @@ class EpochKeys {
   /// `out` has sframe::max_protected_size() bytes and does not overlap. frame_no_key when in no group: then nothing may be sent.
   /// `carries_digest`: a frame of sound, and says so.
   Result<MutableByteView> protect(TimePoint now, StreamContext context, sframe::Shell shell, ByteView frame, MutableByteView out, bool carries_digest = false);
-  /// `line` is what the frame arrived on: its own m-line, or slot. `out` has frame.size() bytes and does not overlap. Errors above, or those of sframe.
-  Result<Received> unprotect(TimePoint now, sframe::ForgeryAllowance& line, sframe::ShellKind shell, ByteView frame, MutableByteView out);
+  /// `out` has frame.size() bytes and does not overlap. Errors above, or those of sframe.
+  Result<Received> unprotect(TimePoint now, Line& line, sframe::ShellKind shell, ByteView frame, MutableByteView out);
 
  private:
   struct Held {
@@ -140,7 +156,7 @@ class EpochKeys {
   void send_in(const Held& held);
   std::optional<TimePoint> move_at() const;
   Error missing_key(KeyId id) const;
-  Result<Received> open(sframe::ForgeryAllowance& line, sframe::ShellKind shell, ByteView frame, MutableByteView out);
+  Result<Received> open(Line& line, sframe::ShellKind shell, ByteView frame, MutableByteView out);
 
   sframe::CipherSuite suite_;
   EpochKeysOptions options_;

@@ -117,6 +117,7 @@ void Participant::handle_session(TimePoint now, call::SessionOutput output) {
     if (incarnation_ != ready->incarnation) {
       close_leg(Leg::publish);
       close_leg(Leg::subscribe);
+      slots_.clear(); // which the server tells an incarnation of only when they change, whatever becomes of its connections
     }
     const bool anew = incarnation_ != ready->incarnation;
     incarnation_ = ready->incarnation;
@@ -136,7 +137,7 @@ void Participant::handle_session(TimePoint now, call::SessionOutput output) {
     const bool first = !entered_;
     entered_ = true;
     if (first) first_epoch_ = epoch->epoch;
-    retry_held_ = true;
+    place_lines();
     const auto gone = [&](const IncarnationId& who) { return std::ranges::none_of(epoch->roster, [&](const call::RosterEntry& entry) { return entry.who == who; }); };
     std::erase_if(microphones_, gone);
     voices_.forget(gone);
@@ -538,7 +539,6 @@ void Participant::close_leg(Leg leg) {
     subscribe_request_.reset();
     subscribe_timer_.reset();
     held_.clear();
-    slots_.clear();
     asked_.clear();
     server_report_.reset();
   }
@@ -591,6 +591,7 @@ void Participant::handle_offer(TimePoint now, const signaling::Offer& offer) {
     subscribe_timer_ = now + media_retry_delay;
     return;
   }
+  place_lines();
   if (view_) send_control(*view_);
   if (receiver_->transport().connected()) subscribe_timer_.reset();
   else subscribe_timer_ = now + media_connect_patience;
@@ -754,6 +755,7 @@ Participant::Fate Participant::try_frame(TimePoint now, std::size_t stream, std:
   if (!opened) {
     const Error error = opened.error();
     if (error == Error(call::frame_key_not_yet)) return Fate::no_key_yet;
+    if (error == Error(call::frame_wrong_line)) return Fate::misplaced;
     if (error == Error(sframe::sframe_replayed)) {
       ++frames_.duplicates; // padding probes repeat whole frames
       return Fate::done;
@@ -803,7 +805,9 @@ Participant::HeldStream& Participant::state_of(std::size_t stream) {
   if (found != held_.end()) return found->second;
   SecretArray<32> seed;
   random_.fill(seed.mutable_view());
-  return held_.try_emplace(stream, seed.view()).first->second;
+  HeldStream& made = held_.try_emplace(stream, seed.view()).first->second;
+  made.line.leaf = call::Line::nobody;
+  return made;
 }
 
 // What one member's forgeries took on a slot is not the next one's loss.
@@ -812,22 +816,36 @@ void Participant::handle_slots(std::vector<signaling::Slot> slots) {
     if (!receiver_ || stream >= receiver_->stream_count()) continue;
     const auto is_ours = [&mid = receiver_->stream(stream).mid](const signaling::Slot& slot) { return slot.mid == mid; };
     const auto before = std::ranges::find_if(slots_, is_ours), after = std::ranges::find_if(slots, is_ours);
-    if (after != slots.end() && (before == slots_.end() || *before != *after)) held.line.renew();
+    if (after != slots.end() && (before == slots_.end() || *before != *after)) held.line.allowance.renew();
   }
   slots_ = std::move(slots);
+  place_lines();
 }
 
-void Participant::hold(TimePoint now, std::size_t stream, const MediaReceiver::Frame& frame) {
+// Whose slot it is the server says, who has which leaf the group. What came before both were known can be told apart now.
+void Participant::place_lines() {
+  for (auto& [stream, held] : held_) held.line.leaf = call::Line::nobody;
+  for (std::size_t stream = 0; receiver_ && stream < receiver_->stream_count(); ++stream) {
+    const auto slot = std::ranges::find(slots_, receiver_->stream(stream).mid, &signaling::Slot::mid);
+    const call::RosterEntry* const member = slot == slots_.end() ? nullptr : session_.roster().find(slot->incarnation);
+    if (member != nullptr) state_of(stream).line.leaf = member->leaf;
+  }
+  retry_held_ = true;
+}
+
+void Participant::hold(TimePoint now, std::size_t stream, const MediaReceiver::Frame& frame, bool misplaced) {
   HeldStream& held = state_of(stream);
   while (!held.frames.empty() && (held.frames.size() >= max_held_frames || held.bytes + frame.payload.size() > max_held_bytes)) {
-    held.bytes -= held.frames.front().payload.size();
+    const Held& first = held.frames.front();
+    ++(first.misplaced ? frames_.misplaced : frames_.undecryptable);
+    if (!first.misplaced) drop(stream);
+    held.bytes -= first.payload.size();
     held.frames.pop_front();
-    ++frames_.undecryptable;
-    drop(stream);
   }
   ++frames_.held;
+  held.waits = held.waits || !misplaced;
   held.bytes += frame.payload.size();
-  held.frames.push_back({to_bytes(frame.payload), frame.timestamp, frame.after_gap, now});
+  held.frames.push_back({to_bytes(frame.payload), frame.timestamp, frame.after_gap, now, misplaced});
 }
 
 std::optional<Frame> Participant::next_frame(TimePoint now) {
@@ -835,16 +853,23 @@ std::optional<Frame> Participant::next_frame(TimePoint now) {
   Frame out;
   if (retry_held_) {
     for (auto& [stream, held] : held_) {
-      while (!held.frames.empty()) {
-        Held& first = held.frames.front();
-        const Fate fate = stream < receiver_->stream_count() ? try_frame(now, stream, first.timestamp, first.after_gap, first.payload, out) : Fate::done;
-        if (fate == Fate::no_key_yet) {
-          if (now - first.since < max_held_time) break;
+      held.waits = false;
+      for (auto frame = held.frames.begin(); frame != held.frames.end() && !held.waits;) {
+        const Fate fate = stream < receiver_->stream_count() ? try_frame(now, stream, frame->timestamp, frame->after_gap, frame->payload, out) : Fate::done;
+        frame->misplaced = fate == Fate::misplaced;
+        if ((frame->misplaced || fate == Fate::no_key_yet) && now - frame->since < max_held_time) {
+          held.waits = !frame->misplaced;
+          ++frame;
+          continue;
+        }
+        if (frame->misplaced) {
+          ++frames_.misplaced;
+        } else if (fate == Fate::no_key_yet) {
           ++(entered_ ? frames_.undecryptable : frames_.before_entry);
           drop(stream);
         }
-        held.bytes -= first.payload.size();
-        held.frames.pop_front();
+        held.bytes -= frame->payload.size();
+        frame = held.frames.erase(frame);
         if (fate == Fate::delivered) return out;
       }
     }
@@ -859,14 +884,12 @@ std::optional<Frame> Participant::next_frame(TimePoint now) {
       return std::nullopt;
     } else {
       const auto& frame = std::get<MediaReceiver::Frame>(*output);
-      // Behind a frame that waits everything waits, so that the decoder gets them in order.
-      const auto waiting = held_.find(frame.stream);
-      if (waiting != held_.end() && !waiting->second.frames.empty()) {
-        hold(now, frame.stream, frame);
+      if (const auto waiting = held_.find(frame.stream); waiting != held_.end() && waiting->second.waits) {
+        hold(now, frame.stream, frame, false);
         continue;
       }
       const Fate fate = try_frame(now, frame.stream, frame.timestamp, frame.after_gap, frame.payload, out);
-      if (fate == Fate::no_key_yet) hold(now, frame.stream, frame);
+      if (fate == Fate::no_key_yet || fate == Fate::misplaced) hold(now, frame.stream, frame, fate == Fate::misplaced);
       if (fate == Fate::delivered) return out;
     }
   }

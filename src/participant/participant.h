@@ -36,7 +36,7 @@ inline constexpr ErrorCode participant_bad_message{"participant_bad_message", Er
 /// Which of the two connections; also NetworkPath::socket of its datagrams.
 enum class Leg : std::uint8_t { publish = 0, subscribe = 1 };
 
-// Of a stream, frames that wait for the key of their epoch, and for how long; as in the browser.
+// Of a stream, frames that wait for the key of their epoch, or for the server to say that the slot is their sender's, and for how long; as in the browser.
 inline constexpr std::size_t max_held_frames = 64;
 inline constexpr std::size_t max_held_bytes = 4U << 20;
 inline constexpr Duration max_held_time = std::chrono::seconds(1);
@@ -127,10 +127,11 @@ struct FrameCounters {
   std::uint64_t sent = 0;
   std::uint64_t unsent = 0;        ///< no key or no connection
   std::uint64_t decrypted = 0;
-  std::uint64_t held = 0;          ///< waited for their key, of whatever end
+  std::uint64_t held = 0;          ///< waited for their key or their slot, of whatever end
   std::uint64_t duplicates = 0;
   std::uint64_t before_entry = 0;  ///< of an epoch before our first: not ours to read
   std::uint64_t undecryptable = 0; ///< key expired or never came, or did not authenticate
+  std::uint64_t misplaced = 0;     ///< of another member than the server ever said that the slot was for, or said so in time
   std::uint64_t passed_over = 0;   ///< not opened, being far from all others after many that did not authenticate
   std::uint64_t refused = 0;       ///< decrypted, and nobody is known who could have sent it here
 };
@@ -224,18 +225,20 @@ class Participant {
     std::uint32_t timestamp = 0;
     bool after_gap = false;
     TimePoint since;
+    bool misplaced = false; ///< of another member than the slot's, as far as we know; holds nothing back
   };
   struct HeldStream {
     explicit HeldStream(ByteView seed) : line(seed) {}
 
-    sframe::ForgeryAllowance line;
-    std::deque<Held> frames;
+    call::Line line;
+    std::deque<Held> frames; ///< in the order in which they came
     std::size_t bytes = 0;
+    bool waits = false;     ///< for a key, and with it all that comes, so that the decoder gets it in order
     bool gap = false;       ///< something was dropped before the next frame
     bool needs_key = false; ///< nothing can be decoded until a key frame comes, which is asked for until then
     std::optional<std::pair<IncarnationId, Source>> origin; ///< of the latest frame
   };
-  enum class Fate : std::uint8_t { done, delivered, no_key_yet };
+  enum class Fate : std::uint8_t { done, delivered, no_key_yet, misplaced };
 
   Participant(ParticipantConfig config, call::ClientSession session, const dtls::Context& context, RandomSource& random);
 
@@ -267,10 +270,11 @@ class Participant {
   std::optional<Frame> next_frame(TimePoint now);
   bool from_before_entry(sframe::ShellKind shell, ByteView payload) const;
   Fate try_frame(TimePoint now, std::size_t stream, std::uint32_t timestamp, bool after_gap, ByteView payload, Frame& out);
-  void hold(TimePoint now, std::size_t stream, const MediaReceiver::Frame& frame);
+  void hold(TimePoint now, std::size_t stream, const MediaReceiver::Frame& frame, bool misplaced);
   void drop(std::size_t stream);
   HeldStream& state_of(std::size_t stream);
   void handle_slots(std::vector<signaling::Slot> slots);
+  void place_lines();
 
   ParticipantConfig config_;
   call::ClientSession session_;

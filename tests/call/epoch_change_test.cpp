@@ -100,7 +100,7 @@ class Media {
 
   void deliver(Packet packet, TimePoint now) {
     Bytes out(packet.frame.size());
-    sframe::ForgeryAllowance line{Bytes(32, 1)};
+    Line line{Bytes(32, 1)};
     const auto opened = packet.to->session->unprotect(now, line, packet.shell, packet.frame, out);
     if (opened) {
       ++received;

@@ -23,7 +23,7 @@ EpochKeys::Epoch epoch(std::uint64_t era, std::uint64_t number, std::uint32_t ow
 struct Frames : ::testing::Test {
   EpochKeys alice; // leaf 0
   EpochKeys bob;   // leaf 1
-  sframe::ForgeryAllowance line{Bytes(32, 1)}, other_line{Bytes(32, 2)};
+  Line line{Bytes(32, 1)}, other_line{Bytes(32, 2)};
   Bytes plain = to_bytes(as_bytes("one encoded frame"));
 
   void both_enter(Duration when, std::uint64_t era, std::uint64_t number, bool at_once = false) {
@@ -227,6 +227,23 @@ TEST_F(Frames, AreNotKeptOutByWhatIsForgedOnAnotherLine) {
   EXPECT_TRUE(receive(bob, 0s, send(alice, 0s)));
   for (int i = 0; i < 200; ++i) send(alice, 0s);
   EXPECT_TRUE(receive(bob, 0s, send(alice, 0s)));
+}
+
+TEST_F(Frames, OfAnotherMemberThanTheLinesAreNotOpened) {
+  both_enter(0s, 0, 0);
+  other_line.leaf = 2;
+  const std::array frames{send(alice, 0s), send(alice, 0s)};
+  for (const Bytes& frame : frames) {
+    buffer.assign(frame.size(), 0);
+    EXPECT_EQ(bob.unprotect(at(0s), other_line, sframe::ShellKind::video, frame, buffer).error(), Error(frame_wrong_line));
+  }
+  EXPECT_EQ(bob.counts().misplaced, 2u);
+  for (const std::uint32_t leaf : {0u, Line::nobody}) {
+    line.leaf = leaf;
+    EXPECT_EQ(receive(bob, 0s, frames[0]).has_value(), leaf == 0);
+  }
+  line.leaf.reset();
+  EXPECT_TRUE(receive(bob, 0s, frames[1]));
 }
 
 TEST_F(Frames, WithACounterThatNobodyReachesAreRefusedBeforeAnythingIsDerivedForThem) {

@@ -37,7 +37,7 @@ TEST(Memory, OfBothEndsDecryptsNothingOfWhatWasSentInAnEpochThatGoesOn) {
   Bytes frame(200), out(200);
   constexpr std::uint64_t last = 20;
   EpochKeys *alice, *bob;
-  sframe::ForgeryAllowance line{Bytes(32, 1)};
+  Line line{Bytes(32, 1)};
   {
     const heap::Recording recording;
     alice = new EpochKeys(suite);

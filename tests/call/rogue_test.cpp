@@ -161,7 +161,8 @@ struct StolenVoice : Conspiracy {
   }
   void hear(const Bytes& frame) {
     Bytes out(frame.size());
-    sframe::ForgeryAllowance line{Bytes(32, 1)};
+    Line line{Bytes(32, 1)};
+    line.leaf = 2;
     const auto heard = ada->unprotect(now, line, sframe::ShellKind::none, frame, out);
     ASSERT_TRUE(heard);
     EXPECT_EQ(heard->leaf, 2u) << "to SFrame it is Bo's";
@@ -202,6 +203,20 @@ TEST_F(StolenVoice, IsToldApartByWhatItsOwnerSigned) {
   relay_digest(*bo_group, bo.who);
   ASSERT_EQ(judged().size(), 1u);
   EXPECT_EQ(judged()[0].judgement.verdict, StreamVerdict::forged);
+}
+
+TEST_F(StolenVoice, OnTheThiefsOwnLineTakesNothingFromItsOwner) {
+  all_enter();
+  Line thiefs{Bytes(32, 2)};
+  thiefs.leaf = 0;
+  Bytes out(300);
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_EQ(ada->unprotect(now, thiefs, sframe::ShellKind::none, stolen.say(now, 2), out).error(), Error(frame_wrong_line));
+    hear(genuine.say(now, 1)); // under the same key
+  }
+  relay_digest(*bo_group, bo.who);
+  ASSERT_EQ(judged().size(), 1u);
+  EXPECT_EQ(judged()[0].judgement.verdict, StreamVerdict::confirmed);
 }
 
 TEST_F(StolenVoice, IsNotConfirmedByWhatItsOwnerSignedOfAnotherEpochOrTheThiefOfItself) {
@@ -276,7 +291,7 @@ struct CarriedVoice : StolenVoice {
   }
   Result<Bytes> open(const Bytes& frame) {
     Bytes out(frame.size());
-    sframe::ForgeryAllowance line{Bytes(32, 1)};
+    Line line{Bytes(32, 1)};
     SATSUMA_TRY(const auto heard, ada->unprotect(now, line, sframe::ShellKind::none, frame, out));
     collect();
     return to_bytes(heard.plaintext);
@@ -394,7 +409,7 @@ TEST_F(CarriedVoice, WhoseDigestIsWithheldWithItsAnswersIsNotConfirmed) {
 
 TEST_F(CarriedVoice, IsSaidAgainByUsToWhoAsks) {
   all_enter();
-  sframe::ForgeryAllowance line{Bytes(32, 1)};
+  Line line{Bytes(32, 1)};
   std::size_t carriers = 0, answers = 0;
   std::map<Bytes, int> said_again;
   (void)sent_to_all();
@@ -437,7 +452,7 @@ TEST_F(CarriedVoice, IsSaidAgainByUsToWhoAsks) {
 
 TEST_F(CarriedVoice, NeedsRoomAndGoesWithoutADigestWhereThereIsNone) {
   all_enter();
-  sframe::ForgeryAllowance line{Bytes(32, 1)};
+  Line line{Bytes(32, 1)};
   for (int n = 0; n < 500; ++n, now += 20ms) {
     Bytes out(sframe::max_protected_size(sframe::Shell::none, 80)), back(500);
     const auto frame = ada->protect(now, StreamContext::microphone, sframe::Shell::none, Bytes(80, 3), out);

@@ -117,7 +117,7 @@ TEST(Session, TwoHundredWhoComeWithinASecondAreInAfterAHandfulOfCommitsAndHearEa
     for (Person* receiver : people) {
       if (receiver == sender) continue;
       Bytes in(sent->size());
-      sframe::ForgeryAllowance line{Bytes(32, 1)};
+      Line line{Bytes(32, 1)};
       EXPECT_TRUE(receiver->session->unprotect(world.now(), line, sframe::ShellKind::none, *sent, in)) << sender->name << " to " << receiver->name;
     }
   }
@@ -394,7 +394,7 @@ void expect_media(World& world, std::initializer_list<Person*> people, const cha
     for (Person* receiver : people) {
       if (receiver == sender) continue;
       Bytes in(sent->size());
-      sframe::ForgeryAllowance line{Bytes(32, 1)};
+      Line line{Bytes(32, 1)};
       const auto received = receiver->session->unprotect(world.now(), line, sframe::ShellKind::video, *sent, in);
       // What is not readable yet must become so: the caller holds it.
       if (!received && received.error() == Error(frame_key_not_yet)) continue;
@@ -439,7 +439,7 @@ TEST(Media, OfTheNewEpochIsHeldOnlyUntilTheKeysCome) {
   ASSERT_TRUE(sent) << "a newcomer sends at once";
   ASSERT_TRUE(world.until([&] { return bool(agree({&ada, &bo, &cy})); }));
   Bytes in(200);
-  sframe::ForgeryAllowance line{Bytes(32, 1)};
+  Line line{Bytes(32, 1)};
   EXPECT_TRUE(bo.session->unprotect(world.now(), line, sframe::ShellKind::none, *sent, in));
 }
 
@@ -513,7 +513,7 @@ TEST(Media, OfOneWhoWasRemovedIsExcludedAtOnce) {
   const auto sent = ada.session->protect(world.now(), StreamContext::microphone, sframe::Shell::none, plain, out);
   ASSERT_TRUE(sent);
   Bytes in(200);
-  sframe::ForgeryAllowance line{Bytes(32, 1)};
+  Line line{Bytes(32, 1)};
   EXPECT_FALSE(cy.session->unprotect(world.now(), line, sframe::ShellKind::none, *sent, in));
 }
 

@@ -20,7 +20,7 @@ Bytes send(World& world, Person& from, ByteView plain) {
 
 Bytes receive(World& world, Person& by, const Bytes& frame) {
   Bytes out(frame.size());
-  sframe::ForgeryAllowance line{Bytes(32, 1)};
+  Line line{Bytes(32, 1)};
   const auto received = by.session->unprotect(world.now(), line, sframe::ShellKind::none, frame, out);
   return received ? to_bytes(received->plaintext) : Bytes{};
 }

@@ -615,6 +615,91 @@ TEST(Participant, WhoGetsASlotOnWhichManyFramesWereForgedIsHeardFromTheFirstOn) 
   }
 }
 
+TEST(Participant, WhatAMemberSendsUnderAnothersKeysOnItsOwnLineTakesNothingFromTheOther) {
+  World w(35);
+  auto& ada = w.add("Ada", {});
+  auto& bob = w.add("Bob", {Source::microphone});
+  auto& mallory = w.add("Mallory", {Source::microphone});
+  ASSERT_TRUE(w.until([&] { return w.all_receive_all(); }));
+  ASSERT_TRUE(w.until([&] { return ada.verdicts.size() == 2; }));
+  bob.next_audio.reset();
+  mallory.next_audio.reset();
+  w.run(100ms);
+  const auto send = [&](World::Person& from, ByteView frame, std::uint32_t timestamp) {
+    ASSERT_TRUE(const_cast<MediaSender&>(*from.participant->sender()).send_frame(w.now(), 0, frame, timestamp));
+  };
+  const auto heard = ada.received.at({"Bob", Source::microphone}).frames;
+  const auto before = ada.participant->frames();
+  for (std::uint32_t i = 0; i < 500; ++i) { // hers come first, and could as well be others under the same key
+    Bytes plain(120, 0x5a), out(500);
+    SpanWriter writer(plain);
+    writer.u64(bob.audios++);
+    writer.u64(static_cast<std::uint64_t>(w.now().time_since_epoch().count()));
+    const auto frame = const_cast<call::ClientSession&>(bob.participant->session()).protect(w.now(), call::StreamContext::microphone, sframe::Shell::none, plain, out);
+    ASSERT_TRUE(frame);
+    send(mallory, *frame, 960 * i);
+    w.run(20ms);
+    send(bob, *frame, 960 * i);
+  }
+  w.run(2s);
+  const auto& counts = ada.participant->frames();
+  EXPECT_EQ(ada.received.at({"Bob", Source::microphone}).frames - heard, 500U);
+  EXPECT_EQ(ada.received.at({"Bob", Source::microphone}).missing, 0U);
+  EXPECT_EQ(counts.misplaced - before.misplaced, 500U);
+  EXPECT_EQ(counts.duplicates, before.duplicates);
+  EXPECT_EQ(ada.verdicts, std::vector(2, call::StreamVerdict::confirmed));
+}
+
+TEST(Participant, ASlotThatGoesToAnotherLosesNoFrameWhetherThatIsToldBeforeOrAfterItsFramesCome) {
+  for (const bool told_first : {false, true}) {
+    World w(36);
+    auto& ada = w.add("Ada", {}, told_first ? "delay=200ms" : "delay=10ms");
+    auto& bob = w.add("Bob", both);
+    auto& carol = w.add("Carol", both);
+    ASSERT_TRUE(w.until([&] { return w.all_receive_all(); }));
+    const auto id = [](const World::Person& person) { return person.participant->session().incarnation(); };
+    ASSERT_TRUE(w.forwarding().handle_sources(w.now(), id(carol), {}));
+    w.run(2s);
+    const auto lines = ada.participant->slots();
+    ASSERT_EQ(lines.size(), 2U);
+    ada.hears_server = told_first;
+    const auto sound = carol.audios, pictures = carol.videos;
+    ada.received.at({"Carol", Source::microphone}).longest_delay = {};
+    const auto before = ada.received;
+    const auto held = ada.participant->frames().held;
+    ASSERT_TRUE(w.forwarding().handle_sources(w.now(), id(bob), {}));
+    ASSERT_TRUE(w.forwarding().handle_sources(w.now(), id(carol), {Source::microphone, Source::camera}));
+    w.run(500ms);
+    EXPECT_EQ(ada.participant->frames().held > held, true) << (told_first ? "the last of Bob's" : "the first of Carol's");
+    EXPECT_EQ(ada.received.at({"Carol", Source::microphone}).frames > before.at({"Carol", Source::microphone}).frames, told_first);
+    ada.hears_server = true;
+    w.run(1s);
+    ASSERT_EQ(ada.participant->slots().size(), 2U);
+    for (std::size_t i = 0; i < 2; ++i) {
+      EXPECT_EQ(ada.participant->slots()[i].mid, lines[i].mid) << "it is the same line";
+      EXPECT_EQ(ada.participant->slots()[i].incarnation, id(carol));
+    }
+    const auto came = [&](Source source) { return ada.received.at({"Carol", source}).frames - before.at({"Carol", source}).frames; };
+    EXPECT_GE(came(Source::microphone) + (told_first ? 11 : 1), carol.audios - sound) << "all but what is under way";
+    EXPECT_GE(came(Source::camera) + (told_first ? 13 : 7), carol.videos - pictures) << "and before the key frame";
+    EXPECT_EQ(ada.participant->frames().misplaced > 0, told_first);
+    EXPECT_EQ(ada.participant->frames().undecryptable, 0U);
+    EXPECT_LT(ada.received.at({"Carol", Source::microphone}).longest_delay, Duration(told_first ? 250ms : 560ms));
+  }
+}
+
+TEST(Participant, WhoseFirstConnectionCameToNothingKnowsWhoseSlotsTheSecondHas) {
+  World w(37);
+  auto& ada = w.add("Ada", {}, "loss=100%");
+  auto& bob = w.add("Bob", both);
+  ASSERT_TRUE(w.until([&] { return bob.participant->connected(Leg::publish); }));
+  w.run(media_connect_patience / 2);
+  EXPECT_EQ(ada.participant->slots().size(), 2U);
+  w.run(media_connect_patience);
+  w.set_network(ada, "delay=10ms");
+  ASSERT_TRUE(w.until([&] { return w.all_receive_all(); }));
+}
+
 TEST(Participant, AThousandDatagramsOfStrangersChangeNothing) {
   World w(10);
   auto& ada = w.add("Ada", both);

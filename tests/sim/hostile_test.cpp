@@ -162,7 +162,7 @@ TEST_F(Hostile, ServerThatTellsTwoCommittersThatTheyWonCannotBringThemTogetherAg
   const auto sent = ada.session->protect(world.now(), call::StreamContext::microphone, sframe::Shell::none, plain, out);
   ASSERT_TRUE(sent);
   Bytes in(sent->size());
-  sframe::ForgeryAllowance line{Bytes(32, 1)};
+  call::Line line{Bytes(32, 1)};
   EXPECT_FALSE(bo.session->unprotect(world.now(), line, sframe::ShellKind::none, *sent, in));
   // Led back to the first log, Bo enters anew: what it holds never was there.
   bo.server = 0;

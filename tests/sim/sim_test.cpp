@@ -66,7 +66,7 @@ TEST(Simulator, FramesFromNearTheServerAreReadFarFromItThoughEpochsFollowEachOth
   far.delay = 110ms;
   world.run(2s);
   const Bytes plain(50, 7);
-  sframe::ForgeryAllowance line{Bytes(32, 1)};
+  call::Line line{Bytes(32, 1)};
   const std::size_t epochs = near.epochs.size();
   for (int i = 0; i < 1'000; ++i, world.run(10ms)) {
     Bytes out(sframe::max_protected_size(sframe::Shell::vp8_key, plain.size()));

@@ -59,7 +59,7 @@ export interface ReceiverCounts {
   readonly connection: number;
   readonly mid: string;
   readonly decrypted: number;
-  /** Waited for their epoch's key, and were decrypted or given up later. */
+  /** Waited for their epoch's key, or for the server to say that the slot is their sender's, and were decrypted or given up later. */
   readonly held: number;
   /** Undecryptable: no key in time, an epoch that is over, or refused. */
   readonly dropped: number;
@@ -67,6 +67,8 @@ export interface ReceiverCounts {
   readonly refused: number;
   /** Of these, those that were not opened, being far from all others after many that were refused. */
   readonly passedOver: number;
+  /** Of another member than the server said in time that the slot is for. */
+  readonly misplaced: number;
   readonly duplicates: number;
   readonly keyFrameRequests: number;
   /** Time in this worker for all that arrived, in ms. */

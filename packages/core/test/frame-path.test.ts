@@ -113,6 +113,35 @@ test("sound does not wait while pictures are held for their key", { skip }, asyn
   assert.equal(video.delivered.length, 1);
 });
 
+test("a slot that goes to another loses no frame of theirs and holds none back, whether that is told before or after they come", { skip }, async () => {
+  const { ada, bo, buffers, enter } = await call();
+  const cy = enter("Cy", 3);
+  await until("all send where Cy is", [ada, bo, cy], () =>
+    [ada, cy].every((peer) => peer.people.length === 3 && peer.events.some((event) => event.type === "keys" && event.sending?.epoch === bo.epoch?.epoch)) && bo.people.length === 3);
+  const leafOf = (name: string): number => bo.epoch?.roster.find((member) => member.name === name)?.leaf ?? -1;
+  const adas = new FrameSender(ada.session, buffers, null, 1, "camera"), cys = new FrameSender(cy.session, buffers, null, 1, "camera");
+  const { receiver, delivered, asked, give } = receiverOf(bo, buffers, "video");
+  receiver.openOnly(leafOf("Ada"));
+  give(protectedBy(adas, picture("key")), 0);
+  const late = protectedBy(adas, picture("delta"));
+  const early = [protectedBy(cys, picture("key")), protectedBy(cys, picture("delta"))];
+  for (const frame of early) give(frame, 10);
+  give(protectedBy(adas, picture("delta")), 20);
+  assert.equal(delivered.length, 2, "Ada's");
+  receiver.renew();
+  receiver.openOnly(leafOf("Cy"));
+  receiver.handleHeld(30);
+  assert.deepEqual(delivered.slice(2), early);
+  give(late, 40);
+  give(protectedBy(cys, picture("delta")), 50);
+  assert.equal(delivered.length, 5);
+  give(protectedBy(cys, picture("delta")), 600);
+  receiver.handleHeld(1040);
+  give(protectedBy(cys, picture("delta")), 1050);
+  const { misplaced, dropped, held } = receiver.readCounts(1050, false);
+  assert.deepEqual([misplaced, dropped, held, receiver.deadline, asked()], [1, 0, 3, null, 0]);
+});
+
 test("a frame costs one copy in, one copy out, no promise and no memory of the module", { skip }, async () => {
   const { ada, bo, buffers, module } = await call();
   const camera = new FrameSender(ada.session, buffers, null, 1, "camera");

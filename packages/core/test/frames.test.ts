@@ -202,6 +202,15 @@ test("a picture that was passed over is asked for at once, once, and again with 
   assert.equal(sound.asked(), 0);
 });
 
+test("a slot that is given to another publication is asked for a key frame, unless it begins with one", () => {
+  const { give, asked, receiver } = answeredReceiver("video");
+  give(5, 1000);
+  assert.equal(asked(), 0);
+  receiver.renew();
+  give(5, 1100);
+  assert.equal(asked(), 1);
+});
+
 test("a slot that is given to another publication has another receiver in the module, and one only", () => {
   const { give, receiver, handles } = answeredReceiver("audio");
   receiver.renew();

@@ -12,7 +12,7 @@ import { type Announcement, parseSessionEvent, type SessionEvent, voiceMessage, 
 import { suiteNumber } from "../suites.ts";
 import { persistentDeviceSeed, temporaryDeviceSeed } from "./device-seed.ts";
 import { type Frame, FrameBuffers, FrameReceiver, FrameRecorder, FrameSender, type FrameSink } from "./frames.ts";
-import { type WasmModule, WasmSession } from "./module.ts";
+import { nobody, type WasmModule, WasmSession } from "./module.ts";
 import { PortSocket } from "./port-socket.ts";
 import { ReconnectingSocket, type SocketListener } from "./socket.ts";
 
@@ -69,8 +69,13 @@ export class Engine {
   readonly #senders = new Set<FrameSender>();
   /** With what was proven of each last. */
   readonly #receivers = new Map<FrameReceiver, Proof | null>();
-  /** Whose publication the server says is on a slot, by mid. It decides about nothing but what forged frames may cost there. */
-  #slots: ReadonlyMap<string, string> = new Map();
+  /** Of the present epoch. */
+  #leaves: ReadonlyMap<ParticipantId, number> = new Map();
+  /**
+   * What the server says that each slot carries, by mid; null where nobody says it. It decides whose frames are opened there, and what forged ones may cost,
+   * and nothing about who is shown.
+   */
+  #slots: ReadonlyMap<string, Slot> | null = null;
   #decrypting = false;
   readonly #socketFrames = { sent: 0, received: 0 };
 
@@ -167,8 +172,9 @@ export class Engine {
       name: options.displayName,
       suite: suiteNumber(options.suite),
     });
-    // Whoever is at the other end of a port need not follow the group's tree as our server does.
-    if (typeof options.signaling !== "string") session.putTreeInWelcomes();
+    // Whoever is at the other end of a port need not follow the group's tree as our server does, nor speak of slots.
+    if (typeof options.signaling === "string") this.#slots = new Map();
+    else session.putTreeInWelcomes();
     deviceSeed.fill(0);
     options.secret.fill(0);
     const socket: SignalingSocket = signalingSocket(options.signaling, {
@@ -289,8 +295,8 @@ export class Engine {
       case "epoch": {
         if (event.era !== this.#era) this.#rosters.clear();
         this.#era = event.era;
-        const leaves = new Map(event.roster.map((member) => [member.leaf, member.incarnation]));
-        this.#rosters.set(event.epoch, leaves);
+        this.#rosters.set(event.epoch, new Map(event.roster.map((member) => [member.leaf, member.incarnation])));
+        this.#leaves = new Map(event.roster.map((member) => [member.incarnation, member.leaf]));
         for (const epoch of this.#rosters.keys()) {
           if (this.#rosters.size <= maxRosters) break;
           this.#rosters.delete(epoch);
@@ -302,7 +308,7 @@ export class Engine {
         // As with "ready": before the announcement.
         this.#post({ type: "session", event });
         if (isFirst || this.#announcementDue || event.reason.joined.length > 0) this.#announceSoon(isFirst ? 0 : event.roster.length);
-        this.#retryHeld();
+        this.#placeReceivers();
         return;
       }
       case "keys":
@@ -437,6 +443,7 @@ export class Engine {
       (from, leaf, context, epoch) => this.#handleDecrypted(from, leaf, context, epoch, options.kind),
     );
     this.#receivers.set(receiver, null);
+    this.#place(receiver);
     return (frame, deliver) => {
       receiver.handleFrame(frame, performance.now(), deliver);
       this.#watchHeld();
@@ -445,11 +452,26 @@ export class Engine {
 
   #noteSlots(slots: readonly Slot[]): void {
     const before = this.#slots;
-    this.#slots = new Map(slots.map(({ mid, incarnation, source }) => [mid, `${incarnation} ${source}`]));
+    this.#slots = new Map(slots.map((slot) => [slot.mid, slot]));
     for (const receiver of this.#receivers.keys()) {
       const carries = this.#slots.get(receiver.mid);
-      if (carries !== undefined && carries !== before.get(receiver.mid)) receiver.renew();
+      const carried = before?.get(receiver.mid);
+      if (carries !== undefined && (carries.incarnation !== carried?.incarnation || carries.source !== carried.source)) receiver.renew();
     }
+    this.#placeReceivers();
+  }
+
+  /** Whose slot it is the server says, who has which leaf the group. */
+  #place(receiver: FrameReceiver): void {
+    if (this.#slots === null) return;
+    const slot = this.#slots.get(receiver.mid);
+    receiver.openOnly((slot === undefined ? undefined : this.#leaves.get(slot.incarnation)) ?? nobody);
+  }
+
+  // What came before both were known can be told apart now.
+  #placeReceivers(): void {
+    for (const receiver of this.#receivers.keys()) this.#place(receiver);
+    this.#retryHeld();
   }
 
   /** False if the frame can be shown under nobody. */

@@ -13,7 +13,7 @@ export type FrameSink = (frame: Frame) => void;
 const initialBufferBytes = 256 * 1024;
 /** A 4K key frame is about 1 MB. */
 const maxFrameBytes = 4 * 1024 * 1024;
-/** Frames that wait for the key of their epoch; about a second of audio. */
+/** Frames that wait for the key of their epoch, or for the slot to be their sender's; about a second of audio. */
 const maxHeldFrames = 64;
 const maxHeldMs = 1000;
 /** A browser that sends does not listen for 300 ms after a request that it heard. */
@@ -200,7 +200,11 @@ export type DecryptedHandler = (receiver: FrameReceiver, leaf: number, context: 
 interface HeldFrame {
   readonly frame: Frame;
   readonly since: number;
+  /** Of another member than the slot's, as far as we know; holds nothing back. */
+  misplaced: boolean;
 }
+
+type Fate = "done" | "unknown-key" | "misplaced";
 
 export class FrameReceiver {
   readonly connection: number;
@@ -213,12 +217,16 @@ export class FrameReceiver {
   readonly #requestKeyFrame: () => void;
   readonly #onDecrypted: DecryptedHandler;
   #open = true;
+  /** In the order in which they came. */
   #held: HeldFrame[] = [];
+  /** For a key, and with it all that comes, so that the decoder gets it in order. */
+  #waits = false;
+  #leaf: number | null = null;
   #deliver: FrameSink | null = null;
   #gap = false;
   #lastKeyFrameRequest = -Infinity;
   #lastDecrypted: number | null = null;
-  #counts = { decrypted: 0, held: 0, dropped: 0, refused: 0, passedOver: 0, duplicates: 0, keyFrameRequests: 0, spentMs: 0, longestGapMs: 0 };
+  #counts = { decrypted: 0, held: 0, dropped: 0, refused: 0, passedOver: 0, misplaced: 0, duplicates: 0, keyFrameRequests: 0, spentMs: 0, longestGapMs: 0 };
 
   constructor(
     session: WasmSession,
@@ -250,31 +258,40 @@ export class FrameReceiver {
     if (!this.#open) return;
     this.#module.call.satsuma_receiver_free(this.#handle);
     this.#handle = this.#module.call.satsuma_receiver_new(this.#session.handle);
+    if (this.#leaf !== null) this.openOnly(this.#leaf);
+    this.#gap = true; // unless it begins with a key frame
+  }
+
+  /** Frames of the member at `leaf`, or of `nobody` while that is not known. Before, everybody's. */
+  openOnly(leaf: number): void {
+    if (!this.#open) return;
+    this.#leaf = leaf;
+    this.#module.call.satsuma_receiver_set_leaf(this.#handle, leaf);
   }
 
   handleFrame(frame: Frame, now: number, deliver: FrameSink): void {
     this.#deliver = deliver;
-    // Behind a frame that waits everything waits, so that the decoder gets them in order.
-    if (this.#held.length > 0) {
-      this.#hold(frame, now);
-      return;
-    }
-    if (this.#tryFrame(frame, now, deliver) === "unknown-key") this.#hold(frame, now);
+    const fate = this.#waits ? "unknown-key" : this.#tryFrame(frame, now, deliver);
+    if (fate !== "done") this.#hold(frame, now, fate);
   }
 
-  /** Keys came, or time passed. */
+  /** Keys came, or the slot is another's, or time passed. */
   handleHeld(now: number): void {
     const deliver = this.#deliver;
-    if (deliver === null) return;
-    let first = this.#held[0];
-    while (first !== undefined) {
-      if (this.#tryFrame(first.frame, now, deliver) === "unknown-key") {
-        if (now - first.since < maxHeldMs) return;
-        this.#dropAfterGap();
+    if (deliver === null || this.#held.length === 0) return;
+    this.#waits = false;
+    this.#held = this.#held.filter((held) => {
+      if (this.#waits) return true;
+      const fate = this.#tryFrame(held.frame, now, deliver);
+      held.misplaced = fate === "misplaced";
+      if (fate === "done") return false;
+      if (now - held.since >= maxHeldMs) {
+        this.#giveUp(held);
+        return false;
       }
-      this.#held.shift();
-      first = this.#held[0];
-    }
+      this.#waits = fate === "unknown-key";
+      return true;
+    });
   }
 
   /** When `handleHeld` should be called even if no key came. */
@@ -287,19 +304,28 @@ export class FrameReceiver {
     if (!this.#open) return;
     this.#open = false;
     this.#held = [];
+    this.#waits = false;
     this.#module.call.satsuma_receiver_free(this.#handle);
   }
 
-  #hold(frame: Frame, now: number): void {
-    if (this.#held.length >= maxHeldFrames) {
+  #hold(frame: Frame, now: number, fate: Exclude<Fate, "done">): void {
+    const first = this.#held[0];
+    if (first !== undefined && this.#held.length >= maxHeldFrames) {
       this.#held.shift();
-      this.#dropAfterGap();
+      this.#giveUp(first);
     }
-    this.#held.push({ frame, since: now });
+    this.#held.push({ frame, since: now, misplaced: fate === "misplaced" });
+    this.#waits ||= fate === "unknown-key";
     this.#counts.held += 1;
   }
 
-  #tryFrame(frame: Frame, now: number, deliver: FrameSink): "done" | "unknown-key" {
+  // What is of another member leaves no gap in what the slot carries.
+  #giveUp(held: HeldFrame): void {
+    if (held.misplaced) this.#counts.misplaced += 1;
+    else this.#dropAfterGap();
+  }
+
+  #tryFrame(frame: Frame, now: number, deliver: FrameSink): Fate {
     if (!this.#open) return "done";
     const begin = performance.now();
     const framing = this.#media === "audio" ? shell.none : shell.video;
@@ -329,10 +355,12 @@ export class FrameReceiver {
     return "done";
   }
 
-  #handleFailure(failure: number, now: number): "done" | "unknown-key" {
+  #handleFailure(failure: number, now: number): Fate {
     switch (failure) {
       case code.unknownKey:
         return "unknown-key";
+      case code.wrongLine:
+        return "misplaced";
       case code.replayed: // padding probes repeat whole frames
         this.#counts.duplicates += 1;
         return "done";

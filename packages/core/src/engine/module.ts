@@ -13,8 +13,11 @@ export const code = {
   forged: -14,
   malformed: -15,
   passedOver: -17,
+  wrongLine: -18,
 } as const;
 
+/** satsuma_receiver_nobody: a leaf that no frame can name. */
+export const nobody = 0x1000;
 /** enum SatsumaFrameKind: what the encoder made. */
 export const frameKind = {
   opus: 0,
@@ -64,6 +67,7 @@ const functionNames = [
   "satsuma_frame_protect",
   "satsuma_receiver_new",
   "satsuma_receiver_free",
+  "satsuma_receiver_set_leaf",
   "satsuma_frame_unprotect",
   "satsuma_receiver_last_leaf",
   "satsuma_receiver_last_context",
