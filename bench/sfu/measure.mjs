@@ -17,7 +17,7 @@ Cases: 1to100, 1to100-audio, 25x25, 25x25-audio. For each: microseconds of the s
 packet at the same offered load, what of it was lost, and the latency added; the raw limit is AES-128-GCM and
 UDP_SEGMENT in one thread, the same packets to as many who read them, with no logic. Its cipher is OpenSSL's; "our
 cipher" is the limit with the one that our server uses (docs/adr/packet-cipher.md).
-  --seconds N  of measuring for each (default 5), in five rounds, of which the best counts
+  --seconds N  of measuring for each (default 5), in ten rounds, of which the best counts
   --ramp       besides, double the load of 1to100 until something is lost
   --idle N     besides, the memory of N participants, connected both ways, who send nothing (default 0)
   --join-rate N  how many of ours come in a second (default 40); a busy machine cannot make as many
@@ -147,8 +147,8 @@ async function startJanus() {
 const readyTimeoutSeconds = 55;
 const beginUntilSeconds = 390;
 
-/** Of measuring, each. The limit has as many. */
-const rounds = 5;
+/** Of measuring, each. The limit has as many, as long: half of them before and half behind. */
+const rounds = 10;
 
 /** Offers `shape`, and reads the server's processor time while it holds. */
 async function measure(peer, shape, seconds) {
@@ -218,7 +218,7 @@ if (!options.json) console.log("case            peer    out pkt/s   us/pkt   raw
 for (const [name, shape] of Object.entries(cases)) {
   if (options.cases && !options.cases.includes(name)) continue;
   // Before and behind each peer, and the better of the two: the machine is faster in one minute than in the next.
-  let before = await raw(shape, options.seconds / 2);
+  let before = await raw(shape, options.seconds);
   results[name] = {};
   if (!options.json) console.log(name);
   for (const peer of options.peers) {
@@ -233,7 +233,7 @@ for (const [name, shape] of Object.entries(cases)) {
     }
     try {
       const result = await measure(peer, shape, options.seconds);
-      const behind = await raw(shape, options.seconds / 2);
+      const behind = await raw(shape, options.seconds);
       const limit = Math.min(before.openssl, behind.openssl);
       const sameCipher = Math.min(before.same, behind.same);
       before = behind;
