@@ -303,13 +303,17 @@ void DigestReceiver::handle_received(TimePoint now, EpochKeys::EpochName epoch, 
   if (stream == streams_.end()) {
     if (streams_.size() >= max_streams) return doubt(now, {leaf, context});
     stream = streams_.try_emplace(name).first;
+    const auto later = std::next(stream);
+    if (later != streams_.end() && later->first.leaf == leaf && later->first.context == context && (later->second.judged > 0 || !later->second.runs.empty()))
+      stream->second.left_at = now;
   }
   Source& source = sources_[{leaf, context}];
   if (!source.waiting_since) source.waiting_since = now;
   Stream& s = stream->second;
-  // What was missing when a later run was told, what comes to one that was told a while ago, and to what was judged: chosen when the roots were known, for all one can tell.
+  // What was missing when a later run was told, what comes to one that was told a while ago or when a later epoch was, and to what was judged: chosen when the roots were known, for all one can tell.
   const auto told = std::ranges::find_if(s.runs, [&](const Run& run) { return counter < run.first + run.count; });
-  if (counter < s.judged || (told != s.runs.end() && (counter < told->first || now >= told->told + options_.settle))) {
+  const bool left = s.left_at && now >= *s.left_at + options_.settle;
+  if (left || counter < s.judged || (told != s.runs.end() && (counter < told->first || now >= told->told + options_.settle))) {
     ++s.late;
     return;
   }
@@ -356,6 +360,7 @@ Result<void> DigestReceiver::handle_digest(TimePoint now, EpochKeys::EpochName e
   for (const ToldRun& run : told) {
     const StreamName name{leaf, run.context, run.epoch};
     if (!is_news(name, since, run.first)) continue;
+    leave_earlier(now, name);
     Stream& stream = streams_.at(name);
     const auto place = std::ranges::lower_bound(stream.runs, run.first, {}, &Run::first);
     Run waiting{run.first, run.count, {}, to_bytes(run.marks), now};
@@ -365,6 +370,12 @@ Result<void> DigestReceiver::handle_digest(TimePoint now, EpochKeys::EpochName e
     settle_ready(now, name, stream);
   }
   return {};
+}
+
+void DigestReceiver::leave_earlier(TimePoint now, const StreamName& name) {
+  for (auto it = streams_.lower_bound({name.leaf, name.context, {}}); it->first < name; ++it) {
+    if (!it->second.left_at) it->second.left_at = now;
+  }
 }
 
 /// Too much before the first run that no digest told of.
@@ -486,7 +497,8 @@ std::optional<TimePoint> DigestReceiver::asks_at(const Stream& stream) const {
   if (stream.frames.empty()) return std::nullopt;
   const Frame& first = stream.frames.front();
   if (!stream.runs.empty() && first.counter >= stream.runs.front().first) return std::nullopt;
-  const TimePoint missed = has_gap(stream) ? stream.runs.front().told : first.received + options_.ask_after;
+  const TimePoint last = first.received + options_.ask_after;
+  const TimePoint missed = has_gap(stream) ? stream.runs.front().told : std::min(last, stream.left_at.value_or(last));
   return std::max(missed + turn_, stream.ask_at);
 }
 

@@ -250,6 +250,7 @@ class DigestReceiver {
     TimePoint judged_at{};    ///< the last time
     std::size_t late = 0;     ///< frames that came after they were to be judged, or for which there was no room, since the last run
     std::size_t untold = 0;   ///< frames that waited for too long, since the last run
+    std::optional<TimePoint> left_at; ///< a later epoch's was told of then, or before: nothing more of this one is sent, and nothing told first
     std::optional<TimePoint> over_since; ///< a later epoch's is there, and nothing of this one waits
     TimePoint ask_at{};       ///< not sooner
     std::optional<Duration> ask_again; ///< after the next request; none: as the first time
@@ -262,6 +263,7 @@ class DigestReceiver {
   };
 
   bool is_news(const StreamName& name, std::uint64_t since, std::uint64_t first) const;
+  void leave_earlier(TimePoint now, const StreamName& name);
   std::size_t frames_of(const Stream& stream, const Run& run) const;
   bool has_gap(const Stream& stream) const;
   TimePoint settles_at(const Stream& stream) const;

@@ -317,10 +317,11 @@ struct Overlaps : Digests {
       sender.handle_sent(at(time), epoch, camera, next, hash(next), 2000);
       receiver.handle_received(at(time), epoch, leaf, camera, next, hash(next));
       ++next;
-      if (const auto made = sender.take(at(time), epoch)) tell(*made);
+      if (const auto made = sender.take(at(time), epoch)) tell(*made), told = next;
       wake_until(time + 20ms);
     }
   }
+  std::uint64_t told = 0; ///< below it all
 };
 
 TEST_F(Overlaps, HideNoFramesOfAFormerEpochThatNothingTellsOf) {
@@ -395,6 +396,75 @@ TEST_F(Overlaps, DoNotForgetWhatWasJudgedInAFormerEpoch) {
   for (std::uint64_t n = 1; n < covered; n += 2) receiver.handle_received(at(time), before, leaf, camera, n, hash(n));
   for (const Bytes& one : made) ASSERT_TRUE(receiver.handle_digest(at(time), before, 0, leaf, one)); // again
   talk(16s);
+  EXPECT_TRUE(is_doubted());
+}
+
+/// The last digest of an epoch is withheld.
+struct LostEnds : Overlaps {
+  Name before;
+  std::uint64_t from = 0, to = 0;
+  Bytes lost;
+
+  /// Of its frames those are received that `comes` names.
+  template <class Comes>
+  void lose(Comes comes) {
+    for (from = next; lost.empty(); wake_until(time + 20ms)) {
+      sender.handle_sent(at(time), epoch, camera, next, hash(next), 2000);
+      if (comes(next)) receiver.handle_received(at(time), epoch, leaf, camera, next, hash(next));
+      ++next;
+      if (const auto made = sender.take(at(time), epoch)) lost = *made;
+    }
+    before = epoch;
+    to = next;
+    enter();
+  }
+  void enter() {
+    epoch.epoch += 1;
+    next = 0;
+  }
+  void talk_until_told() {
+    talk(3s);
+    while (told != next) talk(20ms);
+    EXPECT_EQ(verdicts(), Verdicts{StreamVerdict::confirmed});
+  }
+  void tell_lost() { ASSERT_TRUE(receiver.handle_digest(at(time), before, 0, leaf, lost)); }
+};
+
+TEST_F(LostEnds, AreAskedForOnceALaterEpochIsTold) {
+  talk_until_told();
+  lose([](std::uint64_t) { return true; });
+  talk(900ms);
+  EXPECT_FALSE(receiver.poll_request());
+  talk(300ms);
+  EXPECT_EQ(receiver.poll_request(), (DigestRequest{{1, leaf, static_cast<std::uint8_t>(before.epoch)}, from}));
+  EXPECT_FALSE(receiver.poll_request());
+  tell_lost();
+  talk(20s);
+  EXPECT_FALSE(receiver.poll_request());
+  EXPECT_EQ(verdicts(), Verdicts{});
+}
+
+TEST_F(LostEnds, ProveNothingOfFramesThatComeOnceALaterEpochWasTold) {
+  talk_until_told();
+  lose([](std::uint64_t n) { return n % 2 == 0; });
+  talk(2s);
+  for (std::uint64_t n = from; n < to; ++n)
+    if (n % 2 == 1) receiver.handle_received(at(time), before, leaf, camera, n, hash(n)); // made for the root
+  tell_lost();
+  talk(1s);
+  EXPECT_TRUE(is_doubted());
+}
+
+TEST_F(LostEnds, ProveNothingWhereAllOfTheirEpochIsHeldBack) {
+  talk_until_told();
+  enter();
+  lose([](std::uint64_t) { return false; });
+  talk(2s);
+  receiver.handle_received(at(time), before, leaf, camera, from, hash(from));
+  talk(600ms);
+  for (std::uint64_t n = from + 1; n < to; ++n) receiver.handle_received(at(time), before, leaf, camera, n, hash(n));
+  tell_lost();
+  talk(1s);
   EXPECT_TRUE(is_doubted());
 }
 
