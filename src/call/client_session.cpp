@@ -720,17 +720,18 @@ void ClientSession::handle_signed_digest(TimePoint now, IncarnationId sender, By
   if (member == nullptr || member->who == self_ || epoch > group_->epoch()) return;
   const std::uint64_t since = seated_since_.at(member->leaf);
   if (!digest_receiver_.has_news({era_, epoch}, since, member->leaf, digest.body)) return;
-  if (now >= unsigned_since_ + unsigned_digests_interval) {
-    unsigned_since_ = now;
-    unsigned_digests_.clear();
+  if (now >= checked_since_ + checked_digests_interval) {
+    checked_since_ = now;
+    checked_digests_.clear();
   }
-  const auto wrong = unsigned_digests_.find(member->leaf);
-  if (wrong != unsigned_digests_.end() && wrong->second >= max_unsigned_digests) return;
+  CheckedDigests& checked = checked_digests_[member->leaf];
+  if (checked.failed >= max_unsigned_digests || checked.held >= max_signed_digests) return;
   const Bytes content = digest_to_sign(group_->group_id(), epoch, member->leaf, digest.body);
   if (!group_->verify_signature({member->leaf}, digest_label, content, digest.signature)) {
-    ++unsigned_digests_[member->leaf];
+    ++checked.failed;
     return;
   }
+  ++checked.held;
   (void)digest_receiver_.handle_digest(now, {era_, epoch}, since, member->leaf, digest.body);
 }
 

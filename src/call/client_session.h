@@ -208,7 +208,9 @@ class ClientSession {
   /// Digests of one member with a signature that does not hold, in so much time: beyond, all of its are dropped unread until it is over, since each costs a check. Those of
   /// others are read: in its own frames a member says what it likes.
   static constexpr std::uint32_t max_unsigned_digests = 8;
-  static constexpr Duration unsigned_digests_interval = std::chrono::seconds(10);
+  /// Those that hold, of one member in the same time. Where epochs follow one another at ten a second, a hundred come; but each frame could bring one.
+  static constexpr std::uint32_t max_signed_digests = 128;
+  static constexpr Duration checked_digests_interval = std::chrono::seconds(10);
   /// Entries without a commit among them; the server keeps no more (docs/protocol.md).
   static constexpr std::size_t max_digests = 8'192;
 
@@ -320,8 +322,11 @@ class ClientSession {
   Roster roster_;
   std::optional<TimePoint> check_devices_at_; ///< set while some of the roster's are pending
   std::deque<std::pair<IncarnationId, Bytes>> held_messages_; ///< of whom the server says that they are
-  std::map<std::uint32_t, std::uint32_t> unsigned_digests_; ///< by leaf, whose signature did not hold, since
-  TimePoint unsigned_since_{};
+  struct CheckedDigests {
+    std::uint32_t held = 0, failed = 0;
+  };
+  std::map<std::uint32_t, CheckedDigests> checked_digests_; ///< by leaf, since
+  TimePoint checked_since_{};
   std::deque<std::pair<mls::Epoch, Roster>> past_rosters_; ///< of the epochs whose messages can still be read
 
   EpochKeys keys_;

@@ -240,10 +240,29 @@ TEST_F(StolenVoice, CannotMakeUsCheckSignaturesWithoutEnd) {
   for (std::uint32_t i = 0; i < ClientSession::max_unsigned_digests; ++i) give(signaling::Relayed{bo.who, write_signed_digest(*made, Bytes(64, 7))});
   give(signaling::Relayed{bo.who, sign(*made, *bo_group, 2)});
   EXPECT_TRUE(judged().empty()) << "dropped unread: whoever relays could have dropped it too";
-  now += ClientSession::unsigned_digests_interval;
+  now += ClientSession::checked_digests_interval;
   give(signaling::Relayed{bo.who, sign(*made, *bo_group, 2)});
   ASSERT_EQ(judged().size(), 1u);
   EXPECT_EQ(judged()[0].judgement.verdict, StreamVerdict::confirmed);
+}
+
+TEST_F(StolenVoice, OfWhoSignsEachFrameIsJudgedByNoMoreDigestsThanHonestMembersSend) {
+  all_enter();
+  const auto sign_one = [&](bool is_stolen) {
+    genuine.digests = DigestSender();
+    const Bytes said = genuine.say(now, 1), forged = stolen.say(now, 2);
+    hear(is_stolen ? forged : said);
+    return signaling::Relayed{bo.who, sign(*genuine.digests.take(now + 11s, {0, 1}), *bo_group, 2)};
+  };
+  for (std::uint32_t i = 0; i < ClientSession::max_signed_digests; ++i) give(sign_one(false));
+  const auto another = sign_one(true);
+  give(another);
+  ASSERT_EQ(judged().size(), 1u) << "dropped unread";
+  EXPECT_EQ(judged()[0].judgement.verdict, StreamVerdict::confirmed);
+  now += ClientSession::checked_digests_interval;
+  give(another);
+  ASSERT_EQ(judged().size(), 2u);
+  EXPECT_EQ(judged()[1].judgement.verdict, StreamVerdict::forged);
 }
 
 TEST_F(StolenVoice, IsConfirmedWhateverTheThiefSignsWronglyInItsOwnName) {

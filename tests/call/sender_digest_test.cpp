@@ -9,6 +9,7 @@
 #include <map>
 #include <random>
 
+#include "call/client_session.h"
 #include "crypto/hash.h"
 #include "crypto/signature.h"
 #include "helpers.h"
@@ -503,6 +504,21 @@ TEST(SignedDigest, ComesBackAndIsWholeOrMalformed) {
   }
   EXPECT_NE(digest_to_sign(Bytes(16, 1), 1, 2, body), digest_to_sign(Bytes(16, 1), 1, 3, body));
   EXPECT_NE(digest_to_sign(Bytes(16, 1), 1, 2, body), digest_to_sign(Bytes(16, 1), 257, 2, body)) << "of the epoch the message has a part, the signature all";
+}
+
+TEST_F(Digests, OfAllSourcesAreNoMoreThanAreReadWhereTenEpochsASecondFollow) {
+  std::uint32_t made = 0;
+  for (std::uint64_t n = 0; time < ClientSession::checked_digests_interval; ++n, time += 5ms) {
+    if (n % 20 == 0) {
+      epoch.epoch += 1;
+      next = 0;
+    }
+    sender.handle_sent(at(time), epoch, static_cast<StreamContext>(n % stream_contexts), next, hash(n), 1000);
+    next += n % stream_contexts == stream_contexts - 1 ? 1 : 0;
+    made += sender.take(at(time), epoch) ? 1 : 0;
+  }
+  EXPECT_GT(made, ClientSession::max_signed_digests / 2);
+  EXPECT_LE(made, ClientSession::max_signed_digests);
 }
 
 TEST_F(Digests, AreBoundedWhateverComes) {
