@@ -32,7 +32,7 @@ inline std::vector<Bytes> way_to_key(CipherSuite suite, std::uint64_t key_id, By
     info.u32(static_cast<std::uint32_t>(child / siblings * siblings << 3 * level));
     const Bytes secrets = to_bytes(crypto::hkdf_expand(hash, way.back(), info.view(), level == 0 ? key_size : hash_size).view());
     if (level == 0) way.push_back(secrets);
-    else way.push_back(to_bytes(ByteView(secrets).subspan(child % siblings * 32, 32)));
+    else way.push_back(to_bytes(ByteView(secrets).subspan(static_cast<std::size_t>(child % siblings) * 32, 32)));
   }
   return way;
 }
