@@ -45,8 +45,15 @@ PacketAead::PacketAead(ByteView key, Library library) {
     return;
   }
   SATSUMA_CHECK(functions() != nullptr);
-  schedule_.reset(new gcm_key_data);
-  IMB_AES128_GCM_PRE(functions(), key.data(), schedule_.get());
+  std::memcpy(key_.mutable_view().data(), key.data(), key.size());
+}
+
+gcm_key_data* PacketAead::schedule() {
+  if (!schedule_) {
+    schedule_.reset(new gcm_key_data);
+    IMB_AES128_GCM_PRE(functions(), key_.view().data(), schedule_.get());
+  }
+  return schedule_.get();
 }
 
 // The library refuses null pointers, by doing nothing.
@@ -54,7 +61,7 @@ MutableByteView PacketAead::seal(ByteView nonce, ByteView associated_data, ByteV
   if (openssl_) return openssl_->seal(nonce, associated_data, plaintext, out);
   SATSUMA_CHECK(nonce.size() == crypto::aead_nonce_size && out.size() >= plaintext.size() + crypto::aead_tag_size);
   gcm_context_data context;
-  IMB_AES128_GCM_ENC(functions(), schedule_.get(), &context, out.data(), plaintext.data(), plaintext.size(), nonce.data(), associated_data.data(), associated_data.size(),
+  IMB_AES128_GCM_ENC(functions(), schedule(), &context, out.data(), plaintext.data(), plaintext.size(), nonce.data(), associated_data.data(), associated_data.size(),
                      out.data() + plaintext.size(), crypto::aead_tag_size);
   return out.first(plaintext.size() + crypto::aead_tag_size);
 }
@@ -67,7 +74,7 @@ Result<MutableByteView> PacketAead::open(ByteView nonce, ByteView associated_dat
   std::array<std::uint8_t, crypto::aead_tag_size> expected, tag;
   std::memcpy(expected.data(), ciphertext.data() + size, expected.size());
   gcm_context_data context;
-  IMB_AES128_GCM_DEC(functions(), schedule_.get(), &context, out.data(), ciphertext.data(), size, nonce.data(), associated_data.data(), associated_data.size(), tag.data(), tag.size());
+  IMB_AES128_GCM_DEC(functions(), schedule(), &context, out.data(), ciphertext.data(), size, nonce.data(), associated_data.data(), associated_data.size(), tag.data(), tag.size());
   if (!constant_time_equal(tag, expected)) {
     wipe(out.first(size));
     return crypto::aead_open_failed;

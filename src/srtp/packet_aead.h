@@ -9,7 +9,7 @@ struct gcm_key_data;
 
 namespace satsuma::srtp {
 
-/// AEAD_AES_128_GCM (RFC 5116) under one key for many packets. Not for use by two threads at once.
+/// AEAD_AES_128_GCM (RFC 5116) under one key for many packets: its schedule, a kilobyte, is made with the first of them. Not for use by two threads at once.
 ///
 /// By Intel's library for packets ("ipsec-mb") where the build found it and the processor has AES instructions: docs/adr/packet-cipher.md. Elsewhere by OpenSSL; the bytes are the same.
 class PacketAead {
@@ -32,6 +32,9 @@ class PacketAead {
   struct ScheduleDelete {
     void operator()(gcm_key_data* schedule) const;
   };
+  gcm_key_data* schedule();
+
+  SecretArray<16> key_;
   std::unique_ptr<gcm_key_data, ScheduleDelete> schedule_;
   std::optional<crypto::AeadKey> openssl_;
 };
