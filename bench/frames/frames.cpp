@@ -147,7 +147,7 @@ double aead_with_key(CipherSuite suite, ByteView plaintext, MutableByteView out)
 double bare_derivation(CipherSuite suite) {
   const CipherSuiteParameters all = parameters(suite);
   const Bytes secret(crypto::hash_size(all.hash), 5), info(20, 6);
-  Bytes key(all.key_size);
+  Bytes key(all.frame_key_size);
   return fastest([&](int) { crypto::HmacKey(all.hash, secret).expand_into(info, key); });
 }
 

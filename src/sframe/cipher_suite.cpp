@@ -11,7 +11,7 @@ constexpr std::size_t ctr_key_size(std::size_t hash_size) { return hash_size / 2
 
 CipherSuiteParameters ctr_hmac(crypto::HashAlgorithm hash, std::size_t tag_size) {
   const std::size_t hash_size = crypto::hash_size(hash);
-  return {hash, std::nullopt, ctr_key_size(hash_size) + hash_size, tag_size};
+  return {hash, std::nullopt, ctr_key_size(hash_size) + hash_size, 2 * ctr_key_size(hash_size), tag_size};
 }
 } // namespace
 
@@ -22,12 +22,12 @@ CipherSuiteParameters parameters(CipherSuite suite) {
     case CipherSuite::aes_128_ctr_hmac_sha256_80: return ctr_hmac(HashAlgorithm::sha256, 10);
     case CipherSuite::aes_128_ctr_hmac_sha256_64: return ctr_hmac(HashAlgorithm::sha256, 8);
     case CipherSuite::aes_128_ctr_hmac_sha256_32: return ctr_hmac(HashAlgorithm::sha256, 4);
-    case CipherSuite::aes_128_gcm_sha256_128: return {HashAlgorithm::sha256, AeadAlgorithm::aes_128_gcm, 16, 16};
-    case CipherSuite::aes_256_gcm_sha512_128: return {HashAlgorithm::sha512, AeadAlgorithm::aes_256_gcm, 32, 16};
+    case CipherSuite::aes_128_gcm_sha256_128: return {HashAlgorithm::sha256, AeadAlgorithm::aes_128_gcm, 16, 16, 16};
+    case CipherSuite::aes_256_gcm_sha512_128: return {HashAlgorithm::sha512, AeadAlgorithm::aes_256_gcm, 32, 32, 16};
     case CipherSuite::aes_256_ctr_hmac_sha512_80: return ctr_hmac(HashAlgorithm::sha512, 10);
     case CipherSuite::aes_256_ctr_hmac_sha512_64: return ctr_hmac(HashAlgorithm::sha512, 8);
     case CipherSuite::aes_256_ctr_hmac_sha512_32: return ctr_hmac(HashAlgorithm::sha512, 4);
-    case CipherSuite::chacha20_poly1305_sha256_128: return {HashAlgorithm::sha256, AeadAlgorithm::chacha20_poly1305, 32, 16};
+    case CipherSuite::chacha20_poly1305_sha256_128: return {HashAlgorithm::sha256, AeadAlgorithm::chacha20_poly1305, 32, 32, 16};
   }
   check_failed("a known SFrame cipher suite", __FILE__, __LINE__);
 }

@@ -31,13 +31,13 @@ struct CipherSuiteParameters {
   crypto::HashAlgorithm hash;
   std::optional<crypto::AeadAlgorithm> aead; ///< none: AES-CTR with HMAC under the suite's hash (s.4.5.1)
   std::size_t key_size;                      ///< AEAD.Nk
+  std::size_t frame_key_size;                ///< of a key for one frame: the same, but HMAC's is as long as AES's (docs/protocol.md s.4)
   std::size_t tag_size;                      ///< AEAD.Nt
 };
 
 inline constexpr std::size_t nonce_size = 12; // AEAD.Nn of every suite
 CipherSuiteParameters parameters(CipherSuite suite);
 
-inline constexpr std::size_t max_key_size = 96; // AES-256 and HMAC-SHA-512
 inline constexpr std::size_t max_tag_size = 16;
 
 /// The AEAD of a suite, for keys that come with each call: nothing is allocated after the first, and no key that is used up stays behind. Not for use by two threads at once.
@@ -45,7 +45,7 @@ class FrameCipher {
  public:
   explicit FrameCipher(CipherSuite suite);
 
-  /// Writes plaintext.size() + tag_size bytes to `out`, which may begin where `plaintext` does. The key has parameters(suite).key_size bytes; `metadata` follows the front of the
+  /// Writes plaintext.size() + tag_size bytes to `out`, which may begin where `plaintext` does. The key has key_size or frame_key_size bytes of the suite's parameters; `metadata` follows the front of the
   /// associated data. `next` as in crypto::OneTimeAead: what the next call probably starts with.
   MutableByteView seal(const crypto::AeadStart& start, ByteView metadata, ByteView plaintext, MutableByteView out,
                        const std::optional<crypto::AeadStart>& next = std::nullopt);

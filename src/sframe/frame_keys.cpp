@@ -9,27 +9,37 @@ namespace satsuma::sframe {
 namespace {
 
 constexpr std::uint32_t arity = 1u << FrameKeyTree::arity_bits;
-constexpr std::string_view label = "satsuma frame 1";
+constexpr std::string_view label = "satsuma frame";
 // What a stream without losses needs, so that it never grows.
 constexpr std::size_t usual_nodes = FrameKeyTree::levels * (arity - 1) + 3 * arity;
 
-// docs/protocol.md s.4: with its number the label fits one block of the hash.
-void expand_node(crypto::HmacKey& parent, std::uint32_t level, std::uint32_t start, MutableByteView secrets) {
-  std::array<std::uint8_t, label.size() + 5> info;
-  SpanWriter writer(info);
-  writer.bytes(as_bytes(label));
-  writer.u8(static_cast<std::uint8_t>(level));
-  writer.u32(start);
-  parent.expand_into(info, secrets);
-}
+// docs/protocol.md s.4
+class Parent {
+ public:
+  Parent(crypto::HashAlgorithm hash, ByteView secret) : hash_(hash) {
+    SpanWriter writer(input_.mutable_view());
+    writer.u32(1);
+    writer.bytes(secret);
+    writer.bytes(as_bytes(label));
+  }
+  /// Those that begin at counter `first`, as many as one hash gives.
+  void derive(std::uint32_t level, std::uint32_t first, MutableByteView children) {
+    SpanWriter writer(input_.mutable_view().last(5));
+    writer.u8(static_cast<std::uint8_t>(level));
+    writer.u32(first);
+    crypto::hash_into(hash_, {input_.view()}, children);
+  }
+
+ private:
+  crypto::HashAlgorithm hash_;
+  SecretArray<4 + FrameKeyTree::node_size + label.size() + 5> input_;
+  static_assert(sizeof input_ <= 64 - 9, "one block of SHA-256");
+};
 
 } // namespace
 
 void FrameKey::clear() {
-  for (; levels_ > 0; --levels_) {
-    wipe(secrets_[levels_ - 1]);
-    parents_[levels_ - 1].reset();
-  }
+  for (; levels_ > 0; --levels_) wipe(secrets_[levels_ - 1]);
 }
 
 FrameKeyTree::Slots::Slots(Slots&& other) noexcept
@@ -65,7 +75,7 @@ void FrameKeyTree::Slots::move(std::size_t from, std::size_t to, std::size_t cou
 FrameKeyTree::FrameKeyTree(CipherSuite suite, ByteView root)
     : hash_(parameters(suite).hash),
       hash_size_(crypto::hash_size(hash_)),
-      key_size_(parameters(suite).key_size),
+      key_size_(parameters(suite).frame_key_size),
       secrets_(std::max(node_size, key_size_)) {
   SATSUMA_CHECK(root.size() == node_size);
   places_.reserve(usual_nodes);
@@ -97,6 +107,7 @@ bool FrameKeyTree::derive(std::uint64_t counter, FrameKey& key) const {
   const std::size_t node = find(counter);
   if (node == places_.size()) return false;
   key.counter_ = counter;
+  key.place_ = 0;
   key.size_ = key_size_;
   std::uint32_t level = places_[node].level;
   ByteView secret = secrets_.at(node).first(secret_size(level));
@@ -110,8 +121,9 @@ bool FrameKeyTree::derive(std::uint64_t counter, FrameKey& key) const {
     const auto child = static_cast<std::uint32_t>(counter >> (arity_bits * level));
     const std::uint32_t place = child % together(level);
     const MutableByteView secrets = MutableByteView(key.secrets_[level]).first(together(level) * secret_size(level));
-    expand_node(key.parents_[level].emplace(hash_, secret), level, (child - place) << (arity_bits * level), secrets);
-    secret = secrets.subspan(place * secret_size(level), secret_size(level));
+    Parent(hash_, secret).derive(level, (child - place) << (arity_bits * level), secrets);
+    key.place_ = place * secret_size(level);
+    secret = secrets.subspan(key.place_, secret_size(level));
   }
   return true;
 }
@@ -164,9 +176,8 @@ void FrameKeyTree::split(std::size_t node, std::uint64_t floor, FrameKey* key) {
   const std::uint32_t count = arity - first;
 
   const bool on_the_way = key != nullptr && place.covers(key->counter_);
-  SATSUMA_CHECK(!on_the_way || key->parents_[level].filled());
-  HmacKeyPlace other;
-  crypto::HmacKey& parent = on_the_way ? key->parents_[level].key() : other.emplace(hash_, secrets_.at(node).first(node_size));
+  SATSUMA_CHECK(!on_the_way || level < key->levels_);
+  Parent parent(hash_, secrets_.at(node).first(node_size));
   const std::size_t nodes = places_.size();
   SATSUMA_CHECK(nodes + count - 1 <= max_nodes);
   secrets_.reserve(nodes, nodes + count - 1);
@@ -174,13 +185,13 @@ void FrameKeyTree::split(std::size_t node, std::uint64_t floor, FrameKey* key) {
   places_.insert(places_.begin() + static_cast<std::ptrdiff_t>(node), count - 1, {});
   const std::size_t size = secret_size(level);
   const std::uint32_t siblings = together(level);
-  SecretArray<max_key_size> expanded;
+  SecretArray<crypto::max_hash_size> expanded;
   for (std::uint32_t i = arity; i-- > first;) {
     if (i % siblings == siblings - 1) {
       const Place all{place.start + (i + 1 - siblings) * width, level};
       const MutableByteView secrets = expanded.mutable_view().first(siblings * size);
       if (on_the_way && all.start <= key->counter_ && key->counter_ < all.start + siblings * width) std::memcpy(secrets.data(), key->secrets_[level].data(), secrets.size());
-      else expand_node(parent, level, all.start, secrets);
+      else parent.derive(level, all.start, secrets);
     }
     const std::size_t child = node + (arity - 1 - i);
     places_[child] = {place.start + i * width, level};

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <new>
 #include <optional>
 #include <vector>
 
@@ -17,7 +16,7 @@ class FrameKey;
 /// The keys of one stream's frames, one for each counter, each destroyed after its use.
 ///
 /// They are the leaves of a tree of secrets, as MLS derives the secrets of its senders (RFC 9420 s.9), here with eight children for a
-/// node and eight levels: node → child is HKDF-Expand, and a node is erased once its children are there. What is held is a set of
+/// node and eight levels: node → child is one block of the hash, and a node is erased once its children are there. What is held is a set of
 /// subtrees that covers just the counters that may still come, so a key that is gone cannot be derived from what is left, and
 /// a counter far ahead costs a walk down the tree and not a step for each that was skipped. Sequential frames cost 8/7 derivations each.
 ///
@@ -93,8 +92,8 @@ class FrameKeyTree {
   };
 
   std::size_t secret_size(std::uint32_t level) const { return level == 0 ? key_size_ : node_size; }
-  /// How many children of that level one HMAC gives: two with SHA-512.
-  std::uint32_t together(std::uint32_t level) const { return level == 0 ? 1 : static_cast<std::uint32_t>(hash_size_ / node_size); }
+  /// How many children of that level one hash gives.
+  std::uint32_t together(std::uint32_t level) const { return static_cast<std::uint32_t>(hash_size_ / secret_size(level)); }
   /// The node that `counter` is under, or node_count().
   std::size_t find(std::uint64_t counter) const;
   /// `key`: what has been derived on the way to it is taken from there; may be null.
@@ -112,34 +111,6 @@ class FrameKeyTree {
   Slots secrets_;             ///< of the same index
 };
 
-/// A place for a key of HMAC. std::optional fills its own with zeros before anything is in it: half a kilobyte, and a frame has nine of them.
-class HmacKeyPlace {
- public:
-  HmacKeyPlace() {}
-  HmacKeyPlace(const HmacKeyPlace&) = delete;
-  HmacKeyPlace& operator=(const HmacKeyPlace&) = delete;
-  ~HmacKeyPlace() { reset(); }
-
-  crypto::HmacKey& emplace(crypto::HashAlgorithm hash, ByteView secret) {
-    reset();
-    new (&key_) crypto::HmacKey(hash, secret);
-    filled_ = true;
-    return key_;
-  }
-  void reset() {
-    if (filled_) key_.~HmacKey();
-    filled_ = false;
-  }
-  bool filled() const { return filled_; }
-  crypto::HmacKey& key() { return key_; }
-
- private:
-  bool filled_ = false;
-  union {
-    crypto::HmacKey key_;
-  };
-};
-
 /// A key, and the secrets between it and the one of the tree that it was derived from. On the stack, for the time of one frame; wiped.
 class FrameKey {
  public:
@@ -148,19 +119,18 @@ class FrameKey {
   FrameKey& operator=(const FrameKey&) = delete;
   ~FrameKey() { clear(); }
 
-  /// AEAD.Nk bytes, once FrameKeyTree::derive gave it one.
-  ByteView view() const { return ByteView(secrets_[0]).first(size_); }
+  /// The suite's frame_key_size bytes, once FrameKeyTree::derive gave it one.
+  ByteView view() const { return ByteView(secrets_[0]).subspan(place_, size_); }
 
  private:
   friend FrameKeyTree;
   void clear();
 
   std::uint64_t counter_ = 0;
-  std::size_t size_ = 0;
+  std::size_t place_ = 0, size_ = 0;
   std::uint32_t levels_ = 0; ///< how many there are of these
-  /// By level, those on the way from the key up, with what came from the same HMAC; what is not in use is not initialised.
-  std::array<std::array<std::uint8_t, max_key_size>, FrameKeyTree::levels> secrets_;
-  std::array<HmacKeyPlace, FrameKeyTree::levels> parents_; ///< of the secret of the same index
+  /// By level, those on the way from the key up, with what came from the same hash; what is not in use is not initialised.
+  std::array<std::array<std::uint8_t, crypto::max_hash_size>, FrameKeyTree::levels> secrets_;
 };
 
 } // namespace satsuma::sframe

@@ -21,7 +21,7 @@ inline constexpr ErrorCode message_unknown_type{"message_unknown_type", ErrorKin
 inline constexpr ErrorCode message_bad_field{"message_bad_field", ErrorKind::peer};
 inline constexpr ErrorCode message_too_large{"message_too_large", ErrorKind::peer};
 
-inline constexpr std::uint16_t protocol_version = 3;
+inline constexpr std::uint16_t protocol_version = 4;
 
 // Bounds. Every entry fits one frame whatever the rooms' members do; what does not (who waits, the ratchet tree) comes in parts.
 inline constexpr std::size_t max_hello_frame_size = 4 * 1024;  ///< any frame before `ready`

@@ -24,7 +24,7 @@ FrameKeyTree tree(CipherSuite suite) { return std::move(StreamKeys(suite, key_id
 std::optional<Bytes> key_of(const FrameKeyTree& keys, CipherSuite suite, std::uint64_t counter) {
   FrameKey key;
   if (!keys.derive(counter, key)) return std::nullopt;
-  EXPECT_EQ(key.view().size(), parameters(suite).key_size);
+  EXPECT_EQ(key.view().size(), parameters(suite).frame_key_size);
   return to_bytes(key.view());
 }
 // Which must be there.

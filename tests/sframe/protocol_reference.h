@@ -19,20 +19,22 @@ inline Bytes expand(CipherSuite suite, ByteView secret, std::string_view label, 
 
 /// Everything from the base key to the key of a frame, which is the last of them.
 inline std::vector<Bytes> way_to_key(CipherSuite suite, std::uint64_t key_id, ByteView base_key, std::uint64_t counter) {
-  const auto [hash, aead, key_size, tag_size] = parameters(suite);
-  const std::size_t hash_size = crypto::hash_size(hash);
-  std::vector<Bytes> way{to_bytes(base_key), to_bytes(crypto::hkdf_extract(hash, {}, base_key).view())};
+  const CipherSuiteParameters all = parameters(suite);
+  const std::size_t hash_size = crypto::hash_size(all.hash);
+  std::vector<Bytes> way{to_bytes(base_key), to_bytes(crypto::hkdf_extract(all.hash, {}, base_key).view())};
   way.push_back(expand(suite, way.back(), "satsuma frame tree ", key_id, 32));
   for (int level = 7; level >= 0; --level) {
-    const std::uint64_t siblings = level == 0 ? 1 : hash_size / 32;
+    const std::size_t size = level > 0 ? 32 : all.aead ? all.key_size : hash_size; // AES-CTR's key and HMAC's are half as long as the hash
+    const std::uint64_t siblings = hash_size / size;
     const std::uint64_t child = counter >> 3 * level;
     ByteWriter info;
-    info.bytes(as_bytes("satsuma frame 1"));
+    info.u32(1);
+    info.bytes(way.back());
+    info.bytes(as_bytes("satsuma frame"));
     info.u8(static_cast<std::uint8_t>(level));
     info.u32(static_cast<std::uint32_t>(child / siblings * siblings << 3 * level));
-    const Bytes secrets = to_bytes(crypto::hkdf_expand(hash, way.back(), info.view(), level == 0 ? key_size : hash_size).view());
-    if (level == 0) way.push_back(secrets);
-    else way.push_back(to_bytes(ByteView(secrets).subspan(static_cast<std::size_t>(child % siblings) * 32, 32)));
+    const Bytes secrets = crypto::hash(all.hash, info.view());
+    way.push_back(to_bytes(ByteView(secrets).subspan(static_cast<std::size_t>(child % siblings) * size, size)));
   }
   return way;
 }

@@ -94,7 +94,7 @@ TEST(DeliveryMessages, TheBytesAreThoseOfTheProtocol) {
   hello.key_package = {1, 2, 3};
   hello.cursor = 9;
   EXPECT_EQ(to_hex(write_client_message(std::move(hello))),
-            "010003"
+            "010004"
             "026162"
             "03010203"
             "00000000000000000000000000000000"
