@@ -535,7 +535,7 @@ ClientSession::Outcome ClientSession::entered_epoch(TimePoint now, std::uint64_t
   const std::size_t exporter_size = crypto::hash_size(sframe::parameters(parameters(config_.suite).frames).hash);
   EpochKeys::Epoch epoch{era, group_->epoch(), self->leaf, {}, group_->export_secret(exporter_label, {}, exporter_size)};
   group_->erase_exporter_secret();
-  for (const RosterEntry& member : roster_.entries()) epoch.leaves.insert(member.leaf);
+  for (const RosterEntry& member : roster_.entries()) epoch.leaves.push_back(member.leaf);
   keys_.enter(now, std::move(epoch), !left.empty());
   // Whoever sat there before, what was received of him is no matter of the new one.
   for (const RosterEntry& member : before.entries()) {

@@ -151,7 +151,7 @@ void Committer::request_refresh(TimePoint now) {
 
 void Committer::handle_timeout(TimePoint now) {
   if (SATSUMA_BUG(drop_own) && attempt_ == Attempt::in_flight) forget_attempt();
-  consider(now);
+  act(now);
 }
 
 std::optional<CommitterOutput> Committer::poll_output() {
@@ -163,7 +163,7 @@ std::optional<CommitterOutput> Committer::poll_output() {
 
 std::optional<TimePoint> Committer::next_deadline() const {
   if (!online_ || attempt_ != Attempt::none) return std::nullopt;
-  return due();
+  return due_;
 }
 
 bool Committer::is_waiting(IncarnationId who) const {
@@ -180,34 +180,31 @@ bool Committer::others_wait() const {
 }
 
 // In the order in which they are to commit.
-std::vector<Member> Committer::candidates() const {
-  std::vector<Member> in_order;
-  for (const bool suspected : {false, true}) {
-    for (const Member& member : roster_) {
-      if (!gone_.contains(member.who) && suspected_.contains(member.who) == suspected) in_order.push_back(member);
-    }
-  }
-  return in_order;
+bool Committer::comes_before(const Member& one, const Member& other) const {
+  const bool suspected = suspected_.contains(one.who);
+  return suspected == suspected_.contains(other.who) ? one.leaf < other.leaf : !suspected;
 }
 
 std::optional<Member> Committer::designated() const {
-  const auto in_order = candidates();
-  return in_order.empty() ? std::nullopt : std::optional(in_order.front());
+  std::optional<Member> first;
+  for (const Member& member : roster_) {
+    if (!gone_.contains(member.who) && (!first || comes_before(member, *first))) first = member;
+  }
+  return first;
 }
 
 std::optional<std::size_t> Committer::rank() const {
-  std::size_t rank = 0;
 #ifdef SATSUMA_BUG_SWITCHES
   if (SATSUMA_BUG(snapshot) && phase_ == Phase::member) return first_.empty() ? std::optional<std::size_t>(0) : std::nullopt;
 #endif
   if (phase_ == Phase::member) {
-    for (const Member& member : candidates()) {
-      if (member.who == self_) return rank;
-      ++rank;
-    }
-    return std::nullopt; // ourselves gone
+    const auto self = std::ranges::find(roster_, self_, &Member::who);
+    if (self == roster_.end() || gone_.contains(self_)) return std::nullopt;
+    return static_cast<std::size_t>(
+        std::ranges::count_if(roster_, [&](const Member& member) { return !gone_.contains(member.who) && comes_before(member, *self); }));
   }
   if (!live_.empty()) return std::nullopt;
+  std::size_t rank = 0;
   for (const Waiting& waiting : waiting_) {
     if (!waiting.admissible) continue;
     if (waiting.who == self_) return rank;
@@ -243,7 +240,8 @@ TimePoint Committer::gathered() const {
   return std::max(at, std::min(last_join_ + options_.crowd_pause, *needed_since_ + options_.crowd_gather));
 }
 
-std::optional<TimePoint> Committer::due() const {
+std::optional<TimePoint> Committer::find_due() const {
+  if (!needed_since_ && !refresh_wanted_) return std::nullopt;
   const auto place = rank();
   if (!place) return std::nullopt;
   std::optional<TimePoint> at;
@@ -266,9 +264,12 @@ void Committer::consider(TimePoint now) {
   if (SATSUMA_BUG(commit_before_reading) && attempt_ == Attempt::in_flight && phase_ == Phase::member && everything_pending() != asked_) {
     attempt_ = Attempt::none;
   }
-  if (!online_ || attempt_ != Attempt::none) return;
-  const auto at = due();
-  if (!at || now < *at) return;
+  due_ = find_due();
+  act(now);
+}
+
+void Committer::act(TimePoint now) {
+  if (!online_ || attempt_ != Attempt::none || !due_ || now < *due_) return;
   attempt_ = Attempt::preparing;
   if (phase_ == Phase::waiting) {
     asked_ = {};

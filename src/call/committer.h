@@ -170,13 +170,14 @@ class Committer {
 
  private:
   void consider(TimePoint now);
+  void act(TimePoint now);
   void begin_epoch();
   void forget_delays();
   void forget_attempt();
   bool wants_change() const;
-  std::vector<Member> candidates() const;
+  bool comes_before(const Member& one, const Member& other) const;
   TimePoint gathered() const; ///< needed_since_ is set
-  std::optional<TimePoint> due() const;
+  std::optional<TimePoint> find_due() const;
   MakeCommit everything_pending() const;
 
   IncarnationId self_;
@@ -203,6 +204,7 @@ class Committer {
   std::optional<TimePoint> gather_until_;
   TimePoint last_join_{};
   std::optional<TimePoint> not_before_; ///< after a refusal
+  std::optional<TimePoint> due_;        ///< when it is our turn, unless something changes
   std::deque<CommitterOutput> outputs_;
 #ifdef SATSUMA_BUG_SWITCHES
   std::set<IncarnationId> first_; ///< the others that were in when we were let in, and have not left since

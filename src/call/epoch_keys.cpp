@@ -25,7 +25,7 @@ EpochKeys::EpochKeys(sframe::CipherSuite suite, EpochKeysOptions options)
 void EpochKeys::enter(TimePoint now, Epoch epoch, bool at_once) {
   handle_timeout(now);
   if (!held_.empty()) held_.front().expires = now + options_.overlap;
-  held_.push_front({{epoch.era, epoch.epoch}, epoch.own_leaf, StreamSecrets(suite_, std::move(epoch.secret), epoch.era, epoch.epoch, epoch.leaves),
+  held_.push_front({{epoch.era, epoch.epoch}, epoch.own_leaf, StreamSecrets(suite_, std::move(epoch.secret), epoch.era, epoch.epoch, std::move(epoch.leaves)),
                     sframe::Receiver(suite_, true, KeyId::digest_flag), now + options_.sender_delay, std::nullopt});
   // The epoch in which we still send may fall out here: then the sender moves with it.
   while (held_.size() > 1 + max_previous_epochs) held_.pop_back();

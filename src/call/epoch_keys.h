@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
-#include <set>
+#include <vector>
 
 #include "base/secret.h"
 #include "base/time.h"
@@ -78,7 +78,7 @@ class EpochKeys {
     std::uint64_t era = 0;
     std::uint64_t epoch = 0;
     std::uint32_t own_leaf = 0;
-    std::set<std::uint32_t> leaves;
+    std::vector<std::uint32_t> leaves; ///< in order
     SecretBytes secret; ///< sframe_epoch_secret
   };
   struct EpochName {

@@ -63,7 +63,8 @@ std::vector<Member> Roster::members() const {
 std::vector<std::string> Roster::names_not_in(const Roster& other) const {
   std::vector<std::string> names;
   for (const RosterEntry& entry : entries_) {
-    if (other.find(entry.who) == nullptr) names.push_back(entry.profile.name);
+    const RosterEntry* there = other.at_leaf(entry.leaf);
+    if ((there == nullptr || there->who != entry.who) && other.find(entry.who) == nullptr) names.push_back(entry.profile.name);
   }
   return names;
 }

@@ -2,52 +2,60 @@
 
 namespace satsuma::call {
 
+namespace {
+constexpr std::string_view member_label = "satsuma member 1";
+}
+
 StreamSecrets::StreamSecrets(sframe::CipherSuite suite, SecretBytes epoch_secret, std::uint64_t era, std::uint64_t epoch,
-                             const std::set<std::uint32_t>& leaves)
-    : hash_(sframe::parameters(suite).hash) {
+                             std::vector<std::uint32_t> leaves)
+    : hash_(sframe::parameters(suite).hash), leaves_(std::move(leaves)), members_(leaves_.size() * crypto::hash_size(hash_)) {
+  SATSUMA_CHECK(std::ranges::is_sorted(leaves_));
   const SecretBytes secret = std::move(epoch_secret);
-  for (const std::uint32_t leaf : leaves) {
-    ByteWriter info;
-    info.bytes(as_bytes("satsuma member 1"));
-    info.u64(era);
-    info.u64(epoch);
-    info.u32(leaf);
-    members_[leaf].secret = derive(secret, info.view());
+  crypto::HmacKey key(hash_, secret.view());
+  for (const std::uint32_t leaf : leaves_) {
+    std::array<std::uint8_t, member_label.size() + 20> info;
+    SpanWriter writer(info);
+    writer.bytes(as_bytes(member_label));
+    writer.u64(era);
+    writer.u64(epoch);
+    writer.u32(leaf);
+    key.expand_into(info, member_secret(leaf));
   }
 }
 
-SecretBytes StreamSecrets::derive(const SecretBytes& secret, ByteView info) const {
-  return crypto::hkdf_expand(hash_, secret.view(), info, crypto::hash_size(hash_));
+MutableByteView StreamSecrets::member_secret(std::uint32_t leaf) {
+  const auto place = static_cast<std::size_t>(std::ranges::lower_bound(leaves_, leaf) - leaves_.begin());
+  return members_.mutable_view().subspan(place * crypto::hash_size(hash_), crypto::hash_size(hash_));
 }
 
-SecretBytes StreamSecrets::stream_key(const SecretBytes& member, StreamContext context) const {
+SecretBytes StreamSecrets::stream_key(ByteView member, StreamContext context) const {
   ByteWriter info;
   info.bytes(as_bytes("satsuma stream 1"));
   info.u32(static_cast<std::uint32_t>(context));
-  return derive(member, info.view());
+  return crypto::hkdf_expand(hash_, member, info.view(), crypto::hash_size(hash_));
 }
 
 std::optional<SecretBytes> StreamSecrets::base_key(std::uint32_t leaf, StreamContext context) const {
-  const auto member = members_.find(leaf);
-  if (member == members_.end()) return std::nullopt;
-  if (!member->second.secret.empty()) return stream_key(member->second.secret, context);
-  const SecretBytes& stream = member->second.streams[static_cast<std::size_t>(context)];
+  if (!has_member(leaf)) return std::nullopt;
+  const auto begun = begun_.find(leaf);
+  if (begun == begun_.end()) return stream_key(member_secret(leaf), context);
+  const SecretBytes& stream = begun->second[static_cast<std::size_t>(context)];
   if (stream.empty()) return std::nullopt;
   return stream.clone();
 }
 
 void StreamSecrets::destroy(std::uint32_t leaf, StreamContext context) {
-  const auto found = members_.find(leaf);
-  if (found == members_.end()) return;
-  Member& member = found->second;
-  if (!member.secret.empty()) {
+  if (!has_member(leaf)) return;
+  const auto [streams, begins] = begun_.try_emplace(leaf);
+  if (begins) {
+    const MutableByteView secret = member_secret(leaf);
     for (std::size_t i = 0; i < stream_contexts; ++i) {
       const auto other = static_cast<StreamContext>(i);
-      if (other != context) member.streams[i] = stream_key(member.secret, other);
+      if (other != context) streams->second[i] = stream_key(secret, other);
     }
-    member.secret = {};
+    wipe(secret);
   }
-  member.streams[static_cast<std::size_t>(context)] = {};
+  streams->second[static_cast<std::size_t>(context)] = {};
 }
 
 } // namespace satsuma::call

@@ -1,10 +1,11 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <set>
+#include <vector>
 
 #include "base/secret.h"
 #include "sframe/cipher_suite.h"
@@ -21,24 +22,26 @@ constexpr bool is_sound(StreamContext context) { return context == StreamContext
 /// from what is left, though the epoch goes on.
 class StreamSecrets {
  public:
-  /// `epoch_secret` has the suite's hash size.
-  StreamSecrets(sframe::CipherSuite suite, SecretBytes epoch_secret, std::uint64_t era, std::uint64_t epoch, const std::set<std::uint32_t>& leaves);
+  /// `epoch_secret` has the suite's hash size; `leaves` are the members', in order.
+  StreamSecrets(sframe::CipherSuite suite, SecretBytes epoch_secret, std::uint64_t era, std::uint64_t epoch, std::vector<std::uint32_t> leaves);
 
-  bool has_member(std::uint32_t leaf) const { return members_.contains(leaf); }
+  bool has_member(std::uint32_t leaf) const { return std::ranges::binary_search(leaves_, leaf); }
   /// Changes nothing. Nothing for who is not a member, and when it was destroyed.
   std::optional<SecretBytes> base_key(std::uint32_t leaf, StreamContext context) const;
   void destroy(std::uint32_t leaf, StreamContext context);
 
  private:
-  struct Member {
-    SecretBytes secret;                                ///< empty once the streams have theirs
-    std::array<SecretBytes, stream_contexts> streams;  ///< empty when destroyed
-  };
-  SecretBytes derive(const SecretBytes& secret, ByteView info) const;
-  SecretBytes stream_key(const SecretBytes& member, StreamContext context) const;
+  using Streams = std::array<SecretBytes, stream_contexts>; ///< empty when destroyed
+
+  /// Of who is a member: the member's secret, as long as `begun_` has no streams of it.
+  MutableByteView member_secret(std::uint32_t leaf);
+  ByteView member_secret(std::uint32_t leaf) const { return const_cast<StreamSecrets*>(this)->member_secret(leaf); }
+  SecretBytes stream_key(ByteView member, StreamContext context) const;
 
   crypto::HashAlgorithm hash_;
-  std::map<std::uint32_t, Member> members_;
+  std::vector<std::uint32_t> leaves_; ///< in order
+  SecretBytes members_;               ///< a secret for each, of the hash's size: of most members nothing is ever heard in an epoch
+  std::map<std::uint32_t, Streams> begun_;
 };
 
 } // namespace satsuma::call

@@ -314,7 +314,7 @@ TEST_F(Frames, OfAnEmptyLeafOrOurOwnAreRefused) {
   EXPECT_EQ(receive(bob, 0s, own).error(), Error(frame_bad_sender));
   EpochKeys outsider;
   auto somewhere = epoch(0, 0, 9);
-  somewhere.leaves.insert(9);
+  somewhere.leaves.push_back(9);
   outsider.enter(at(0s), std::move(somewhere), true);
   EXPECT_EQ(receive(bob, 0s, send(outsider, 0s)).error(), Error(frame_bad_sender));
 }
