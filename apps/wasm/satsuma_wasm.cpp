@@ -17,7 +17,7 @@ using namespace satsuma;
 
 namespace {
 
-constexpr std::uint32_t abi_version = 2;
+constexpr std::uint32_t abi_version = 3;
 constexpr std::uint32_t max_allocation = 16 * 1024 * 1024;
 constexpr std::size_t max_sessions = 64;
 constexpr std::size_t max_streams = 4096; // senders and receivers together, each slot of a page has one
@@ -219,9 +219,13 @@ std::int32_t satsuma_session_leave(SatsumaHandle handle, double now_us) {
   });
 }
 
-std::int32_t satsuma_session_send_application(SatsumaHandle handle, const std::uint8_t* json, std::uint32_t size, double now_us) {
+std::int32_t satsuma_session_send_application(SatsumaHandle handle, const std::uint8_t* json, std::uint32_t size, const std::uint8_t* to,
+                                              std::uint32_t to_size, double now_us) {
   return with_session(handle, [&](Session& session) {
-    const auto sent = session.session.send_application(session.time(now_us), as_text(view(json, size)));
+    if (to_size % IncarnationId::size != 0) return satsuma_bad_argument;
+    std::vector<IncarnationId> recipients(to_size / IncarnationId::size);
+    for (std::size_t i = 0; i < recipients.size(); ++i) std::memcpy(recipients[i].bytes.data(), to + i * IncarnationId::size, IncarnationId::size);
+    const auto sent = session.session.send_application(session.time(now_us), as_text(view(json, size)), std::move(recipients));
     if (sent) return satsuma_ok;
     return sent.error() == Error(call::session_message_too_large) ? satsuma_bad_argument : satsuma_bad_state;
   });

@@ -98,10 +98,11 @@ std::int32_t satsuma_session_frame(SatsumaHandle session, const std::uint8_t* by
 SATSUMA_EXPORT(satsuma_session_timeout) std::int32_t satsuma_session_timeout(SatsumaHandle session, double now_us);
 /// Leaving for good: goodbye and `close` come out of poll.
 SATSUMA_EXPORT(satsuma_session_leave) std::int32_t satsuma_session_leave(SatsumaHandle session, double now_us);
-/// Encrypts `json` (UTF-8, at most 16 KiB) for the other members. satsuma_bad_state unless entered, or when somebody who is gone still holds the keys
+/// Encrypts `json` (UTF-8, at most 16 KiB) for the members in `to`, whose incarnation ids of 16 bytes stand one behind the other, or without any for all others. satsuma_bad_state unless entered, or when somebody who is gone still holds the keys
 /// after 15 s (`keys` has said `sending: null` then).
 SATSUMA_EXPORT(satsuma_session_send_application)
-std::int32_t satsuma_session_send_application(SatsumaHandle session, const std::uint8_t* json, std::uint32_t size, double now_us);
+std::int32_t satsuma_session_send_application(SatsumaHandle session, const std::uint8_t* json, std::uint32_t size, const std::uint8_t* to,
+                                              std::uint32_t to_size, double now_us);
 /// Microseconds on the clock of `now_us` at which to call satsuma_session_timeout, or -1 for never.
 SATSUMA_EXPORT(satsuma_session_next_deadline) double satsuma_session_next_deadline(SatsumaHandle session);
 /// The next output, or 0 when there is none: { uint32 kind; uint32 size; uint8 payload[size]; }, little endian,

@@ -670,13 +670,14 @@ void ClientSession::prepare_genesis(TimePoint now) {
 
 // --- application messages ------------------------------------------------------------------------------------
 
-Result<void> ClientSession::send_application(TimePoint now, std::string_view text) {
+Result<void> ClientSession::send_application(TimePoint now, std::string_view text, std::vector<IncarnationId> to) {
   now_ = now;
   if (text.size() > max_application_text) return session_message_too_large;
   if (over_ || !group_ || connection_ != Connection::up) return session_not_entered;
   if (removal_is_overdue(now)) return session_removal_overdue;
   SATSUMA_TRY(Bytes message, group_->protect_application(as_bytes(text), {}, *random_));
-  send(signaling::Application{std::move(message)});
+  if (to.size() > signaling::max_recipients) to.clear();
+  send(signaling::Application{std::move(message), std::move(to)});
   return {};
 }
 

@@ -183,8 +183,8 @@ class ClientSession {
   void handle_frame(TimePoint now, ByteView frame);
   void handle_timeout(TimePoint now);
   void leave(TimePoint now);
-  /// UTF-8, at most 16 KiB. session_not_entered outside of a group or without a connection; session_removal_overdue.
-  Result<void> send_application(TimePoint now, std::string_view text);
+  /// UTF-8, at most 16 KiB, for these members (without any, or with more than signaling::max_recipients, for all others). session_not_entered outside of a group or without a connection; session_removal_overdue.
+  Result<void> send_application(TimePoint now, std::string_view text, std::vector<IncarnationId> to = {});
 
   std::optional<SessionOutput> poll_output();
   std::optional<TimePoint> next_deadline() const;

@@ -368,7 +368,8 @@ void DeliveryService::handle_message(TimePoint now, ConnectionId id, Connection&
     return handle_commit(now, id, *room, who, *commit);
   }
   if (const auto* application = std::get_if<signaling::Application>(&message)) {
-    if (!connection.application_bytes.take(now, static_cast<double>(application->message.size()))) {
+    const std::size_t size = application->message.size() + application->to.size() * IncarnationId::size;
+    if (!connection.application_bytes.take(now, static_cast<double>(size))) {
       return fail(now, id, ErrorReason::too_fast, "Too many messages.");
     }
     return handle_application(now, *room, who, *application);
@@ -460,7 +461,8 @@ void DeliveryService::handle_application(TimePoint now, Room& room, IncarnationI
   if (!room.sequencer.roster().is_live_member(who)) return;
   std::vector<ConnectionId> receivers;
   for (const auto& [other, state] : room.participants) {
-    if (other != who && state.connection && room.sequencer.roster().is_live_member(other)) {
+    const bool meant = application.to.empty() || std::ranges::find(application.to, other) != application.to.end();
+    if (meant && other != who && state.connection && room.sequencer.roster().is_live_member(other)) {
       receivers.push_back(*state.connection);
     }
   }

@@ -127,6 +127,7 @@ void Participant::handle_session(TimePoint now, call::SessionOutput output) {
     start_publish(now);
     start_subscribe(now);
   } else if (const auto* epoch = std::get_if<call::EpochEvent>(&output)) {
+    const auto before = rosters_.empty() ? std::vector<IncarnationId>{} : rosters_.rbegin()->second;
     auto& roster = rosters_[{epoch->era, epoch->epoch}];
     for (const call::RosterEntry& entry : epoch->roster) {
       if (entry.leaf > call::max_leaf_in_key_id) continue; // no frame can name it
@@ -143,15 +144,22 @@ void Participant::handle_session(TimePoint now, call::SessionOutput output) {
     voices_.forget(gone);
     chat_.forget(gone);
     if (!epoch->joined.empty()) chat_.forget_written();
-    const bool joined = !epoch->joined.empty();
+    std::vector<IncarnationId> newcomers;
+    for (const call::RosterEntry& entry : epoch->roster) {
+      if (entry.leaf >= before.size() || before[entry.leaf] != entry.who) newcomers.push_back(entry.who);
+    }
     outputs_.push_back(SessionEvent{std::move(output)});
     if (first) send_sources();
-    if (first || joined) announce(now);
+    if (first) announce(now, {});
+    else if (!newcomers.empty() || announcement_due_) announce(now, std::move(newcomers));
     return;
   } else if (const auto* application = std::get_if<call::ApplicationEvent>(&output)) {
     handle_member_message(now, *application);
   } else if (const auto* present = std::get_if<call::PresentEvent>(&output)) {
-    if (present->connected) chat_.handle_back(now);
+    if (present->connected) {
+      chat_.handle_back(now);
+      if (entered_) announce(now, {present->who});
+    }
   } else if (std::holds_alternative<call::KeysEvent>(output)) {
     retry_held_ = true;
   } else if (std::holds_alternative<call::RejoiningEvent>(output)) {
@@ -162,14 +170,15 @@ void Participant::handle_session(TimePoint now, call::SessionOutput output) {
   outputs_.push_back(SessionEvent{std::move(output)});
 }
 
-void Participant::announce(TimePoint now) {
+void Participant::announce(TimePoint now, std::vector<IncarnationId> to) {
   if (config_.publish.empty()) return; // nothing on, and VP8: that is what everybody takes for granted of who says nothing
   const auto has = [this](Source source) { return std::find(config_.publish.begin(), config_.publish.end(), source) != config_.publish.end(); };
   const auto word = [](bool yes) { return yes ? "true" : "false"; };
   const std::string text = std::string("{\"type\":\"state\",\"microphone\":") + word(has(Source::microphone)) + ",\"camera\":" + word(has(Source::camera)) +
                            ",\"screen\":" + word(has(Source::screen)) + ",\"video\":[\"vp8\"]}";
-  // Without a connection there is nobody to tell; the next epoch or newcomer brings it up again.
-  if (session_.send_application(now, text)) pump_session(now);
+  if (announcement_due_) to.clear();
+  announcement_due_ = !session_.send_application(now, text, std::move(to)); // while a removal is overdue: in the next epoch, for all
+  pump_session(now);
 }
 
 void Participant::handle_member_message(TimePoint now, const call::ApplicationEvent& event) {

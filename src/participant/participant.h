@@ -244,7 +244,7 @@ class Participant {
 
   void pump_session(TimePoint now);
   void handle_session(TimePoint now, call::SessionOutput output);
-  void announce(TimePoint now);
+  void announce(TimePoint now, std::vector<IncarnationId> to);
   void handle_member_message(TimePoint now, const call::ApplicationEvent& event);
   void ask_for_voices_soon(TimePoint now);
   void write_again(TimePoint now);
@@ -284,6 +284,7 @@ class Participant {
   bool socket_up_ = false;
   bool ready_ = false;   ///< the server knows us: media control is possible
   bool entered_ = false; ///< in the group
+  bool announcement_due_ = false; ///< to all: it could not be sent
   bool leaving_ = false;
   std::uint64_t first_epoch_ = 0; ///< since it entered last
   std::optional<IncarnationId> incarnation_;

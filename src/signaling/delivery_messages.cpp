@@ -80,8 +80,8 @@ void write_commit_and_welcome(ByteWriter& writer, ByteView commit, ByteView welc
   write_vector(writer, welcome, 0, max_handshake_size - commit.size());
 }
 
-Result<std::vector<IncarnationId>> read_incarnations(ByteReader& reader) {
-  SATSUMA_TRY(ByteView view, read_vector(reader, 0, max_snapshot_members * IncarnationId::size));
+Result<std::vector<IncarnationId>> read_incarnations(ByteReader& reader, std::size_t most) {
+  SATSUMA_TRY(ByteView view, read_vector(reader, 0, most * IncarnationId::size));
   if (view.size() % IncarnationId::size != 0) return message_bad_field;
   std::vector<IncarnationId> ids;
   ids.reserve(view.size() / IncarnationId::size);
@@ -93,8 +93,8 @@ Result<std::vector<IncarnationId>> read_incarnations(ByteReader& reader) {
   return ids;
 }
 
-void write_incarnations(ByteWriter& writer, const std::vector<IncarnationId>& ids) {
-  SATSUMA_CHECK(ids.size() <= max_snapshot_members);
+void write_incarnations(ByteWriter& writer, const std::vector<IncarnationId>& ids, std::size_t most) {
+  SATSUMA_CHECK(ids.size() <= most);
   codec::write_varint(writer, ids.size() * IncarnationId::size);
   for (const auto& id : ids) writer.bytes(id.view());
 }
@@ -127,8 +127,8 @@ Result<Snapshot> read_snapshot(ByteReader& reader, std::size_t max_waiting_bytes
   SATSUMA_TRY(snapshot.has_group, read_bool(reader));
   SATSUMA_TRY(snapshot.era, reader.u64());
   SATSUMA_TRY(snapshot.epoch, reader.u64());
-  SATSUMA_TRY(snapshot.members, read_incarnations(reader));
-  SATSUMA_TRY(snapshot.gone, read_incarnations(reader));
+  SATSUMA_TRY(snapshot.members, read_incarnations(reader, max_snapshot_members));
+  SATSUMA_TRY(snapshot.gone, read_incarnations(reader, max_snapshot_members));
   if (!snapshot.has_group &&
       (snapshot.era != 0 || snapshot.epoch != 0 || !snapshot.members.empty() || !snapshot.gone.empty())) {
     return message_bad_field;
@@ -143,8 +143,8 @@ void append_snapshot(ByteWriter& writer, const Snapshot& snapshot, std::size_t m
   writer.u8(snapshot.has_group ? 1 : 0);
   writer.u64(snapshot.era);
   writer.u64(snapshot.epoch);
-  write_incarnations(writer, snapshot.members);
-  write_incarnations(writer, snapshot.gone);
+  write_incarnations(writer, snapshot.members, max_snapshot_members);
+  write_incarnations(writer, snapshot.gone, max_snapshot_members);
   writer.bytes(snapshot.log_digest);
   append_waiting(writer, snapshot.waiting, max_waiting_bytes);
 }
@@ -266,6 +266,7 @@ Result<ClientMessage> read_client_body(ByteReader& reader, std::uint8_t type) {
     }
     case Type::application: {
       Application application;
+      SATSUMA_TRY(application.to, read_incarnations(reader, max_recipients));
       SATSUMA_TRY(application.message, read_opaque(reader, 1, max_application_size));
       return ClientMessage(std::move(application));
     }
@@ -441,6 +442,7 @@ Bytes write_client_message(const ClientMessage& message) {
                  },
                  [&](const Application& application) {
                    write_type(writer, Type::application);
+                   write_incarnations(writer, application.to, max_recipients);
                    write_vector(writer, application.message, 1, max_application_size);
                  },
                  [&](const Goodbye&) { write_type(writer, Type::goodbye); },

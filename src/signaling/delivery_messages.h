@@ -34,6 +34,7 @@ inline constexpr std::size_t max_group_info_size = 64 * 1024 - 256; ///< of a gr
 inline constexpr std::size_t max_handshake_size = max_frame_size - 256; ///< commit and welcome together
 inline constexpr std::size_t max_application_size = 20 * 1024; ///< 16 KiB of text (section 5) inside a PrivateMessage
 inline constexpr std::size_t max_error_text_size = 256;
+inline constexpr std::size_t max_recipients = 256;             ///< of an application message; for more it is for all
 inline constexpr std::size_t max_snapshot_members = 512;       ///< of members, and of gone, each
 inline constexpr std::size_t max_waiting = 256;                ///< people, in a snapshot
 inline constexpr std::size_t max_waiting_part = 40 * 1024;     ///< bytes of them in one frame: a part, or the rest in `ready`
@@ -70,6 +71,7 @@ struct Commit {
 };
 struct Application {
   Bytes message;
+  std::vector<IncarnationId> to{}; ///< none: all other members
 };
 struct Goodbye {};
 /// The commit at `index` was accepted, and does not work for us. Ends the incarnation like a goodbye, with the committer named.

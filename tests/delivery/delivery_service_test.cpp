@@ -348,6 +348,19 @@ TEST_F(DeliveryServiceTest, ApplicationMessagesReachTheOtherLiveMembersAndAreNot
   EXPECT_EQ(w.room().head(), head);
 }
 
+TEST_F(DeliveryServiceTest, ApplicationMessagesForSomeReachThoseAndEachOnce) {
+  two_members();
+  const auto cc = w.enter(c);
+  w.commit(ca, a, 1, 1, {c}, {});
+  w.send(ca, signaling::Application{{1, 2, 3}, {b, b, a, incarnation(99)}});
+  ASSERT_EQ(w.of<signaling::Relayed>(cb).size(), 1u);
+  EXPECT_EQ(w.of<signaling::Relayed>(cb)[0].message, (Bytes{1, 2, 3}));
+  EXPECT_TRUE(w.of<signaling::Relayed>(cc).empty());
+  EXPECT_TRUE(w.of<signaling::Relayed>(ca).empty()) << "oneself";
+  w.send(ca, signaling::Application{{4}, {incarnation(99)}});
+  EXPECT_EQ(w.of<signaling::Relayed>(cb).size(), 1u) << "nobody is not everybody";
+}
+
 // ---- gone
 
 TEST_F(DeliveryServiceTest, GoodbyeIsGoneAtOnce) {
@@ -651,6 +664,9 @@ TEST_F(DeliveryServiceTest, TooManyFramesCloseTheConnection) {
   cb = w.enter(b, 4);
   for (int i = 0; i < 30; ++i) w.send(cb, signaling::Application{Bytes(20'000, 1)});
   EXPECT_EQ(w.error(cb), ErrorReason::too_fast) << "bytes for all";
+  cb = w.enter(b, 4);
+  for (int i = 0; i < 100; ++i) w.send(cb, signaling::Application{{1}, std::vector(signaling::max_recipients, a)});
+  EXPECT_EQ(w.error(cb), ErrorReason::too_fast) << "names to look for";
 }
 
 TEST_F(DeliveryServiceTest, MembersThatCommitAsFastAsTheyMayAndComeBackForMoreDoNotKeepANewcomerOut) {

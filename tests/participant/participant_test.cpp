@@ -442,6 +442,30 @@ TEST(Participant, InARoomOfFewNobodyTellsThatTheySpeakHoweverFewMicrophonesTheSe
   }
 }
 
+TEST(Participant, WhatOneHasOnIsToldToAllOnceAndThenToThoseWhoComeOrComeBack) {
+  World w(25);
+  auto& ada = w.add("Ada", both);
+  auto& bob = w.add("Bob", both);
+  auto& eve = w.add("Eve", {});
+  ASSERT_TRUE(w.until([&] { return ada.states_told == 1 && bob.states_told == 1 && eve.states_told == 2; }, 10s));
+  w.run(2s);
+  auto& dan = w.add("Dan", both);
+  ASSERT_TRUE(w.until([&] { return dan.states_told == 2 && eve.states_told == 3; }, 10s));
+  w.cut(eve);
+  w.run(3s);
+  EXPECT_EQ(eve.states_told, 6) << "all three again";
+  EXPECT_EQ(dan.states_told, 2);
+  EXPECT_EQ(ada.states_told, 2) << "Bob's and Dan's";
+  EXPECT_EQ(bob.states_told, 2);
+  // Who comes while Ada is away hears of her when she is back, and so do the others, since she does not know who missed what.
+  w.cut(ada);
+  ada.connect_at = w.now() + 4s;
+  auto& gil = w.add("Gil", {});
+  ASSERT_TRUE(w.until([&] { return gil.states_told == 2; }, 3900ms));
+  w.run(6s);
+  EXPECT_EQ(gil.states_told, 3);
+}
+
 TEST(Participant, AfterAnOutageMediaComesBackByItself) {
   World w(6);
   w.add("Ada", both);

@@ -84,6 +84,7 @@ class World {
     std::vector<call::EpochEvent> epochs;
     int refused = 0;
     int voices_told = 0;
+    int states_told = 0; ///< by others, to us
     std::vector<call::StreamVerdict> verdicts; ///< on the streams of all others
     std::vector<std::string> read; ///< in the chat ///< by the others: that they speak
     std::vector<std::vector<IncarnationId>> voices_asked;
@@ -469,7 +470,10 @@ class World {
       } else if (const auto* event = std::get_if<SessionEvent>(&*output)) {
         if (const auto* epoch = std::get_if<call::EpochEvent>(&event->event)) p.epochs.push_back(*epoch);
         if (const auto* stream = std::get_if<call::StreamEvent>(&event->event)) p.verdicts.push_back(stream->judgement.verdict);
-        if (const auto* said = std::get_if<call::ApplicationEvent>(&event->event); said && said->text == signaling::member_speaks) ++p.voices_told;
+        if (const auto* said = std::get_if<call::ApplicationEvent>(&event->event); said != nullptr) {
+          if (said->text == signaling::member_speaks) ++p.voices_told;
+          if (said->text.starts_with(R"({"type":"state")")) ++p.states_told;
+        }
       } else if (const auto* state = std::get_if<MediaState>(&*output)) {
         if (state->leg == Leg::publish && state->connected) {
           if (p.sends_video && !p.next_video) p.next_video = now_;

@@ -29,6 +29,7 @@ std::vector<Bytes> client_frames() {
   frames.push_back(write_client_message(Commit{3, 4, filled(20'000), filled(40'000)}));
   frames.push_back(write_client_message(Commit{3, 4, filled(100), {}}));
   frames.push_back(write_client_message(Application{filled(100)}));
+  frames.push_back(write_client_message(Application{filled(100), {id(1), id(2)}}));
   frames.push_back(write_client_message(Goodbye{}));
   frames.push_back(write_client_message(Report{77}));
   return frames;
@@ -88,6 +89,8 @@ TEST(DeliveryMessages, EveryServerMessageComesBackAsItWasAndNoPrefixOfItDoes) {
 TEST(DeliveryMessages, TheBytesAreThoseOfTheProtocol) {
   EXPECT_EQ(to_hex(write_client_message(Ack{258})), "020000000000000102");
   EXPECT_EQ(to_hex(write_client_message(Commit{1, 2, {0xaa}, {}})), "040000000000000001000000000000000201aa00");
+  EXPECT_EQ(to_hex(write_client_message(Application{{0xaa, 0xbb}})), "050002aabb");
+  EXPECT_EQ(to_hex(write_client_message(Application{{0xaa, 0xbb}, {id(0xee)}})), "0510eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee02aabb");
   EXPECT_EQ(to_hex(write_client_message(Goodbye{})), "06");
   Hello hello;
   hello.room = "ab";
@@ -169,8 +172,17 @@ TEST(DeliveryMessages, PartsBeyondTheirBoundAreRefused) {
     return frame;
   };
   EXPECT_EQ(parse_client_message(with_vector(3, 0, max_group_info_size + 1)).error(), Error(message_too_large));
-  EXPECT_EQ(parse_client_message(with_vector(5, 0, max_application_size + 1)).error(), Error(message_too_large));
-  EXPECT_TRUE(parse_client_message(with_vector(5, 0, max_application_size)).has_value());
+  EXPECT_EQ(parse_client_message(with_vector(5, 1, max_application_size + 1)).error(), Error(message_too_large));
+  EXPECT_TRUE(parse_client_message(with_vector(5, 1, max_application_size)).has_value());
+  const auto to = [](std::size_t bytes) {
+    Bytes frame{5, static_cast<std::uint8_t>(0x40 | bytes >> 8), static_cast<std::uint8_t>(bytes)};
+    frame.resize(frame.size() + bytes);
+    frame.insert(frame.end(), {1, 0xaa});
+    return frame;
+  };
+  EXPECT_TRUE(parse_client_message(to(max_recipients * IncarnationId::size)).has_value());
+  EXPECT_EQ(parse_client_message(to((max_recipients + 1) * IncarnationId::size)).error(), Error(message_too_large));
+  EXPECT_EQ(parse_client_message(to(8 * IncarnationId::size + 1)).error(), Error(message_bad_field));
   EXPECT_EQ(parse_client_message(filled(max_frame_size + 1)).error(), Error(message_too_large));
   EXPECT_EQ(parse_server_message(filled(max_frame_size + 1)).error(), Error(message_too_large));
 }
@@ -248,15 +260,15 @@ TEST(DeliveryMessages, TheDigestOfALogDependsOnEachEntryAndOnTheirOrder) {
 
 TEST(DeliveryMessages, LengthsInALongerFormThanNeededAreRefused) {
   // application with one byte, its length in two bytes, then in four.
-  EXPECT_TRUE(parse_client_message(*from_hex("0501ff")).has_value());
-  EXPECT_FALSE(parse_client_message(*from_hex("054001ff")).has_value());
-  EXPECT_FALSE(parse_client_message(*from_hex("0580000001ff")).has_value());
-  EXPECT_FALSE(parse_client_message(*from_hex("05c1ff")).has_value());
+  EXPECT_TRUE(parse_client_message(*from_hex("050001ff")).has_value());
+  EXPECT_FALSE(parse_client_message(*from_hex("05004001ff")).has_value());
+  EXPECT_FALSE(parse_client_message(*from_hex("050080000001ff")).has_value());
+  EXPECT_FALSE(parse_client_message(*from_hex("0500c1ff")).has_value());
 }
 
 TEST(DeliveryMessages, EmptyMessagesAreRefusedWhereSomethingMustBe) {
   EXPECT_EQ(parse_client_message(*from_hex("0300")).error(), Error(message_bad_field));
-  EXPECT_EQ(parse_client_message(*from_hex("0500")).error(), Error(message_bad_field));
+  EXPECT_EQ(parse_client_message(*from_hex("050000")).error(), Error(message_bad_field));
   EXPECT_EQ(parse_client_message(*from_hex("04000000000000000000000000000000000000")).error(), Error(message_bad_field));
 }
 

@@ -6,6 +6,10 @@ export function isParticipantId(value: string): value is ParticipantId {
   return participantPattern.test(value);
 }
 
+export function fromHex(hex: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
+}
+
 /** In the order of the m-lines of the publishing connection (docs/protocol.md s.6). */
 export const sources = ["microphone", "camera", "screen"] as const satisfies readonly Source[];
 

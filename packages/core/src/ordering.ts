@@ -3,6 +3,8 @@
  * It holds no key and is trusted with nothing but the order: members check signatures, admission and secrets themselves. It does not check what the
  * server's gate checks, knows no second room and forgets nothing, so it is for a few members that trust each other not to flood it.
  */
+import { fromHex } from "./ids.ts";
+
 type Id = string; // an incarnation, 32 hex digits
 
 /** Reads the TLS presentation language; throws at the end of the bytes. */
@@ -70,7 +72,6 @@ class Writer {
 }
 
 const toHex = (bytes: Uint8Array): Id => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-const fromHex = (id: Id): Uint8Array => Uint8Array.from(id.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
 const ids = (list: Iterable<Id>): Uint8Array => [...list].reduce((out, id) => out.bytes(fromHex(id)), new Writer()).done();
 
 /** The signature key of a KeyPackage (RFC 9420 s.10), which is read to its end. */
@@ -209,8 +210,13 @@ export class OrderingRoom {
         await this.#handleCommit(who, reader.number(8), reader.number(8), reader.vector(), reader.vector());
         return;
       case 5: {
+        const to = new Reader(reader.vector());
+        const meant = new Set<Id>();
+        while (to.left > 0) meant.add(toHex(to.take(16)));
         const relayed = new Writer().number(68, 1).bytes(fromHex(who)).vector(reader.vector()).done();
-        for (const other of this.#group?.members ?? []) if (other !== who) this.#members.get(other)?.send?.(relayed.slice());
+        for (const other of this.#group?.members ?? []) {
+          if (other !== who && (meant.size === 0 || meant.has(other))) this.#members.get(other)?.send?.(relayed.slice());
+        }
         return;
       }
       case 6:

@@ -44,6 +44,14 @@ test("a room that is ordered without a server: people come and go, one number on
     }
   }
 
+  const told = (peer: Peer): number => peer.events.filter((event) => event.type === "announcement").length;
+  const state = JSON.stringify({ type: "state", microphone: true, camera: false, screen: false });
+  const cyId = ada.epoch?.roster.find(({ name }) => name === "Cy")?.incarnation ?? assert.fail("Cy is in");
+  assert.ok(bo.session.sendApplication(state, [cyId]));
+  await until("Cy alone is told", all, () => told(cy) === 1);
+  assert.ok(bo.session.sendApplication(state, []));
+  await until("all are told", all, () => told(cy) === 2 && told(ada) === 1);
+
   bo.leave();
   await until("Bo is taken out", [ada, cy], () => [ada, cy].every(({ people }) => people.join() === "Ada,Cy"));
   const di = enter("Di", 4); // in Bo's leaf

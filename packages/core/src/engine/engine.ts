@@ -59,7 +59,7 @@ export class Engine {
   #announcement: Announcement | null = null;
   #announceTimer: ReturnType<typeof setTimeout> | undefined;
   /** The others do not know it yet. */
-  #announcementDue = false;
+  #announceTo: readonly ParticipantId[] | "all" = [];
   readonly #outbox = new ChatOutbox();
   #outboxTimer: ReturnType<typeof setTimeout> | undefined;
   #era: number | null = null;
@@ -290,12 +290,13 @@ export class Engine {
         this.#handleBack();
         // Before the announcement, whose output this very loop sends on.
         this.#post({ type: "session", event });
-        if (event.resumed && this.#announcementDue) this.#announce();
+        if (event.resumed && this.#announceTo === "all") this.#announce();
         return;
       case "epoch": {
         if (event.era !== this.#era) this.#rosters.clear();
         this.#era = event.era;
         this.#rosters.set(event.epoch, new Map(event.roster.map((member) => [member.leaf, member.incarnation])));
+        const newcomers = event.roster.map(({ incarnation }) => incarnation).filter((incarnation) => !this.#leaves.has(incarnation));
         this.#leaves = new Map(event.roster.map((member) => [member.incarnation, member.leaf]));
         for (const epoch of this.#rosters.keys()) {
           if (this.#rosters.size <= maxRosters) break;
@@ -307,7 +308,8 @@ export class Engine {
         if (event.reason.joined.length > 0) this.#forgetWritten();
         // As with "ready": before the announcement.
         this.#post({ type: "session", event });
-        if (isFirst || this.#announcementDue || event.reason.joined.length > 0) this.#announceSoon(isFirst ? 0 : event.roster.length);
+        if (isFirst) this.#announce();
+        else if (newcomers.length > 0 || this.#announceTo === "all") this.#announceSoon(newcomers, event.roster.length);
         this.#placeReceivers();
         return;
       }
@@ -320,7 +322,10 @@ export class Engine {
         this.#forgetWritten();
         break;
       case "present":
-        if (event.connected) this.#handleBack();
+        if (event.connected) {
+          this.#handleBack();
+          if (this.#entered) this.#announceSoon([event.incarnation], this.#leaves.size);
+        }
         break;
       case "error":
         if (event.fatal) running.socket.stop();
@@ -361,16 +366,25 @@ export class Engine {
     this.#running?.socket.send(data);
   }
 
-  /** Each announcement costs every member a signature check: among many, what newcomers are told is spread, and said once for those who came meanwhile. */
-  #announceSoon(members: number): void {
-    if (members <= 16) return this.#announce();
-    this.#announceTimer ??= setTimeout(() => this.#guard(() => this.#announce()), Math.random() * 25 * members);
+  /** Each announcement costs who gets it a signature check: among many, what newcomers are told is spread, and said once to those who came meanwhile. */
+  #announceSoon(to: readonly ParticipantId[], members: number): void {
+    if (this.#announceTo !== "all") this.#announceTo = [...this.#announceTo, ...to];
+    if (members <= 16) return this.#sendAnnouncement();
+    this.#announceTimer ??= setTimeout(() => this.#guard(() => this.#sendAnnouncement()), Math.random() * 25 * members);
   }
 
   #announce(): void {
+    this.#announceTo = "all";
+    this.#sendAnnouncement();
+  }
+
+  // What could not be sent is for all, when it can.
+  #sendAnnouncement(): void {
     clearTimeout(this.#announceTimer);
     this.#announceTimer = undefined;
-    if (this.#announcement !== null) this.#announcementDue = !this.#sendApplication(writeAnnouncement(this.#announcement));
+    const to = this.#announceTo === "all" ? [] : this.#announceTo.filter((incarnation) => this.#leaves.has(incarnation));
+    if (this.#announcement === null || (this.#announceTo !== "all" && to.length === 0)) this.#announceTo = [];
+    else this.#announceTo = this.#sendApplication(writeAnnouncement(this.#announcement), to) ? [] : "all";
   }
 
   #sendChat({ number, text }: Written): void {
@@ -403,10 +417,10 @@ export class Engine {
     if (numbers.length > 0) this.#post({ type: "chat-doubtful", numbers });
   }
 
-  /** To the other members. False: nothing was sent. */
-  #sendApplication(json: string): boolean {
+  /** To these members, or without any to all others. False: nothing was sent. */
+  #sendApplication(json: string, to: readonly ParticipantId[] = []): boolean {
     if (this.#running === null || !this.#entered) return false;
-    const isSent = this.#running.session.sendApplication(json);
+    const isSent = this.#running.session.sendApplication(json, to);
     this.#pump();
     return isSent;
   }

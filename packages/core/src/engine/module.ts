@@ -1,7 +1,8 @@
 /** The WASM module behind typed functions (apps/wasm/satsuma_wasm.h). Views are made anew after each call: it may grow. */
+import { fromHex } from "../ids.ts";
 import { wasiImports } from "./wasi.ts";
 
-const abiVersion = 2;
+const abiVersion = 3;
 
 /** enum SatsumaCode. */
 export const code = {
@@ -216,11 +217,12 @@ export class WasmSession {
     this.module.call.satsuma_session_leave(this.handle, microseconds());
   }
 
-  /** False: nothing was sent, since we are not in, or since who has left could still read it. */
-  sendApplication(json: string): boolean {
+  /** To these members, or without any to all others. False: nothing was sent, since we are not in, or since who has left could still read it. */
+  sendApplication(json: string, to: readonly string[]): boolean {
     const bytes = new TextEncoder().encode(json);
-    const code = this.module.withCopies([bytes], ([pointer = 0]) =>
-      this.module.call.satsuma_session_send_application(this.handle, pointer, bytes.length, microseconds()),
+    const ids = fromHex(to.join(""));
+    const code = this.module.withCopies([bytes, ids], ([pointer = 0, idsPointer = 0]) =>
+      this.module.call.satsuma_session_send_application(this.handle, pointer, bytes.length, idsPointer, ids.length, microseconds()),
     );
     return code === 0;
   }
