@@ -14,7 +14,7 @@ const wasi = new WASI({ version: 'preview1', returnOnExit: true });
 const { instance } = await WebAssembly.instantiate(fs.readFileSync(file), { wasi_snapshot_preview1: wasi.wasiImport });
 wasi.initialize(instance);
 const core = instance.exports;
-assert.equal(core.satsuma_abi_version(), 2);
+assert.equal(core.satsuma_abi_version(), 3);
 
 const now = () => performance.now() * 1000;
 const memory = (pointer, size) => new Uint8Array(core.memory.buffer, pointer, size);
@@ -121,7 +121,10 @@ assert.equal(ada.epoch().safety_number, bo.epoch().safety_number);
 assert.match(ada.epoch().safety_number, /^(\d{5} ){5}\d{5}$/);
 assert.deepEqual(ada.epoch().roster.map((member) => member.name), ['Ada', 'Bo 🍊']);
 
-withBytes([utf8('{"type":"state","microphone":true}')], (pointer, size) => assert.equal(core.satsuma_session_send_application(ada.handle, pointer, size, now()), 0));
+withBytes([utf8('{"type":"state","microphone":true}')], (pointer, size) => {
+  assert.equal(core.satsuma_session_send_application(ada.handle, pointer, size, 0, 0, now()), 0);
+  assert.equal(core.satsuma_session_send_application(ada.handle, pointer, size, pointer, 17, now()), -2, 'half an incarnation');
+});
 ada.run();
 await until('the message arrives', () => bo.events.some((event) => event.type === 'application'));
 await until('the sender moves on', () => ada.events.some((event) => event.type === 'keys' && event.sending?.epoch === ada.epoch().epoch));
