@@ -281,9 +281,8 @@ void DeliveryService::resume(TimePoint now, ConnectionId id, Room& room, Incarna
   if (participant.connection) {
     dismiss(*participant.connection, ErrorReason::replaced, "A newer connection has taken over.");
     participant.connection.reset();
-  } else {
-    tell_presence(room, who, true);
   }
+  tell_presence(room, who, true); // also then: what was written to the old connection may be lost
   signaling::Ready ready;
   ready.resumed = !from_join;
   if (from_join) ready.snapshot = room.sequencer.roster_at(cursor).snapshot();
@@ -367,12 +366,12 @@ void DeliveryService::handle_message(TimePoint now, ConnectionId id, Connection&
     }
     return handle_commit(now, id, *room, who, *commit);
   }
-  if (const auto* application = std::get_if<signaling::Application>(&message)) {
+  if (auto* application = std::get_if<signaling::Application>(&message)) {
     const std::size_t size = application->message.size() + application->to.size() * IncarnationId::size;
     if (!connection.application_bytes.take(now, static_cast<double>(size))) {
       return fail(now, id, ErrorReason::too_fast, "Too many messages.");
     }
-    return handle_application(now, *room, who, *application);
+    return handle_application(now, *room, who, std::move(*application));
   }
   if (const auto* report = std::get_if<signaling::Report>(&message)) return handle_report(now, id, *room, who, *report);
   SATSUMA_CHECK(std::holds_alternative<signaling::Goodbye>(message)); // handle_frame let no second hello through
@@ -456,12 +455,13 @@ void DeliveryService::handle_report(TimePoint now, ConnectionId id, Room& room, 
 }
 
 void DeliveryService::handle_application(TimePoint now, Room& room, IncarnationId who,
-                                         const signaling::Application& application) {
+                                         signaling::Application application) {
   // From someone who waits it can only be late from a former era or a mistake: nobody could decrypt it.
   if (!room.sequencer.roster().is_live_member(who)) return;
+  std::ranges::sort(application.to);
   std::vector<ConnectionId> receivers;
   for (const auto& [other, state] : room.participants) {
-    const bool meant = application.to.empty() || std::ranges::find(application.to, other) != application.to.end();
+    const bool meant = application.to.empty() || std::ranges::binary_search(application.to, other);
     if (meant && other != who && state.connection && room.sequencer.roster().is_live_member(other)) {
       receivers.push_back(*state.connection);
     }

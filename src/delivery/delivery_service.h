@@ -37,8 +37,8 @@ struct DeliveryOptions {
   /// What all logs together may take in memory; an entry counts twice, because it is held as record and as frame. 4096 rooms
   /// whose laggards hold back RoomLimits::log_bytes would take 32 GiB. Beyond, the room with the largest log is relieved.
   std::size_t log_memory = 256 * 1024 * 1024;
-  /// Relayed messages of one room: their size times their receivers. When a room of 200 admits somebody, each tells its state to all:
-  /// at a third of a KiB each 13 MiB. The burst is five such admissions at once. Beyond, a message is dropped.
+  /// Relayed messages of one room: their size times their receivers. When all of a room of 200 have come in at once, or back to a server that was
+  /// started again, each tells its state to all: at a third of a KiB each 13 MiB. The burst is five times that. Beyond, a message is dropped.
   double relay_bytes_per_second = 8 * 1024 * 1024;
   double relay_burst = 64 * 1024 * 1024;
   /// Joins of one room; each is a write and goes to everybody there. The burst lets a full room enter at once, and a half return.
@@ -171,7 +171,7 @@ class DeliveryService {
   void handle_genesis(TimePoint now, ConnectionId id, Room& room, IncarnationId who, const signaling::Genesis& genesis);
   void handle_commit(TimePoint now, ConnectionId id, Room& room, IncarnationId who, const signaling::Commit& commit);
   void handle_report(TimePoint now, ConnectionId id, Room& room, IncarnationId who, const signaling::Report& report);
-  void handle_application(TimePoint now, Room& room, IncarnationId who, const signaling::Application& application);
+  void handle_application(TimePoint now, Room& room, IncarnationId who, signaling::Application application);
   void reject(ConnectionId id, std::uint64_t era, std::uint64_t epoch, Rejection reason);
 
   // Rooms

@@ -43,6 +43,8 @@ constexpr Duration voice_interval = std::chrono::seconds(3);
 constexpr Duration crowd_patience = std::chrono::seconds(2);
 /// However many speak in turn: the server takes so many messages of a second, and no more.
 constexpr Duration asking_interval = std::chrono::milliseconds(300);
+constexpr Duration announcement_delay = std::chrono::seconds(1);
+constexpr Duration announcement_spread = std::chrono::milliseconds(100); ///< for each member
 
 std::uint32_t fresh_ssrc(RandomSource& random) { return static_cast<std::uint32_t>(random.u64()) | 0x10000; }
 
@@ -124,6 +126,7 @@ void Participant::handle_session(TimePoint now, call::SessionOutput output) {
     ready_ = true;
     if (anew) chat_.forget_written();
     else chat_.handle_back(now);
+    if (!anew) announce_again_soon(now);
     start_publish(now);
     start_subscribe(now);
   } else if (const auto* epoch = std::get_if<call::EpochEvent>(&output)) {
@@ -150,15 +153,19 @@ void Participant::handle_session(TimePoint now, call::SessionOutput output) {
     }
     outputs_.push_back(SessionEvent{std::move(output)});
     if (first) send_sources();
-    if (first) announce(now, {});
-    else if (!newcomers.empty() || announcement_due_) announce(now, std::move(newcomers));
+    if (first) {
+      announce(now, {});
+    } else if (!newcomers.empty() || announcement_due_) {
+      announce_again_soon(now);
+      if (!newcomers.empty()) announce(now, std::move(newcomers));
+    }
     return;
   } else if (const auto* application = std::get_if<call::ApplicationEvent>(&output)) {
     handle_member_message(now, *application);
   } else if (const auto* present = std::get_if<call::PresentEvent>(&output)) {
     if (present->connected) {
       chat_.handle_back(now);
-      if (entered_) announce(now, {present->who});
+      announce_again_soon(now);
     }
   } else if (std::holds_alternative<call::KeysEvent>(output)) {
     retry_held_ = true;
@@ -166,6 +173,7 @@ void Participant::handle_session(TimePoint now, call::SessionOutput output) {
     entered_ = false;
     ready_ = false;
     sources_told_ = false;
+    announces_at_.reset();
   }
   outputs_.push_back(SessionEvent{std::move(output)});
 }
@@ -176,9 +184,16 @@ void Participant::announce(TimePoint now, std::vector<IncarnationId> to) {
   const auto word = [](bool yes) { return yes ? "true" : "false"; };
   const std::string text = std::string("{\"type\":\"state\",\"microphone\":") + word(has(Source::microphone)) + ",\"camera\":" + word(has(Source::camera)) +
                            ",\"screen\":" + word(has(Source::screen)) + ",\"video\":[\"vp8\"]}";
-  if (announcement_due_) to.clear();
-  announcement_due_ = !session_.send_application(now, text, std::move(to)); // while a removal is overdue: in the next epoch, for all
+  const bool for_all = to.empty();
+  const bool sent = session_.send_application(now, text, std::move(to)).has_value();
+  announcement_due_ = sent ? announcement_due_ && !for_all : true;
   pump_session(now);
+}
+
+void Participant::announce_again_soon(TimePoint now) {
+  if (config_.publish.empty() || !entered_ || announces_at_) return;
+  const auto spread = static_cast<std::uint64_t>(announcement_spread.count()) * rosters_.rbegin()->second.size();
+  announces_at_ = now + announcement_delay + Duration(static_cast<Duration::rep>(random_.u64() % spread));
 }
 
 void Participant::handle_member_message(TimePoint now, const call::ApplicationEvent& event) {
@@ -637,6 +652,10 @@ void Participant::handle_timeout(TimePoint now) {
   }
   if (next_adaptation_ && now >= *next_adaptation_) adapt(now);
   if (asks_at_ && now >= *asks_at_) ask_for_voices(now);
+  if (announces_at_ && now >= *announces_at_) {
+    announces_at_.reset();
+    announce(now, {});
+  }
   if (const auto at = chat_.next_deadline(); at && now >= *at) write_again(now);
   if (receiver_) receiver_->handle_timeout(now);
   for (const auto& [stream, held] : held_)
@@ -672,6 +691,7 @@ std::optional<TimePoint> Participant::next_deadline() const {
   consider(subscribe_timer_);
   consider(next_adaptation_);
   consider(asks_at_);
+  consider(announces_at_);
   consider(chat_.next_deadline());
   if (sender_) consider(sender_->next_deadline());
   if (receiver_) consider(receiver_->next_deadline());

@@ -245,6 +245,8 @@ class Participant {
   void pump_session(TimePoint now);
   void handle_session(TimePoint now, call::SessionOutput output);
   void announce(TimePoint now, std::vector<IncarnationId> to);
+  /// To all, once: who came in or came back may have missed it, and so may others when we were away.
+  void announce_again_soon(TimePoint now);
   void handle_member_message(TimePoint now, const call::ApplicationEvent& event);
   void ask_for_voices_soon(TimePoint now);
   void write_again(TimePoint now);
@@ -284,7 +286,6 @@ class Participant {
   bool socket_up_ = false;
   bool ready_ = false;   ///< the server knows us: media control is possible
   bool entered_ = false; ///< in the group
-  bool announcement_due_ = false; ///< to all: it could not be sent
   bool leaving_ = false;
   std::uint64_t first_epoch_ = 0; ///< since it entered last
   std::optional<IncarnationId> incarnation_;
@@ -329,6 +330,8 @@ class Participant {
   Chat chat_;
   std::vector<IncarnationId> asked_;    ///< whom the server was asked for
   std::optional<TimePoint> asks_at_;
+  std::optional<TimePoint> announces_at_;
+  bool announcement_due_ = false; ///< it could not be sent: there was no connection, or the next epoch had to be waited for
   std::size_t max_voices_ = signaling::most_voices; ///< microphones that each is sent at most
   std::optional<TimePoint> crowded_since_;
   std::optional<TimePoint> loud_at_, told_at_; ///< our own voice

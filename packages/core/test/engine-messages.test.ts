@@ -201,6 +201,26 @@ test("that the server knows us again is told before what the session says behind
   assert.deepEqual(events(), ["ready", "overdue"]);
 });
 
+test("what one has on is told to newcomers at once, and to all again soon after somebody came in or one was away", { skip }, async (context) => {
+  const { enter } = openRoom(context);
+  const ada = enter("Ada");
+  await until("Ada begins", () => ada.people() === 1);
+  const bo = enter("Bo");
+  await until("both are in", () => ada.people() === 2 && bo.people() === 2);
+  const heard = (page: Page): number => page.told.filter((message) => message.type === "session" && message.event.type === "announcement").length;
+  await new Promise((resolve) => setTimeout(resolve, 1300)); // Ada's for Bo, of nothing
+  const state = { microphone: true, camera: false, screen: false, video: [] };
+  ada.engine.handleMessage({ type: "announce", state });
+  await until("Bo hears it", () => heard(bo) === 1);
+  const cy = enter("Cy");
+  await until("Cy hears it", () => heard(cy) === 1);
+  assert.equal(heard(bo), 1);
+  await until("both hear it again", () => heard(bo) === 2 && heard(cy) === 2);
+  ada.engine.handleMessage({ type: "reconnect" });
+  ada.engine.handleMessage({ type: "announce", state: { ...state, microphone: false } }); // nobody hears it
+  await until("both hear it when Ada is back", () => heard(bo) === 3 && heard(cy) === 3);
+});
+
 test("the worker tells its page no key: no bytes, and no text as long as one but what is public", { skip }, async (context) => {
   const { pages, enter } = openRoom(context);
   const ada = enter("Ada");

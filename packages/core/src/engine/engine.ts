@@ -57,9 +57,12 @@ export class Engine {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #heldTimer: ReturnType<typeof setTimeout> | undefined;
   #announcement: Announcement | null = null;
+  /** Who has come in and is not told yet. */
+  readonly #newcomers = new Set<ParticipantId>();
+  #newcomersTimer: ReturnType<typeof setTimeout> | undefined;
   #announceTimer: ReturnType<typeof setTimeout> | undefined;
-  /** The others do not know it yet. */
-  #announceTo: readonly ParticipantId[] | "all" = [];
+  /** It could not be sent: there was no connection, or the next epoch had to be waited for. */
+  #announcementDue = false;
   readonly #outbox = new ChatOutbox();
   #outboxTimer: ReturnType<typeof setTimeout> | undefined;
   #era: number | null = null;
@@ -223,6 +226,8 @@ export class Engine {
       this.#post({ type: "session", event: { type: "left" } });
       return;
     }
+    clearTimeout(this.#newcomersTimer);
+    clearTimeout(this.#announceTimer);
     running.session.leave();
     this.#pump();
   }
@@ -241,6 +246,7 @@ export class Engine {
     this.#failed = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#heldTimer);
+    clearTimeout(this.#newcomersTimer);
     clearTimeout(this.#announceTimer);
     clearTimeout(this.#outboxTimer);
     this.#running?.socket.stop();
@@ -288,10 +294,8 @@ export class Engine {
         this.#greeted = true;
         running.socket.confirm();
         this.#handleBack();
-        // Before the announcement, whose output this very loop sends on.
-        this.#post({ type: "session", event });
-        if (event.resumed && this.#announceTo === "all") this.#announce();
-        return;
+        if (event.resumed) this.#announceAgainSoon();
+        break;
       case "epoch": {
         if (event.era !== this.#era) this.#rosters.clear();
         this.#era = event.era;
@@ -306,10 +310,14 @@ export class Engine {
         this.#entered = true;
         // What was written until now was not meant for who comes in.
         if (event.reason.joined.length > 0) this.#forgetWritten();
-        // As with "ready": before the announcement.
+        // Before the announcement, whose output this very loop sends on.
         this.#post({ type: "session", event });
-        if (isFirst) this.#announce();
-        else if (newcomers.length > 0 || this.#announceTo === "all") this.#announceSoon(newcomers, event.roster.length);
+        if (isFirst) {
+          this.#announce();
+        } else if (newcomers.length > 0 || this.#announcementDue) {
+          this.#tellNewcomersSoon(newcomers);
+          this.#announceAgainSoon();
+        }
         this.#placeReceivers();
         return;
       }
@@ -319,12 +327,13 @@ export class Engine {
       case "rejoining":
         this.#entered = false;
         this.#greeted = false;
+        this.#newcomers.clear();
         this.#forgetWritten();
         break;
       case "present":
         if (event.connected) {
           this.#handleBack();
-          if (this.#entered) this.#announceSoon([event.incarnation], this.#leaves.size);
+          this.#announceAgainSoon();
         }
         break;
       case "error":
@@ -366,25 +375,37 @@ export class Engine {
     this.#running?.socket.send(data);
   }
 
-  /** Each announcement costs who gets it a signature check: among many, what newcomers are told is spread, and said once to those who came meanwhile. */
-  #announceSoon(to: readonly ParticipantId[], members: number): void {
-    if (this.#announceTo !== "all") this.#announceTo = [...this.#announceTo, ...to];
-    if (members <= 16) return this.#sendAnnouncement();
-    this.#announceTimer ??= setTimeout(() => this.#guard(() => this.#sendAnnouncement()), Math.random() * 25 * members);
+  /** Among many, what newcomers are told is spread, and said once to those who came meanwhile. */
+  #tellNewcomersSoon(newcomers: readonly ParticipantId[]): void {
+    for (const incarnation of newcomers) this.#newcomers.add(incarnation);
+    if (this.#leaves.size <= 16) return this.#tellNewcomers();
+    this.#newcomersTimer ??= setTimeout(() => this.#guard(() => this.#tellNewcomers()), Math.random() * 25 * this.#leaves.size);
   }
 
-  #announce(): void {
-    this.#announceTo = "all";
-    this.#sendAnnouncement();
+  #tellNewcomers(): void {
+    clearTimeout(this.#newcomersTimer);
+    this.#newcomersTimer = undefined;
+    const to = [...this.#newcomers].filter((incarnation) => this.#leaves.has(incarnation));
+    this.#newcomers.clear();
+    if (to.length > 0) this.#announce(to);
   }
 
-  // What could not be sent is for all, when it can.
-  #sendAnnouncement(): void {
-    clearTimeout(this.#announceTimer);
-    this.#announceTimer = undefined;
-    const to = this.#announceTo === "all" ? [] : this.#announceTo.filter((incarnation) => this.#leaves.has(incarnation));
-    if (this.#announcement === null || (this.#announceTo !== "all" && to.length === 0)) this.#announceTo = [];
-    else this.#announceTo = this.#sendApplication(writeAnnouncement(this.#announcement), to) ? [] : "all";
+  /** To all, once: who came in or came back may have missed it, and so may others when we were away. Each announcement costs who gets it a signature check. */
+  #announceAgainSoon(): void {
+    this.#announceTimer ??= setTimeout(
+      () =>
+        this.#guard(() => {
+          this.#announceTimer = undefined;
+          if (this.#entered) this.#announce();
+        }),
+      1000 + Math.random() * 100 * this.#leaves.size,
+    );
+  }
+
+  #announce(to: readonly ParticipantId[] = []): void {
+    if (this.#announcement === null) return;
+    const isSent = this.#sendApplication(writeAnnouncement(this.#announcement), to);
+    this.#announcementDue = isSent ? this.#announcementDue && to.length > 0 : true;
   }
 
   #sendChat({ number, text }: Written): void {
