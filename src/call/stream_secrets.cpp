@@ -19,13 +19,12 @@ StreamSecrets::StreamSecrets(sframe::CipherSuite suite, SecretBytes epoch_secret
     writer.u64(era);
     writer.u64(epoch);
     writer.u32(leaf);
-    key.expand_into(info, member_secret(leaf));
+    key.expand_into(info, members_.mutable_view().subspan(offset(leaf), crypto::hash_size(hash_)));
   }
 }
 
-MutableByteView StreamSecrets::member_secret(std::uint32_t leaf) {
-  const auto place = static_cast<std::size_t>(std::ranges::lower_bound(leaves_, leaf) - leaves_.begin());
-  return members_.mutable_view().subspan(place * crypto::hash_size(hash_), crypto::hash_size(hash_));
+std::size_t StreamSecrets::offset(std::uint32_t leaf) const {
+  return static_cast<std::size_t>(std::ranges::lower_bound(leaves_, leaf) - leaves_.begin()) * crypto::hash_size(hash_);
 }
 
 SecretBytes StreamSecrets::stream_key(ByteView member, StreamContext context) const {
@@ -38,7 +37,7 @@ SecretBytes StreamSecrets::stream_key(ByteView member, StreamContext context) co
 std::optional<SecretBytes> StreamSecrets::base_key(std::uint32_t leaf, StreamContext context) const {
   if (!has_member(leaf)) return std::nullopt;
   const auto begun = begun_.find(leaf);
-  if (begun == begun_.end()) return stream_key(member_secret(leaf), context);
+  if (begun == begun_.end()) return stream_key(members_.view().subspan(offset(leaf), crypto::hash_size(hash_)), context);
   const SecretBytes& stream = begun->second[static_cast<std::size_t>(context)];
   if (stream.empty()) return std::nullopt;
   return stream.clone();
@@ -48,7 +47,7 @@ void StreamSecrets::destroy(std::uint32_t leaf, StreamContext context) {
   if (!has_member(leaf)) return;
   const auto [streams, begins] = begun_.try_emplace(leaf);
   if (begins) {
-    const MutableByteView secret = member_secret(leaf);
+    const MutableByteView secret = members_.mutable_view().subspan(offset(leaf), crypto::hash_size(hash_));
     for (std::size_t i = 0; i < stream_contexts; ++i) {
       const auto other = static_cast<StreamContext>(i);
       if (other != context) streams->second[i] = stream_key(secret, other);

@@ -33,9 +33,8 @@ class StreamSecrets {
  private:
   using Streams = std::array<SecretBytes, stream_contexts>; ///< empty when destroyed
 
-  /// Of who is a member: the member's secret, as long as `begun_` has no streams of it.
-  MutableByteView member_secret(std::uint32_t leaf);
-  ByteView member_secret(std::uint32_t leaf) const { return const_cast<StreamSecrets*>(this)->member_secret(leaf); }
+  /// Where in `members_` a member's secret begins, as long as `begun_` has no streams of it.
+  std::size_t offset(std::uint32_t leaf) const;
   SecretBytes stream_key(ByteView member, StreamContext context) const;
 
   crypto::HashAlgorithm hash_;
